@@ -1,0 +1,50 @@
+# Everything goes into .venv; each target does the set-up that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: install demo test pack clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "im21k needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { test "$$(id -u)" = 0 && apt-get install -y python3-venv; } || \
+	  { echo "Python's venv is missing: sudo apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	command -v nvidia-smi >/dev/null && cp requirements.txt $(VENV)/requirements.txt || \
+	  sed 's/^jax\[cuda\]/jax/' requirements.txt >$(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: install
+	rm -rf runs/demo runs/demo-photos
+	$(BIN)/im21k pack data/sample_photos runs/demo-photos --eval-per-class 1
+	$(BIN)/python experiments/run.py --config=experiments/configs/demo.py \
+	  --workdir=runs/demo
+	@echo; echo "On the photos it was trained on:"
+	@$(BIN)/im21k evaluate runs/demo/weights runs/demo-photos --split train
+	@echo; echo "On photos held out (few a class; no more than a sign of life):"
+	@$(BIN)/im21k evaluate runs/demo/weights runs/demo-photos --split eval
+	@echo; $(BIN)/im21k predict runs/demo/weights data/sample_photos/n04587559/*.jpg \
+	  --top-k 3 --plot runs/demo/predictions.png | tail -n 22
+	@echo "learning curve: runs/demo/learning_curve.png"
+
+test: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+pack: install
+	@test -n "$(SRC)" -a -n "$(DST)" || { echo "make pack SRC=photos DST=packed"; exit 1; }
+	$(BIN)/im21k pack $(SRC) $(DST) $(ARGS)
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

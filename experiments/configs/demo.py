@@ -1,0 +1,35 @@
+"""A narrow net with all 21,841 outputs, on the sample photos: `make demo`.
+
+  python experiments/run.py --config=experiments/configs/demo.py --workdir=runs/demo
+
+Hardware: a laptop; four virtual CPU devices stand for four GPUs.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = "runs/demo-photos"
+  config.classes = "imagenet21k"
+  config.model = dict(
+    name="inception_bn_21k",
+    width=0.25,
+    remat="block",
+    bn_epsilon=1e-5,
+    bn_momentum=0.9,
+    init_scale=0.3,
+  )
+  config.batch_size = 32
+  config.total = dict(epochs=90)
+  config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))
+  config.optimizer = dict(momentum=0.9, weight_decay=1e-5, decay="all")
+  config.augment = dict(crop="straight", mirror=True)
+  config.image_size = 64
+  config.devices = 4
+  config.sync_bn = True
+  config.seed = 0
+  config.log_every = dict(epochs=1)
+  config.eval_every = dict(epochs=15)
+  config.save_every = dict(epochs=15)
+  return config

@@ -1,0 +1,138 @@
+"""Grain transforms from a record to an example ready to be batched.
+
+Each is a small frozen dataclass. Random ones draw from the generator that grain
+derives from the seed and the example's position, so any example can be made again.
+"""
+
+import dataclasses
+import math
+
+import grain
+import numpy as np
+
+from im21k.data import images, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Decode(grain.transforms.Map):
+  """Record bytes -> `{"image": [h, w, 3] uint8, "label", "key"}`."""
+
+  def map(self, record: bytes) -> dict:
+    example = records.decode(record)
+    try:
+      image = images.decode_jpeg(example.jpeg)
+    except images.ImageError as error:
+      raise images.ImageError(f"photo {example.key}: {error}") from error
+    return {"image": image, "label": np.int32(example.label), "key": example.key}
+
+
+@dataclasses.dataclass(frozen=True)
+class StraightCrop(grain.transforms.RandomMap):
+  """The original's crop: a random square of the photo at its usual scale.
+
+  The photo is thought of with a short side of `short_side`, of which a square of
+  `size` is cut: 224 of 256 in the original recipe.
+  """
+
+  size: int
+  short_side: int
+
+  def __post_init__(self):
+    _check(self.size, self.short_side)
+
+  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
+    height, width = example["image"].shape[:2]
+    side = _crop_side(height, width, self.size, self.short_side)
+    top = int(rng.integers(height - side + 1))
+    left = int(rng.integers(width - side + 1))
+    return _cropped(example, top, left, side, side, self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop(grain.transforms.RandomMap):
+  """The Inception crop (Szegedy et al. 2014), drawn as torchvision draws it.
+
+  A random share of the area in `scale`, of a random aspect ratio in `ratio`
+  (log-uniform), at a random place; after ten misses the largest centred crop of an
+  allowed ratio.
+  """
+
+  size: int
+  scale: tuple[float, float] = (0.08, 1.0)
+  ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+  def __post_init__(self):
+    _check(self.size, self.size)
+
+  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
+    height, width = example["image"].shape[:2]
+    low, high = (math.log(r) for r in self.ratio)
+    for _ in range(10):
+      area = height * width * rng.uniform(*self.scale)
+      ratio = math.exp(rng.uniform(low, high))
+      w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+      if 0 < w <= width and 0 < h <= height:
+        top = int(rng.integers(height - h + 1))
+        left = int(rng.integers(width - w + 1))
+        return _cropped(example, top, left, h, w, self.size)
+    h = min(height, round(width / self.ratio[0]))
+    w = min(width, round(height * self.ratio[1]))
+    return _cropped(example, (height - h) // 2, (width - w) // 2, h, w, self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirror(grain.transforms.RandomMap):
+  """Left and right change places in every second photo."""
+
+  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
+    if rng.random() < 0.5:
+      return {**example, "image": np.ascontiguousarray(example["image"][:, ::-1])}
+    return example
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterCrop(grain.transforms.Map):
+  """The square of `size` in the middle of the photo with a short side `short_side`."""
+
+  size: int
+  short_side: int
+
+  def __post_init__(self):
+    _check(self.size, self.short_side)
+
+  def map(self, example: dict) -> dict:
+    image = center_crop(example["image"], self.size, self.short_side)
+    return {**example, "image": image}
+
+
+def center_crop(image: np.ndarray, size: int, short_side: int) -> np.ndarray:
+  """`[h, w, 3]` uint8 -> `[size, size, 3]`: see `CenterCrop`."""
+  height, width = image.shape[:2]
+  side = _crop_side(height, width, size, short_side)
+  top, left = (height - side) // 2, (width - side) // 2
+  return images.resize(image[top : top + side, left : left + side], size, size)
+
+
+def usual_short_side(size: int) -> int:
+  """Short side of the photo of which `size` is cut: 256 for 224, in proportion."""
+  return round(size * 256 / 224)
+
+
+def _crop_side(height: int, width: int, size: int, short_side: int) -> int:
+  """Side in the photo's own pixels: cut first and resize once."""
+  _check(size, short_side)
+  return max(1, round(min(height, width) * size / short_side))
+
+
+def _check(size: int, short_side: int) -> None:
+  if size < 1:
+    raise ValueError(f"a crop has a side of at least 1 pixel, not {size}")
+  if size > short_side:
+    raise ValueError(
+      f"a crop of {size} needs a photo with a short side of as much, not {short_side}"
+    )
+
+
+def _cropped(example: dict, top: int, left: int, h: int, w: int, size: int) -> dict:
+  part = example["image"][top : top + h, left : left + w]
+  return {**example, "image": images.resize(part, size, size)}

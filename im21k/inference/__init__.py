@@ -1,0 +1,6 @@
+"""Weights -> numbers, names and pictures."""
+
+from im21k.inference.evaluate import evaluate
+from im21k.inference.predict import predict
+
+__all__ = ["evaluate", "predict"]

@@ -1,0 +1,121 @@
+"""Exact accuracy of released weights over packed photos."""
+
+import contextlib
+import csv
+import datetime
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from im21k import files, synsets, weights
+from im21k.data import EvalLoader
+from im21k.training import loop, parallel, step
+
+_COLUMNS = (
+  "date", "weights", "data", "split", "answers", "images", "top_1", "top_5", "top_20",
+  "loss",
+)
+
+
+def evaluate(
+  weights_dir: Path,
+  data: Path,
+  *,
+  split: str = "eval",
+  batch_size: int = 64,
+  devices: int | None = None,
+  csv_file: Path | None = None,
+) -> dict[str, Any]:
+  """Measures top-1, top-5 and top-20 of weights on packed photos.
+
+  Every photo counts exactly once. Where the weights know classes of ILSVRC2012, a
+  second row restricts to them: photos of these classes, answers among them.
+
+  Args:
+    weights_dir: folder that a run exported.
+    data: folder that `im21k pack` wrote.
+    split: eval or train.
+    batch_size: photos at a time, over all devices.
+    devices: how many to use; by default all GPUs, or one CPU device.
+    csv_file: rows are added to it; by default evaluation.csv beside the weights.
+
+  Returns:
+    `rows`: one for each set of answers, as in the CSV.
+
+  Raises:
+    FileNotFoundError: weights or photos are missing.
+    ValueError: they have different class lists, are damaged, or batch_size does not
+      suit the devices.
+  """
+  on = _devices(devices)
+  released = weights.load(weights_dir)
+  loader = EvalLoader(
+    data,
+    split,
+    batch_size=batch_size,
+    devices=len(on),
+    image_size=released.input.size,
+    short_side=released.input.short_side,
+    classes=released.classes,
+  )
+  subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
+  run = parallel.eval_step(
+    step.eval_step(released.model, released.input.mean, released.input.std, subsets), on
+  )
+  scores = loop.evaluate(run, released.variables, loader)
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+  rows = [
+    {
+      "date": now, "weights": str(weights_dir), "data": str(data), "split": split,
+      "answers": subset, "images": int(scores[subset].pop("count")), **scores[subset],
+    }
+    for subset in subsets  # JAX sorts the keys of what it returns.
+    if subset in scores
+  ]
+  _add_rows(csv_file or weights_dir / "evaluation.csv", rows)
+  return {"rows": rows}
+
+
+def table(result: dict[str, Any]) -> str:
+  """The rows of `evaluate` for people."""
+  lines = [f"{'answers among':<24}{'photos':>9}{'top-1':>9}{'top-5':>9}{'top-20':>9}"]
+  for row in result["rows"]:
+    numbers = "".join(f"{row[f'top_{k}']:>9.2%}" for k in step.TOP_K)
+    lines.append(f"{row['answers']:<24}{row['images']:>9,}{numbers}")
+  return "\n".join(lines)
+
+
+def _devices(count: int | None) -> list[jax.Device]:
+  if count is None:
+    return parallel.devices(parallel.available())
+  if count < 1:
+    raise ValueError(f"devices is {count}, but must be at least 1")
+  # Where JAX runs already, it has the devices that it has.
+  with contextlib.suppress(RuntimeError):
+    parallel.set_up(count)
+  return parallel.devices(count)
+
+
+def _ilsvrc(classes: synsets.ClassList) -> dict[str, Any]:
+  known = synsets.ilsvrc2012()
+  if classes.hash == known.hash:
+    return {}
+  indices, _ = synsets.subset_indices(known, classes)
+  if not len(indices):
+    return {}
+  allowed = np.zeros(len(classes), bool)
+  allowed[indices] = True
+  return {f"{len(indices):,} of ilsvrc2012": allowed}
+
+
+def _add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+  text = io.StringIO(path.read_text(encoding="utf-8") if path.exists() else "")
+  empty = not text.seek(0, io.SEEK_END)
+  writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+  if empty:
+    writer.writeheader()
+  writer.writerows(rows)
+  files.write_text(path, text.getvalue())

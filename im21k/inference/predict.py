@@ -1,0 +1,119 @@
+"""Names for photos: the most likely classes of released weights."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from im21k import weights
+from im21k.data import augment, images
+from im21k.inference import plots
+from im21k.training import step
+
+_BATCH = 16
+
+
+def predict(
+  weights_dir: Path, *image: Path, top_k: int = 5, plot: Path | None = None
+) -> dict[str, Any]:
+  """Names the most likely classes of photos.
+
+  Args:
+    weights_dir: folder that a run exported.
+    image: any common image files.
+    top_k: how many classes to name.
+    plot: draw the photos beside their probabilities into this PNG file; up to 50
+      images, and 20 classes of each.
+
+  Returns:
+    `predictions`: for each image `image` and `top`, a list of `synset`, `name` and
+    `probability`, most likely first.
+
+  Raises:
+    FileNotFoundError: the weights or an image are missing.
+    ValueError: a file is no image, the weights are damaged, top_k is below 1, or there
+      are too many images for a plot.
+  """
+  if top_k < 1:
+    raise ValueError(f"top_k is {top_k}, but must be at least 1")
+  if not image:
+    raise ValueError("no image is named")
+  if plot and len(image) > plots.MOST_PHOTOS:
+    raise ValueError(
+      f"a plot has room for {plots.MOST_PHOTOS} images, but {len(image)} are named"
+    )
+  released = weights.load(weights_dir)
+  shown: list[np.ndarray] = []
+
+  def photos() -> Iterator[np.ndarray]:
+    for path in image:
+      photo = images.read(path)
+      if plot:
+        shown.append(plots.thumbnail(photo))
+      yield photo
+
+  probabilities = probabilities_of(released, photos())
+  predictions = [
+    {"image": str(path), "top": _top(released, row, top_k)}
+    for path, row in zip(image, probabilities, strict=True)
+  ]
+  if plot:
+    plots.draw_predictions(plot, shown, [p["top"] for p in predictions])
+  return {"predictions": predictions, "plot": str(plot) if plot else None}
+
+
+def probabilities_of(
+  released: weights.Weights, photos: Iterable[np.ndarray]
+) -> np.ndarray:
+  """Photos, each `[h, w, 3]` uint8 RGB -> probabilities `[photos, classes]`.
+
+  One photo at a time is held in full, so an iterator serves for any number of them.
+  """
+  size, short_side = released.input.size, released.input.short_side
+  squares = np.stack([augment.center_crop(p, size, short_side) for p in photos])
+  # Whole batches only, so that one program serves all.
+  batch = min(_BATCH, len(squares))
+  filled = np.pad(squares, [(0, -len(squares) % batch)] + [(0, 0)] * 3)
+  run = _compiled(released.model, released.input)
+  parts = [
+    np.asarray(run(released.variables, filled[i : i + batch]))
+    for i in range(0, len(filled), batch)
+  ]
+  return np.concatenate(parts)[: len(squares)]
+
+
+def text(result: dict[str, Any]) -> str:
+  """The result of `predict` for people."""
+  lines = []
+  for prediction in result["predictions"]:
+    lines.append(prediction["image"])
+    for top in prediction["top"]:
+      lines.append(f"  {top['probability']:7.2%}  {top['synset']}  {top['name']}")
+  if result["plot"]:
+    lines.append(f"picture: {result['plot']}")
+  return "\n".join(lines)
+
+
+def _compiled(model: nn.Module, prepared: weights.Input) -> Callable[..., jax.Array]:
+  @jax.jit
+  def run(variables: Any, image: jax.Array) -> jax.Array:
+    inputs = step.normalize(image, prepared.mean, prepared.std)
+    logits, _ = model.apply(variables, inputs, train=False)
+    return jax.nn.softmax(logits)
+
+  return run
+
+
+def _top(released: weights.Weights, row: np.ndarray, k: int) -> list[dict[str, Any]]:
+  best = np.argsort(-row, kind="stable")[:k]
+  return [
+    {
+      "synset": released.classes.synsets[index],
+      "name": released.classes.names[index],
+      "probability": float(row[index]),
+    }
+    for index in best
+  ]

@@ -1,0 +1,206 @@
+"""Inception-BN, the network of the original system, wide ("21k") and plain ("1k").
+
+Both are one table of blocks over one class. With their default fields they are the
+networks that were trained in 2015: 33,619,969 parameters for 21,841 classes and
+11,295,240 for 1,000 (tests count them), 3.42 and 2.03 GMAC an image at 224².
+Ioffe & Szegedy 2015, "Batch Normalization", describe the plain one.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from im21k.models import layers
+from im21k.models.registry import nearest, register
+
+# name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
+# a block without 1x1 and projection halves the side.
+_Row = tuple[int, int, int, int, int, str, int]
+_TOP: dict[str, _Row] = {
+  "4a": (224, 64, 96, 96, 128, "avg", 128),
+  "4b": (192, 96, 128, 96, 128, "avg", 128),
+  "4c": (160, 128, 160, 128, 160, "avg", 128),
+  "4d": (96, 128, 192, 160, 192, "avg", 128),
+  "4e": (0, 128, 192, 192, 256, "max", 0),
+  "5a": (352, 192, 320, 160, 224, "avg", 128),
+  "5b": (352, 192, 320, 192, 224, "max", 128),
+}
+STAGES: dict[str, tuple[tuple[int, int, int], dict[str, _Row]]] = {
+  "wide": (
+    (96, 128, 288),
+    {
+      "3a": (96, 96, 96, 96, 144, "avg", 48),
+      "3b": (96, 96, 144, 96, 144, "avg", 96),
+      "3c": (0, 192, 240, 96, 144, "max", 0),
+      **_TOP,
+      "4d": (96, 128, 192, 160, 96, "avg", 128),
+    },
+  ),
+  "plain": (
+    (64, 64, 192),
+    {
+      "3a": (64, 64, 64, 64, 96, "avg", 32),
+      "3b": (64, 64, 96, 64, 96, "avg", 64),
+      "3c": (0, 128, 160, 64, 96, "max", 0),
+      **_TOP,
+    },
+  ),
+}
+REMATS = ("none", "block")
+
+
+class Block(nn.Module):
+  """One Inception block: parallel branches, joined along the channels."""
+
+  row: _Row
+  conv_bn: Any
+  pooling: str
+  average_pool: str
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    n1, n3_reduce, n3, double_reduce, double, pool, projection = self.row
+    halving = not n1
+    strides = 2 if halving else 1
+    conv3 = functools.partial(self.conv_bn, kernel=3, padding=1)
+    branches = []
+    if n1:
+      branches.append(self.conv_bn(n1, 1, name="1x1")(x, train))
+    y = self.conv_bn(n3_reduce, 1, name="3x3_reduce")(x, train)
+    branches.append(conv3(n3, strides=strides, name="3x3")(y, train))
+    y = self.conv_bn(double_reduce, 1, name="double_3x3_reduce")(x, train)
+    y = conv3(double, name="double_3x3_0")(y, train)
+    branches.append(conv3(double, strides=strides, name="double_3x3_1")(y, train))
+    if halving:
+      branches.append(layers.max_pool(x, self.pooling, halving=True))
+    else:
+      y = layers.local_pool(x, pool, self.average_pool)
+      branches.append(self.conv_bn(projection, 1, name="proj")(y, train))
+    return jnp.concatenate(branches, axis=-1)
+
+
+class InceptionBN(nn.Module):
+  """Inception-BN for images `[b, h, w, 3]`, float, normalised; any side from 32 up.
+
+  Attributes:
+    num_classes: outputs of the head; None leaves the head out and returns the
+      pooled features `[b, 1024 · width]` in the logits' place.
+    table: `wide` (the 21,841-class net) or `plain` (the 1,000-class net).
+    width: multiplies every channel count (rounded to a multiple of 8, 8 at least).
+    dtype: of the arithmetic; parameters, statistics and logits stay float32.
+    remat: `none`, or `block`: backprop recomputes each block from its input.
+    pooling: `ceil` or `floor`: the geometry of pools of stride 2 (see `layers`).
+    average_pool: `ignored` or `counted`: padding in the divisor of averages.
+    bn_epsilon, bn_momentum: of BatchNorm: moving = momentum · moving +
+      (1 − momentum) · batch. The original's are 1e-10 and 0.1.
+    bn_axis_name: mapped axis over which BatchNorm's statistics are taken together;
+      None: each device its own.
+    init_scale: kernels start uniform in ± this (the original's 0.01).
+  """
+
+  num_classes: int | None = 21841
+  table: str = "wide"
+  width: float = 1.0
+  dtype: Any = "float32"
+  remat: str = "none"
+  pooling: str = "ceil"
+  average_pool: str = "ignored"
+  bn_epsilon: float = 1e-10
+  bn_momentum: float = 0.1
+  bn_axis_name: str | None = None
+  init_scale: float = 0.01
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    for field, known in (
+      ("table", tuple(STAGES)),
+      ("remat", REMATS),
+      ("pooling", layers.POOLINGS),
+      ("average_pool", layers.AVERAGE_POOLS),
+      ("dtype", ("float32", "bfloat16")),
+    ):
+      value = getattr(self, field)
+      if field == "dtype":
+        value = jnp.dtype(value).name if not isinstance(value, str) else value
+      if value not in known:
+        raise ValueError(f"{field} is {value!r}{nearest(str(value), known)}")
+    if not self.width > 0:
+      raise ValueError(f"width is {self.width}, but must be above 0")
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, *, train: bool
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns `(logits, out)`.
+
+    Logits are `[b, num_classes]` float32. `out` names every stage: `conv1`, `pool1`,
+    `conv2red`, `conv2`, `pool2`, `3a` … `5b`, `features` (pooled), `logits`.
+    """
+    if x.ndim != 4 or x.shape[-1] != 3:
+      raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
+    dtype = jnp.dtype(self.dtype)
+    uniform = _uniform(self.init_scale)
+    conv_bn = functools.partial(
+      self._remat(layers.ConvBN),
+      conv=functools.partial(nn.Conv, dtype=dtype, kernel_init=uniform),
+      norm=functools.partial(
+        nn.BatchNorm,
+        momentum=self.bn_momentum,
+        epsilon=self.bn_epsilon,
+        axis_name=self.bn_axis_name,
+        use_fast_variance=False,
+        dtype=dtype,
+      ),
+    )
+    block_conv_bn = functools.partial(layers.ConvBN, **conv_bn.keywords)
+    stem, rows = STAGES[self.table]
+    c1, c2_reduce, c2 = (self._channels(c) for c in stem)
+    out: dict[str, jax.Array] = {}
+
+    x = x.astype(dtype)
+    out["conv1"] = x = conv_bn(c1, 7, strides=2, padding=3, name="conv1")(x, train)
+    out["pool1"] = x = layers.max_pool(x, self.pooling)  # 56² at 224²
+    out["conv2red"] = x = conv_bn(c2_reduce, 1, name="conv2red")(x, train)
+    out["conv2"] = x = conv_bn(c2, 3, padding=1, name="conv2")(x, train)
+    out["pool2"] = x = layers.max_pool(x, self.pooling)  # 28²
+    for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
+      row = tuple(c if isinstance(c, str) else self._channels(c) for c in row)
+      block = self._remat(Block)(
+        row, block_conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
+      )
+      out[name] = x = block(x, train)
+    out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]
+    if self.num_classes is None:
+      return x, out
+    head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
+    out["logits"] = x = head(x).astype(jnp.float32)
+    return x, out
+
+  def _channels(self, count: int) -> int:
+    return max(8, round(count * self.width / 8) * 8) if count else 0
+
+  def _remat(self, module: type[nn.Module]) -> Any:
+    # 2: `train`, counted with self.
+    return nn.remat(module, static_argnums=(2,)) if self.remat == "block" else module
+
+
+def _uniform(scale: float) -> Any:
+  def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -scale, scale)
+
+  return init
+
+
+@register
+def inception_bn_21k(**fields: Any) -> InceptionBN:
+  """The wide net of the 21,841-class model, with the original's settings."""
+  return InceptionBN(**{"table": "wide", "num_classes": 21841, **fields})
+
+
+@register
+def inception_bn_1k(**fields: Any) -> InceptionBN:
+  """The plain net of the 1,000-class model, with the original's settings."""
+  return InceptionBN(**{"table": "plain", "num_classes": 1000, **fields})

@@ -1,0 +1,81 @@
+"""Convolution + BatchNorm + ReLU, and the pools in both geometries of the original.
+
+Images are `[b, h, w, c]` throughout.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+POOLINGS = ("ceil", "floor")
+AVERAGE_POOLS = ("ignored", "counted")
+
+
+class ConvBN(nn.Module):
+  """Convolution with bias, BatchNorm, ReLU: the only kind of layer in the trunk.
+
+  Attributes:
+    features: output channels.
+    kernel: side of the square kernel.
+    strides: step of the kernel in both directions.
+    padding: zeros on each side of the image.
+    conv: makes the convolution, given features, kernel size, strides and padding.
+    norm: makes the BatchNorm, given `use_running_average`.
+  """
+
+  features: int
+  kernel: int
+  conv: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module]
+  strides: int = 1
+  padding: int = 0
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    x = self.conv(
+      self.features,
+      (self.kernel, self.kernel),
+      strides=self.strides,
+      padding=self.padding,
+      name="conv",
+    )(x)
+    return nn.relu(self.norm(use_running_average=not train, name="bn")(x))
+
+
+def max_pool(x: jax.Array, pooling: str, halving: bool = False) -> jax.Array:
+  """Largest value in 3x3 windows, every second one.
+
+  Args:
+    x: `[b, h, w, c]`.
+    pooling: `ceil`, as trained in 2015: no padding, and a last window that hangs
+      over the right and bottom edge where the side is even; or `floor`: one row of
+      padding all round, as in the files published later.
+    halving: the output must have ceil(side / 2) rows, as a convolution of stride 2
+      beside it has. Matters for `ceil` and odd sides only, which the original could
+      not process: they are padded by one all round.
+  """
+
+  def pads(side: int) -> tuple[int, int]:
+    if pooling == "floor" or (halving and side % 2):
+      return 1, 1
+    outputs = max(1, -((3 - side) // 2) + 1)
+    return 0, max(0, 2 * (outputs - 1) + 3 - side)
+
+  return nn.max_pool(x, (3, 3), strides=(2, 2), padding=[pads(s) for s in x.shape[1:3]])
+
+
+def local_pool(x: jax.Array, kind: str, average_pool: str) -> jax.Array:
+  """3x3 pool that keeps the size, `kind` being `avg` or `max`.
+
+  `average_pool` tells whether padding counts in the divisor of an average:
+  `ignored`, as on the GPUs of the original, or `counted`, as in MXNet on CPU and in
+  all its releases after November 2016.
+  """
+  same: Any = ((1, 1), (1, 1))
+  if kind == "max":
+    return nn.max_pool(x, (3, 3), padding=same)
+  return nn.avg_pool(
+    x, (3, 3), padding=same, count_include_pad=average_pool == "counted"
+  )

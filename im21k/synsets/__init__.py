@@ -1,0 +1,32 @@
+"""The classes, and the WordNet graph over them.
+
+In: synset ids such as `n01440764`, the byte offsets of WordNet 3.0's nouns (those of
+WordNet 3.1 are others: never mix). Out: `get("imagenet21k")` and its kin give a
+`ClassList`, which says what label 7 means; `load()` gives `WordNet`, the graph of the
+21,841 classes and everything above them, with names and definitions.
+
+`python -m im21k.synsets.build` makes the table that `load` reads.
+"""
+
+from im21k.synsets.classes import (
+  ClassList,
+  ClassListMismatch,
+  from_file,
+  get,
+  ilsvrc2012,
+  imagenet21k,
+  subset_indices,
+)
+from im21k.synsets.wordnet import WordNet, load
+
+__all__ = [
+  "ClassList",
+  "ClassListMismatch",
+  "WordNet",
+  "from_file",
+  "get",
+  "ilsvrc2012",
+  "imagenet21k",
+  "load",
+  "subset_indices",
+]

@@ -1,0 +1,1 @@
+"""Batches + a model -> weights: devices, the step, its optimiser, checkpoints, loop."""

@@ -1,0 +1,80 @@
+"""Checkpoints of a run: state, position in the data and clock, together.
+
+This is the only file that imports orbax. Writing goes on in the background; a
+checkpoint counts once it is complete, so a killed run finds the one before.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from im21k.training import parallel
+
+_POLICIES = ocp.training.preservation_policies
+
+
+class Checkpoints:
+  """The checkpoints of one work folder: the latest few, and the best by eval top-1."""
+
+  def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+    best = _POLICIES.BestN(
+      get_metric_fn=lambda metrics: metrics["top_1"],
+      n=keep_best,
+      keep_checkpoints_without_metrics=False,
+    )
+    self._checkpointer = ocp.training.Checkpointer(
+      folder.absolute(),
+      preservation_policy=_POLICIES.AnyPreservationPolicy(
+        [_POLICIES.LatestN(keep_latest), best]
+      ),
+      cleanup_tmp_directories=True,
+    )
+
+  def steps(self) -> list[int]:
+    """Steps of the checkpoints that are kept, ascending."""
+    return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
+
+  def save(
+    self, step: int, state: Any, data: dict, clock: dict, scores: dict | None = None
+  ) -> None:
+    """Starts writing a checkpoint, after the one before is complete.
+
+    Args:
+      step: steps taken so far.
+      state: tree of arrays; may be donated as soon as this returns.
+      data, clock: small dicts of numbers.
+      scores: with a `top_1`, by which the best checkpoint is kept.
+    """
+    self._checkpointer.save_checkpointables_async(
+      step,
+      {"state": state, "data": data, "clock": clock},
+      metrics=scores,
+      force=True,
+    )
+
+  def restore(
+    self, state: Any, data: dict, clock: dict, on: Sequence[jax.Device]
+  ) -> tuple[Any, dict, dict] | None:
+    """The latest checkpoint, its state on every device; None if there is none.
+
+    `state`, `data` and `clock` tell the structure that is expected.
+    """
+    latest = self._checkpointer.latest
+    if latest is None:
+      return None
+    everywhere = parallel.replicated(on)
+    shapes = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
+    )
+    found = self._checkpointer.load_checkpointables(
+      latest.step, {"state": shapes, "data": data, "clock": clock}
+    )
+    return found["state"], found["data"], found["clock"]
+
+  def close(self) -> None:
+    """Waits for what is being written; raises what went wrong there."""
+    self._checkpointer.wait()
+    self._checkpointer.close()

@@ -1,0 +1,102 @@
+"""Four virtual CPU devices stand for four GPUs in all tests."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.devices()  # From here on no test can change their number.
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample_photos() -> Path:
+  """The photos of the demo, in synset folders."""
+  return ROOT / "data" / "sample_photos"
+
+
+@pytest.fixture(scope="session")
+def packed(sample_photos, tmp_path_factory) -> Path:
+  """The sample photos packed, one of every class with two and more held out."""
+  from im21k.data import pack
+
+  folder = tmp_path_factory.mktemp("packed")
+  pack(sample_photos, folder, eval_per_class=1, shards=4, workers=1)
+  return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights():
+  """A narrow Inception-BN for all 21,841 classes, inputs of 32 pixels, as if fresh.
+
+  Its arrays are drawn here: to compile the model's own `init` takes most of a minute.
+  """
+  from im21k import models, synsets, weights
+
+  fields = {"width": 0.125, "num_classes": 21841, "bn_epsilon": 1e-5}
+  model = models.create("inception_bn_21k", **fields)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  shapes = jax.eval_shape(
+    lambda x: model.init(jax.random.key(0), x, train=False), images
+  )
+  rng = np.random.default_rng(0)
+
+  def draw(path, shape):
+    match path[-1].key:
+      case "kernel":  # Of a size at which signals neither vanish nor grow.
+        scale = np.sqrt(6 / np.prod(shape.shape[:-1]))
+        return rng.uniform(-scale, scale, shape.shape).astype(shape.dtype)
+      case "scale" | "var":
+        return np.ones(shape.shape, shape.dtype)
+      case "bias" | "mean":
+        return np.zeros(shape.shape, shape.dtype)
+
+  return weights.Weights(
+    model_name="inception_bn_21k",
+    model_fields=fields,
+    variables=jax.tree_util.tree_map_with_path(draw, shapes),
+    input=weights.Input(size=32, short_side=37, std=70.0),
+    classes=synsets.imagenet21k(),
+    scores={"train_top_1": 0.25, "eval_top_1": None},
+    config={"seed": 3, "total": {"epochs": 2}},
+  )
+
+
+class _Linear(nn.Module):
+  """Logits from the mean colours of 4x4 tiles: nothing to compile, easy in numpy."""
+
+  num_classes: int = 21841
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    b, h, w, c = x.shape
+    tiles = x.reshape(b, 4, h // 4, 4, w // 4, c).mean(axis=(2, 4))
+    return nn.Dense(self.num_classes, name="head")(tiles.reshape(b, 16 * c)), {}
+
+
+@pytest.fixture
+def linear_weights(monkeypatch):
+  """Makes weights of a linear model called `linear`: (kernel, bias, classes)."""
+  from im21k import weights
+  from im21k.models import registry
+
+  monkeypatch.setitem(registry._BUILDERS, "linear", _Linear)
+
+  def make(kernel, bias, classes, **fields):
+    assert kernel.shape == (48, len(classes)) and bias.shape == (len(classes),)
+    return weights.Weights(
+      model_name="linear",
+      model_fields={"num_classes": len(classes)},
+      variables={"params": {"head": {"kernel": kernel, "bias": bias}}},
+      input=fields.pop("input", weights.Input(size=32, short_side=37)),
+      classes=classes,
+      **fields,
+    )
+
+  return make

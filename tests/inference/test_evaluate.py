@@ -1,0 +1,300 @@
+"""Scores of weights, against the same scores counted by hand in numpy."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from im21k import synsets, weights
+from im21k.data import EvalLoader, Manifest, augment, images, pack
+from im21k.inference import evaluate
+from im21k.inference.evaluate import table
+from im21k.synsets import ClassList, ClassListMismatch
+from im21k.training import parallel
+
+GOLDFISH, CAT = "n01443537", "n02121620"
+FULL = synsets.imagenet21k()
+TWO = ClassList("two", (GOLDFISH, CAT))
+
+
+def photos_of(packed, sample_photos, split, prepared=weights.Input(32, 37)):
+  """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
+  loader = EvalLoader(packed, split, batch_size=1, image_size=prepared.size)
+  keys = [loader[i]["key"] for i in range(loader.count)]
+  photos = [images.decode_jpeg((sample_photos / key).read_bytes()) for key in keys]
+  size, short_side = prepared.size, prepared.short_side
+  squares = np.stack([augment.center_crop(p, size, short_side) for p in photos])
+  tiles = squares.reshape(len(squares), 4, size // 4, 4, size // 4, 3)
+  colours = tiles.mean((2, 4), dtype=np.float64).reshape(len(squares), 48)
+  labels = np.array([FULL.index(key.split("/")[0]) for key in keys])
+  return (colours - prepared.mean) / prepared.std, labels
+
+
+@pytest.fixture(scope="module")
+def prototypes(packed, sample_photos):
+  """Kernel and bias with which the nearest mean photo of a class wins.
+
+  Every class without photos is near a photo too, so that right answers are spread
+  over the ranks.
+  """
+  features, labels = photos_of(packed, sample_photos, "train")
+  rng = np.random.default_rng(0)
+  place = rng.permutation(len(features))[np.arange(len(FULL)) % len(features)]
+  centre = features[place] + rng.normal(scale=60, size=(len(FULL), 48))
+  for label in set(labels):
+    centre[label] = features[labels == label].mean(0)
+  kernel, bias = centre.T / 2000, -(centre**2).sum(1) / 4000
+  return kernel.astype(np.float32), bias.astype(np.float32)
+
+
+@pytest.fixture
+def saved(linear_weights, prototypes, tmp_path):
+  """Folder of weights that get some photos right."""
+  linear_weights(*prototypes, FULL).save(tmp_path / "weights")
+  return tmp_path / "weights"
+
+
+@pytest.fixture(scope="module")
+def by_hand(packed, sample_photos, prototypes):
+  """Scores of a split, counted without im21k: a sort of all logits of each photo."""
+
+  def count(split, allowed=None, prepared=weights.Input(32, 37)):
+    features, labels = photos_of(packed, sample_photos, split, prepared)
+    kernel, bias = (array.astype(np.float64) for array in prototypes)
+    logits = features @ kernel + bias
+    if allowed is not None:
+      kept = [label in allowed for label in labels]
+      logits, labels = logits[kept], labels[kept]
+      logits[:, [label for label in range(len(FULL)) if label not in allowed]] = -np.inf
+    order = np.argsort(-logits, axis=1)
+    place = [list(row).index(label) for row, label in zip(order, labels, strict=True)]
+    right = {f"top_{k}": np.mean([p < k for p in place]) for k in (1, 5, 20)}
+    own = logits[np.arange(len(labels)), labels]
+    losses = np.log(np.exp(logits).sum(1)) - own
+    return {"images": len(labels), "loss": losses.mean(), **right}
+
+  return count
+
+
+def assert_row(row, expected):
+  assert row["images"] == expected["images"]
+  for name in ("top_1", "top_5", "top_20"):
+    assert row[name] == pytest.approx(expected[name], abs=1e-12), name
+  assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+
+
+ILSVRC = {FULL.index(s) for s in synsets.ilsvrc2012().synsets if s != "n04399382"}
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (8, 4), (64, 2)])
+def test_scores_are_exact_with_any_batch_size_and_number_of_devices(
+  packed, saved, by_hand, batch_size, devices
+):
+  rows = evaluate(saved, packed, batch_size=batch_size, devices=devices)["rows"]
+  assert [row["answers"] for row in rows] == ["all 21,841", "999 of ilsvrc2012"]
+  assert_row(rows[0], by_hand("eval"))
+  assert_row(rows[1], by_hand("eval", ILSVRC))
+
+
+def test_train_split_is_scored_on_request(packed, saved, by_hand):
+  rows = evaluate(saved, packed, split="train", devices=4)["rows"]
+  assert rows[0]["images"] == Manifest.load(packed).count("train")
+  assert_row(rows[0], by_hand("train"))
+  assert_row(rows[1], by_hand("train", ILSVRC))
+
+
+@pytest.mark.parametrize("split", ["eval", "train"])
+def test_scores_of_the_fixture_differ_between_ranks_and_rows(by_hand, split):
+  """Else the tests around could not tell one score from another."""
+  full, restricted = by_hand(split), by_hand(split, ILSVRC)
+  assert 0 < restricted["images"] < full["images"]
+  assert 0 < full["top_1"] < full["top_5"] < full["top_20"] < 1
+  for name in ("top_1", "top_5", "top_20"):
+    assert full[name] != restricted[name]
+
+
+def test_size_crop_and_normalisation_come_from_the_weights(
+  packed, linear_weights, prototypes, by_hand, tmp_path
+):
+  prepared = weights.Input(size=16, short_side=24, mean=100.0, std=2.0)
+  linear_weights(*prototypes, FULL, input=prepared).save(tmp_path)
+  (row, _) = evaluate(tmp_path, packed, devices=4)["rows"]
+  assert_row(row, by_hand("eval", prepared=prepared))
+  assert row["loss"] != pytest.approx(by_hand("eval")["loss"], rel=0.01)
+
+
+def test_equal_logits_earn_nothing(packed, linear_weights, tmp_path):
+  nothing = np.zeros((48, len(FULL)), np.float32), np.zeros(len(FULL), np.float32)
+  linear_weights(*nothing, FULL).save(tmp_path)
+  rows = evaluate(tmp_path, packed, devices=4)["rows"]
+  for row, classes in zip(rows, (21841, 999), strict=True):
+    assert row["top_1"] == row["top_5"] == row["top_20"] == 0
+    assert row["loss"] == pytest.approx(np.log(classes), rel=1e-5)
+
+
+def test_by_default_all_devices_take_part(few, monkeypatch):
+  used, real = [], parallel.eval_step
+  monkeypatch.setattr(
+    parallel, "eval_step", lambda step, on: used.extend(on) or real(step, on)
+  )
+  evaluate(*few([CAT], TWO), split="train", batch_size=8)
+  assert len(used) == 4
+
+
+def test_fresh_process_gets_as_many_cpu_devices_as_are_asked_for():
+  code = (
+    "from im21k.inference.evaluate import _devices; import jax; "
+    "print(len(_devices(3)), jax.local_device_count())"
+  )
+  run = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    check=True,
+  )
+  assert run.stdout == "3 3\n"
+
+
+# Which rows there are.
+
+
+@pytest.fixture
+def few(sample_photos, tmp_path, linear_weights):
+  """Packs photos of some classes, and saves weights for a list of classes."""
+
+  def make(photos, classes):
+    for synset in photos:
+      shutil.copytree(sample_photos / synset, tmp_path / "photos" / synset)
+    ids = tmp_path / f"{classes.name}.txt"
+    ids.write_text("\n".join(classes.synsets))
+    pack(tmp_path / "photos", tmp_path / "packed", classes=str(ids), workers=1)
+    arrays = (
+      np.zeros((48, len(classes)), np.float32),
+      np.zeros(len(classes), np.float32),
+    )
+    linear_weights(*arrays, classes).save(tmp_path / "weights")
+    return tmp_path / "weights", tmp_path / "packed"
+
+  return make
+
+
+def answers(result):
+  return [row["answers"] for row in result["rows"]]
+
+
+def test_photo_outside_the_thousand_counts_in_the_first_row_only(few):
+  assert GOLDFISH in synsets.ilsvrc2012().synsets
+  assert CAT not in synsets.ilsvrc2012().synsets
+  rows = evaluate(*few([GOLDFISH, CAT], TWO), split="train", batch_size=4)["rows"]
+  assert [(row["answers"], row["images"]) for row in rows] == [
+    ("all 2", 2),
+    ("1 of ilsvrc2012", 1),
+  ]
+  # Two equal logits; of the one answer that the second row allows, all are right.
+  assert [row["top_1"] for row in rows] == [0, 1]
+  assert rows[1]["loss"] == 0
+
+
+def test_weights_for_the_thousand_have_one_row(few):
+  found = evaluate(*few([GOLDFISH], synsets.ilsvrc2012()), split="train", batch_size=4)
+  assert answers(found) == ["all 1,000"]
+
+
+def test_weights_that_know_none_of_the_thousand_have_one_row(few):
+  found = evaluate(*few([CAT], ClassList("cat", (CAT,))), split="train", batch_size=4)
+  assert answers(found) == ["all 1"]
+
+
+def test_row_without_photos_is_left_out(few):
+  found = evaluate(*few([CAT], TWO), split="train", batch_size=4)
+  assert answers(found) == ["all 2"]
+
+
+# The CSV and the table.
+
+
+def test_rows_are_appended_to_the_csv_under_one_header(few):
+  folder, photos = few([GOLDFISH, CAT], TWO)
+  first = evaluate(folder, photos, split="train", batch_size=4)["rows"]
+  second = evaluate(folder, photos, split="train", batch_size=4, devices=2)["rows"]
+  lines = (folder / "evaluation.csv").read_text().splitlines()
+  assert lines[0] == "date,weights,data,split,answers,images,top_1,top_5,top_20,loss"
+  found = list(csv.DictReader(lines))
+  assert found == [{k: str(v) for k, v in row.items()} for row in [*first, *second]]
+  assert (len(found), found[0]["split"]) == (4, "train")
+  assert (found[0]["weights"], found[0]["data"]) == (str(folder), str(photos))
+
+
+def test_csv_may_lie_elsewhere(few, tmp_path):
+  folder, photos = few([CAT], TWO)
+  path = tmp_path / "results" / "all.csv"
+  evaluate(folder, photos, split="train", batch_size=4, csv_file=path)
+  assert len(path.read_text().splitlines()) == 2
+  assert not (folder / "evaluation.csv").exists()
+
+
+def test_table_is_aligned():
+  row = {"answers": "all 21,841", "images": 1234567, "top_1": 0.37156, "top_5": 0.6}
+  other = {"answers": "999 of ilsvrc2012", "images": 40, "top_1": 0.0, "top_5": 1.0}
+  result = {"rows": [{**row, "top_20": 0.8}, {**other, "top_20": 1.0}]}
+  assert table(result) == (
+    "answers among              photos    top-1    top-5   top-20\n"
+    "all 21,841              1,234,567   37.16%   60.00%   80.00%\n"
+    "999 of ilsvrc2012              40    0.00%  100.00%  100.00%"
+  )
+
+
+# What cannot be evaluated.
+
+
+def test_photos_of_another_class_list_are_refused_with_both_names(
+  packed, linear_weights, tmp_path
+):
+  turned = ClassList("turned", FULL.synsets[::-1])
+  arrays = np.zeros((48, len(FULL)), np.float32), np.zeros(len(FULL), np.float32)
+  linear_weights(*arrays, turned).save(tmp_path)
+  with pytest.raises(ClassListMismatch, match=r"'imagenet21k'.*'turned'"):
+    evaluate(tmp_path, packed, devices=4)
+  assert not (tmp_path / "evaluation.csv").exists()
+
+
+def test_missing_weights_are_named(packed, tmp_path):
+  with pytest.raises(FileNotFoundError, match="nowhere holds no weights"):
+    evaluate(tmp_path / "nowhere", packed)
+
+
+def test_missing_photos_are_named(saved, tmp_path):
+  with pytest.raises(FileNotFoundError, match="nowhere holds no packed photos"):
+    evaluate(saved, tmp_path / "nowhere")
+
+
+def test_unknown_split_names_those_that_there_are(packed, saved):
+  with pytest.raises(ValueError, match="no 'test' photos, only train, eval"):
+    evaluate(saved, packed, split="test")
+
+
+def test_truncated_shard_is_named(packed, saved, tmp_path):
+  copy = shutil.copytree(packed, tmp_path / "copy")
+  shard = min(copy.glob("eval-*"))
+  shard.write_bytes(shard.read_bytes()[:-1])
+  with pytest.raises(ValueError, match=f"shard .*{shard.name} has"):
+    evaluate(saved, copy)
+
+
+@pytest.mark.parametrize(
+  ("devices", "message"),
+  [
+    (0, "devices is 0, but must be at least 1"),
+    (-1, "devices is -1, but must be at least 1"),
+    (5, "5 devices are asked for, but this machine has 4"),
+    (3, "batch_size 64 is not divisible by the 3 devices: take 63"),
+  ],
+)
+def test_devices_that_cannot_be_say_why(packed, saved, devices, message):
+  with pytest.raises(ValueError, match=message):
+    evaluate(saved, packed, devices=devices)

@@ -1,0 +1,253 @@
+"""Names for photos: the right ones, in order, from any kind of image file."""
+
+import re
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from im21k import synsets, weights
+from im21k.data import augment, images
+from im21k.inference import plots, predict
+from im21k.inference.predict import probabilities_of, text
+
+FULL = synsets.imagenet21k()
+
+
+@pytest.fixture
+def released(linear_weights):
+  """Weights whose answers differ from photo to photo."""
+  rng = np.random.default_rng(0)
+  kernel = rng.normal(scale=1 / 300, size=(48, len(FULL))).astype(np.float32)
+  return linear_weights(kernel, rng.normal(size=len(FULL)).astype(np.float32), FULL)
+
+
+@pytest.fixture
+def saved(released, tmp_path):
+  """The folder of `released`."""
+  released.save(tmp_path / "weights")
+  return tmp_path / "weights"
+
+
+@pytest.fixture(scope="module")
+def some(sample_photos):
+  """Paths of twenty photos, more than go into one batch."""
+  return sorted(sample_photos.rglob("*.jpg"))[:20]
+
+
+def by_hand(released, photo):
+  """Probabilities `[classes]` of the linear model, in numpy."""
+  square = augment.center_crop(photo, 32, 37).astype(np.float64) - 117
+  features = square.reshape(4, 8, 4, 8, 3).mean((1, 3)).reshape(48)
+  head = released.variables["params"]["head"]
+  odds = np.exp(features @ head["kernel"].astype(np.float64) + head["bias"])
+  return odds / odds.sum()
+
+
+def draw(path, h=48, w=64, mode="RGB", **how):
+  """Writes a picture with four coloured quarters, without loss but for JPEG."""
+  colours = np.array([[[200, 30, 30], [20, 180, 40]], [[30, 40, 220], [240, 220, 20]]])
+  pixels = colours.repeat(h // 2, 0).repeat(w // 2, 1).astype(np.uint8)
+  image = Image.fromarray(pixels).convert(mode, palette=Image.Palette.ADAPTIVE)
+  image.save(path, **how)
+  return path
+
+
+def tops(result):
+  return [
+    [(top["synset"], round(top["probability"], 5)) for top in prediction["top"]]
+    for prediction in result["predictions"]
+  ]
+
+
+# The answers.
+
+
+def test_answers_are_the_most_likely_classes_in_order(released, saved, some):
+  result = predict(saved, *some, top_k=7)
+  assert [p["image"] for p in result["predictions"]] == [str(path) for path in some]
+  assert result["plot"] is None
+  graph = synsets.load()
+  for path, prediction in zip(some, result["predictions"], strict=True):
+    expected = by_hand(released, images.read(path))
+    order = np.argsort(-expected)[:7]
+    found = prediction["top"]
+    assert [top["synset"] for top in found] == [FULL.synsets[i] for i in order]
+    assert [top["name"] for top in found] == [graph.name(t["synset"]) for t in found]
+    probabilities = [top["probability"] for top in found]
+    np.testing.assert_allclose(probabilities, expected[order], rtol=1e-4)
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert 0 < sum(probabilities) <= 1
+  assert len({tuple(top) for top in tops(result)}) > 15
+
+
+def test_probabilities_sum_to_one_over_all_classes(saved, some):
+  (prediction,) = predict(saved, some[0], top_k=len(FULL))["predictions"]
+  assert len(prediction["top"]) == len(FULL)
+  total = sum(top["probability"] for top in prediction["top"])
+  assert total == pytest.approx(1, abs=1e-5)
+
+
+def test_more_classes_than_there_are_gives_all(saved, some):
+  (prediction,) = predict(saved, some[0], top_k=99999)["predictions"]
+  assert len(prediction["top"]) == len(FULL)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17])
+def test_answer_does_not_depend_on_the_company(released, some, count):
+  photos = [images.read(path) for path in some]
+  found = probabilities_of(released, photos[:count])
+  assert found.shape == (count, len(FULL))
+  for row, photo in zip(found, photos, strict=False):
+    np.testing.assert_allclose(row, by_hand(released, photo), rtol=1e-4)
+
+
+def test_photos_are_held_one_at_a_time(released):
+  """Or the photos of a telephone, 36 MB each, would soon fill the memory."""
+  alive = weakref.WeakSet()
+  most = 0
+
+  class Photo(np.ndarray):  # Plain arrays cannot be in a set.
+    __hash__ = object.__hash__
+
+  def photos():
+    nonlocal most
+    for _ in range(9):
+      photo = np.zeros((200, 300, 3), np.uint8).view(Photo)
+      alive.add(photo)
+      most = max(most, len(alive))
+      yield photo
+
+  assert len(probabilities_of(released, photos())) == 9
+  assert most <= 2
+
+
+# Kinds of files.
+
+
+@pytest.mark.parametrize(
+  ("name", "mode"),
+  [
+    ("a.PNG", "RGB"),
+    ("a.png", "P"),
+    ("opaque.png", "RGBA"),
+    ("a.gif", "P"),
+    ("a.bmp", "RGB"),
+    ("a.tiff", "RGB"),
+    ("a.webp", "RGB"),
+  ],
+)
+def test_kind_of_file_does_not_matter(saved, tmp_path, name, mode):
+  how = {"lossless": True} if name.endswith("webp") else {}
+  plain = draw(tmp_path / "plain.png")
+  other = draw(tmp_path / name, mode=mode, **how)
+  first, second = tops(predict(saved, plain, other))
+  assert first == second
+
+
+@pytest.mark.parametrize(("name", "mode"), [("grey.png", "L"), ("cmyk.jpg", "CMYK")])
+def test_other_colour_spaces_are_converted(saved, tmp_path, name, mode):
+  path = draw(tmp_path / name, mode=mode)
+  as_rgb = tmp_path / "rgb.png"
+  with Image.open(path) as image:
+    image.convert("RGB").save(as_rgb)
+  first, second = tops(predict(saved, path, as_rgb))
+  assert first == second
+
+
+def test_photo_that_was_taken_sideways_is_turned_upright(saved, tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 6  # To be turned by 90° clockwise.
+  lying = draw(tmp_path / "lying.png", h=48, w=64)
+  turned = draw(tmp_path / "turned.png", h=48, w=64, exif=exif)
+  upright = tmp_path / "upright.png"
+  with Image.open(lying) as image:
+    image.transpose(Image.Transpose.ROTATE_270).save(upright)
+  first, second, third = tops(predict(saved, lying, turned, upright))
+  assert second == third
+  assert first != second
+
+
+# What cannot be named.
+
+
+def test_text_file_called_jpg_is_named(saved, tmp_path, some):
+  path = tmp_path / "holiday.jpg"
+  path.write_text("not a photo")
+  with pytest.raises(images.ImageError, match=r"holiday\.jpg is not an image file"):
+    predict(saved, some[0], path)
+
+
+def test_photo_cut_short_is_named(saved, tmp_path, some):
+  path = tmp_path / "half.jpg"
+  path.write_bytes(some[0].read_bytes()[:3000])
+  with pytest.raises(images.ImageError, match=r"half\.jpg is a damaged image"):
+    predict(saved, path)
+
+
+def test_missing_image_is_named(saved, some):
+  with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
+    predict(saved, some[0], some[0].with_name("nowhere.jpg"))
+
+
+def test_missing_weights_are_named(tmp_path, some):
+  with pytest.raises(FileNotFoundError, match="nowhere holds no weights"):
+    predict(tmp_path / "nowhere", some[0])
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_must_be_positive(saved, some, top_k):
+  with pytest.raises(ValueError, match=f"top_k is {top_k}, but must be at least 1"):
+    predict(saved, some[0], top_k=top_k)
+
+
+def test_no_image_is_an_error(saved):
+  with pytest.raises(ValueError, match="no image is named"):
+    predict(saved)
+
+
+def test_plot_of_too_many_photos_is_refused_before_any_work(tmp_path, some):
+  many = [some[0]] * (plots.MOST_PHOTOS + 1)
+  with pytest.raises(ValueError, match="room for 50 images, but 51 are named"):
+    predict(tmp_path / "nowhere", *many, plot=tmp_path / "plot.png")
+
+
+# For people.
+
+
+def test_plot_shows_each_photo(saved, tmp_path, some):
+  path = tmp_path / "plots" / "plot.png"
+  result = predict(saved, *some[:3], plot=path)
+  assert result["plot"] == str(path)
+  with Image.open(path) as image:
+    assert (image.format, image.size) == ("PNG", (990, 792))
+
+
+def test_text_has_a_line_for_each_class():
+  top = [
+    {
+      "synset": "n01443537",
+      "name": "goldfish, Carassius auratus",
+      "probability": 0.98765,
+    },
+    {"synset": "n01440764", "name": "tench, Tinca tinca", "probability": 0.01},
+  ]
+  result = {"predictions": [{"image": "a.jpg", "top": top}], "plot": None}
+  assert text(result) == (
+    "a.jpg\n"
+    "   98.77%  n01443537  goldfish, Carassius auratus\n"
+    "    1.00%  n01440764  tench, Tinca tinca"
+  )
+  assert re.search(r"\npicture: b\.png$", text({**result, "plot": "b.png"}))
+
+
+def test_normalisation_of_the_weights_is_applied(linear_weights, some):
+  kernel = np.random.default_rng(1).normal(size=(48, len(FULL))).astype(np.float32)
+  bias = np.zeros(len(FULL), np.float32)
+  photos = [images.read(path) for path in some[:2]]
+  plain = linear_weights(kernel / 400, bias, FULL)
+  prepared = weights.Input(32, 37, std=400.0)
+  found = probabilities_of(linear_weights(kernel, bias, FULL, input=prepared), photos)
+  for row, photo in zip(found, photos, strict=True):
+    np.testing.assert_allclose(row, by_hand(plain, photo), rtol=1e-4)

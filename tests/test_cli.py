@@ -1,0 +1,263 @@
+"""The command line: help from docstrings, one JSON object, errors without traceback."""
+
+import importlib
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from im21k import cli
+from im21k.synsets import ClassList
+
+IM21K = Path(sys.executable).with_name("im21k")
+GOLDFISH, CAT = "n01443537", "n02121620"
+
+
+def function_of(verb):
+  module, function, _ = cli.VERBS[verb]
+  return getattr(importlib.import_module(module), function)
+
+
+def shell(*command, **environment):
+  """Runs a command; its status, standard output and standard error."""
+  # Fast to compile, not to run.
+  flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
+  done = subprocess.run(
+    [str(word) for word in command],
+    capture_output=True,
+    text=True,
+    env={**os.environ, **flags, **environment},
+    check=False,
+  )
+  return done.returncode, done.stdout, done.stderr
+
+
+def run(capsys, *arguments):
+  """Calls `main`; its status, standard output and standard error."""
+  try:
+    status = cli.main([str(argument) for argument in arguments])
+  except SystemExit as end:
+    status = end.code
+  return status, *capsys.readouterr()
+
+
+def words(text):
+  """`text` without frames and line ends."""
+  return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+
+
+# Help.
+
+
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",)])
+def test_overview_lists_every_verb_with_its_summary(capsys, arguments):
+  status, out, err = run(capsys, *arguments)
+  assert (status, err) == (0, "")
+  assert out.startswith("usage: im21k VERB")
+  for verb in cli.VERBS:
+    summary = inspect.getdoc(function_of(verb)).splitlines()[0]
+    assert re.search(rf"^  {verb} +{re.escape(summary)}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_shows_every_parameter_with_its_text(capsys, verb):
+  function = function_of(verb)
+  status, out, err = run(capsys, verb, "--help")
+  assert (status, err) == (0, "")
+  shown = words(out)
+  _, _, arguments = inspect.getdoc(function).partition("Args:\n")
+  arguments = re.split(r"\n\n", arguments)[0]
+  texts = dict(re.findall(r"^  (\w+): ((?:.+\n?)(?:    .+\n?)*)", arguments, re.M))
+  parameters = inspect.signature(function).parameters
+  assert set(texts) == set(parameters)
+  for name, parameter in parameters.items():
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+      label = "--" + name.replace("_", "-")
+    else:
+      label = name.upper()
+    text = " ".join(texts[name].split())
+    assert re.search(rf"{label}\S* [A-Z| ]*{re.escape(text)}", shown), name
+  assert "--json print one JSON object." in shown
+  assert words(inspect.getdoc(function).partition("Args:")[0]) in shown
+  assert "None" not in shown and "Raises" not in shown
+
+
+def test_usage_asks_for_one_image_and_more(capsys):
+  _, out, _ = run(capsys, "predict", "--help")
+  assert out.startswith("usage: im21k predict [-h] WEIGHTS_DIR IMAGE... [--top-k INT]")
+  assert "any common image files. (required)" in words(out)
+
+
+def test_overview_imports_no_library_and_help_none_that_the_verb_spares():
+  code = (
+    "import sys; from im21k import cli; cli.main(['--help']); "
+    "some = {'numpy', 'jax', 'flax', 'grain', 'cv2'} & set(sys.modules)\n"
+    "try: cli.main(['pack', '--help'])\n"
+    "except SystemExit: pass\n"
+    "more = {'flax', 'optax', 'matplotlib', 'safetensors', 'tensorflow'}\n"
+    "print(sorted(some), sorted(more & set(sys.modules)), file=sys.stderr)"
+  )
+  status, _, err = shell(sys.executable, "-c", code)
+  assert (status, err) == (0, "[] []\n")
+
+
+# Results.
+
+
+@pytest.fixture(scope="module")
+def photos(sample_photos, tmp_path_factory):
+  """Two classes, four photos each."""
+  folder = tmp_path_factory.mktemp("photos")
+  for synset in (GOLDFISH, CAT):
+    (photo,) = (sample_photos / synset).iterdir()
+    (folder / synset).mkdir()
+    for i in range(4):
+      shutil.copy(photo, folder / synset / f"{i}.jpg")
+  return folder
+
+
+@pytest.fixture
+def saved(linear_weights, tmp_path):
+  """A folder of weights that answer the same to everything."""
+  kernel, bias = np.zeros((48, 2), np.float32), np.array([0, 1], np.float32)
+  linear_weights(kernel, bias, ClassList("two", (GOLDFISH, CAT))).save(tmp_path / "w")
+  return tmp_path / "w"
+
+
+def test_json_is_one_object_and_all_there_is_on_stdout(
+  capsys, saved, tiny_weights, photos, tmp_path
+):
+  pack = (IM21K, "pack", photos, tmp_path / "packed", "--eval-per-class", 1)
+  status, out, err = shell(*pack, "--workers", 1, "--json")
+  assert status == 0, err
+  assert out.count("\n") == 1
+  result = json.loads(out)
+  assert (result["train"], result["eval"], result["rejected"]) == (6, 2, 0)
+
+  plot = tmp_path / "plot.png"
+  images = [photos / GOLDFISH / "0.jpg", photos / CAT / "0.jpg"]
+  tiny_weights.save(tmp_path / "weights")
+  predict = (IM21K, "predict", tmp_path / "weights", *images, "--top-k", 3)
+  status, out, err = shell(*predict, "--plot", plot, "--json")
+  assert status == 0, err
+  assert out.count("\n") == 1
+  result = json.loads(out)
+  assert [p["image"] for p in result["predictions"]] == [str(path) for path in images]
+  for prediction in result["predictions"]:
+    probabilities = [top["probability"] for top in prediction["top"]]
+    assert len(probabilities) == 3
+    assert 1 > probabilities[0] > probabilities[1] > probabilities[2] > 1 / 21841
+  assert result["plot"] == str(plot)
+  assert plot.read_bytes().startswith(b"\x89PNG")
+
+  ids = tmp_path / "two.txt"
+  ids.write_text(f"{GOLDFISH}\n{CAT}\n")
+  run(capsys, "pack", photos, tmp_path / "two", "--classes", ids, "--workers", 1)
+  evaluate = ("evaluate", saved, tmp_path / "two", "--split", "train", "--json")
+  status, out, _ = run(capsys, *evaluate)
+  assert status == 0
+  assert out.count("\n") == 1
+  assert [row["images"] for row in json.loads(out)["rows"]] == [8, 4]
+
+
+def test_without_json_the_result_is_text(capsys, photos, tmp_path):
+  status, out, _ = run(capsys, "pack", photos, tmp_path / "packed", "--workers", 1)
+  assert status == 0
+  assert out.startswith("packed 8 train and 0 held-out photos of 2 classes into ")
+  assert out.endswith(f"manifest: {tmp_path / 'packed' / 'manifest.json'}\n")
+
+
+def test_predict_takes_several_images_before_or_after_options(capsys, saved, photos):
+  images = [photos / GOLDFISH / f"{i}.jpg" for i in range(3)]
+  results = []
+  for arguments in ([saved, *images, "--top-k", 1], ["--top-k", 1, saved, *images]):
+    status, out, _ = run(capsys, "predict", *arguments)
+    assert status == 0
+    results.append(out)
+  assert results[0] == results[1]
+  assert results[0].count("cat, true cat") == 3
+
+
+def test_evaluate_prints_a_table(capsys, saved, photos, tmp_path):
+  ids = tmp_path / "two.txt"
+  ids.write_text(f"{GOLDFISH}\n{CAT}\n")
+  run(capsys, "pack", photos, tmp_path / "p", "--classes", ids, "--workers", 1)
+  status, out, _ = run(capsys, "evaluate", saved, tmp_path / "p", "--split", "train")
+  assert status == 0
+  assert [line.split() for line in out.splitlines()[1:]] == [
+    ["all", "2", "8", "50.00%", "100.00%", "100.00%"],
+    ["1", "of", "ilsvrc2012", "4", "100.00%", "100.00%", "100.00%"],
+  ]
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+  ("verb", "hint"),
+  [
+    ("evaluat", "did you mean evaluate?"),
+    ("packk", "did you mean pack?"),
+    ("xyz", "there are: pack, "),
+    ("--json", "there are: pack, "),
+  ],
+)
+def test_unknown_verb_offers_the_nearest(capsys, verb, hint):
+  status, out, err = run(capsys, verb)
+  assert (status, out) == (2, "")
+  assert err.startswith(f"im21k: no verb is called {verb!r}; ")
+  assert hint in err
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["predict", "nowhere", "a.jpg"], "nowhere/model.json does not exist"),
+    (["predict", "nowhere"], "no image is named"),
+    (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
+    (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
+    (["pack", "nowhere", "packed"], "nowhere is no folder"),
+    (["pack", "nowhere", "packed", "--check", "some"], "check is 'some'"),
+  ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_error_is_one_line_on_stderr_with_status_1(
+  capsys, monkeypatch, tmp_path, arguments, message, as_json
+):
+  monkeypatch.chdir(tmp_path)
+  status, out, err = run(capsys, *arguments, *["--json"] * as_json)
+  assert (status, out) == (1, "")
+  assert err.startswith(f"im21k {arguments[0]}: ")
+  assert message in err
+  assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["predict"], "WEIGHTS_DIR"),
+    (["predict", "w", "a.jpg", "--plto", "p.png"], "--plot PATH"),
+    (["predict", "w", "a.jpg", "--top-k", "many"], "--top-k"),
+    (["evaluate", "w", "data", "more"], "Unrecognized options: more"),
+    (["pack", "photos"], "DESTINATION"),
+  ],
+)
+def test_wrong_arguments_are_explained_on_stderr_with_status_2(
+  capsys, arguments, message
+):
+  status, out, err = run(capsys, *arguments)
+  assert (status, out) == (2, "")
+  assert message in words(err)
+
+
+def test_program_ends_with_the_status_of_main(tmp_path):
+  status, out, err = shell(IM21K, "pack", tmp_path / "nowhere", tmp_path / "packed")
+  assert (status, out) == (1, "")
+  assert "Traceback" not in err and "nowhere is no folder" in err

@@ -1,0 +1,92 @@
+"""Files appear whole or not at all, also when the writer is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from im21k import files
+
+
+def test_a_file_appears_when_all_is_written(tmp_path):
+  path = tmp_path / "new" / "folder" / "file"
+  with files.whole(path) as aside:
+    aside.write_bytes(b"first half")
+    assert not path.exists()
+    assert aside.parent == path.parent, "a rename must not cross file systems"
+  assert path.read_bytes() == b"first half"
+  assert os.listdir(path.parent) == ["file"]
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
+  path = tmp_path / "file"
+  path.write_text("old")
+  with files.whole(path) as aside:
+    aside.write_text("new")
+    assert path.read_text() == "old"
+  assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
+  path = tmp_path / "file"
+  path.write_text("old")
+  with pytest.raises(error), files.whole(path) as aside:
+    aside.write_text("half")
+    raise error
+  assert path.read_text() == "old"
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_nothing_written_is_an_error(tmp_path):
+  with pytest.raises(FileNotFoundError), files.whole(tmp_path / "file"):
+    pass
+  assert not os.listdir(tmp_path)
+
+
+def test_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+  done = []
+  real = {name: getattr(os, name) for name in ("fsync", "replace")}
+
+  def fsync(descriptor):
+    done.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+    real["fsync"](descriptor)
+
+  def replace(source, target):
+    done.append(("replace", str(target)))
+    real["replace"](source, target)
+
+  monkeypatch.setattr(os, "fsync", fsync)
+  monkeypatch.setattr(os, "replace", replace)
+  with files.whole(tmp_path / "file") as aside:
+    aside.write_text("x")
+  assert done == [
+    ("fsync", str(aside)),
+    ("replace", str(tmp_path / "file")),
+    ("fsync", str(tmp_path)),
+  ]
+
+
+def test_a_killed_writer_leaves_a_leftover_that_is_removed(tmp_path):
+  path = tmp_path / "file"
+  path.write_text("old")
+  script = f"""
+import os, pathlib, signal
+from im21k import files
+with files.whole(pathlib.Path({str(path)!r})) as aside:
+  aside.write_text("half")
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+  killed = subprocess.run([sys.executable, "-c", script], check=False)
+  assert killed.returncode == -signal.SIGKILL
+  assert path.read_text() == "old"
+  assert len(os.listdir(tmp_path)) == 2
+  files.remove_leftovers(tmp_path)
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_text_is_utf_8_whatever_the_locale(tmp_path):
+  files.write_text(tmp_path / "file", "a × b\n")
+  assert (tmp_path / "file").read_bytes() == b"a \xc3\x97 b\n"

@@ -1,0 +1,164 @@
+"""The mapped steps: equality over devices, exact sums."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from im21k.training import optim, parallel
+from im21k.training import step as steps
+
+
+def batch_of(count, devices, classes=7, seed=0):
+  rng = np.random.default_rng(seed)
+  image = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+  label = rng.integers(0, classes, count).astype(np.int32)
+  return {
+    "image": image.reshape(devices, -1, 16, 16, 3),
+    "label": label.reshape(devices, -1),
+  }
+
+
+def run(tiny, devices, sync_bn, count=6):
+  """Losses and the final state of some steps on `devices`."""
+  on = parallel.devices(devices)
+  model = tiny(7, bn_axis_name=parallel.AXIS if sync_bn else None)
+  optimizer = optim.sgd(optax.constant_schedule(0.05))
+  state = steps.init(tiny(7), optimizer, 16, seed=1)
+  state = jax.device_put(state, parallel.replicated(on))
+  step = parallel.train_step(steps.train_step(model, optimizer, 117.0, 1.0), on)
+  losses = []
+  for index in range(count):
+    state, metrics = step(state, batch_of(16, devices, seed=index))
+    losses.append(float(metrics["loss"]))
+    for leaf in jax.tree.leaves((state, metrics)):
+      copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+      assert len(copies) == devices
+      for copy in copies[1:]:
+        np.testing.assert_array_equal(copy, copies[0])
+  return losses, state
+
+
+def test_four_devices_and_one_learn_the_same_with_shared_statistics(tiny_model):
+  """And every replica is equal after every step: `run` looks."""
+  one, state_one = run(tiny_model, 1, sync_bn=True)
+  four, state_four = run(tiny_model, 4, sync_bn=True)
+  np.testing.assert_allclose(one, four, rtol=1e-5)
+  assert one[-1] < one[0]
+  for a, b in zip(jax.tree.leaves(state_one), jax.tree.leaves(state_four), strict=True):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-3, atol=1e-5)
+
+
+def test_local_statistics_differ_from_shared_ones(tiny_model):
+  local, _ = run(tiny_model, 4, sync_bn=False)
+  shared, _ = run(tiny_model, 4, sync_bn=True)
+  assert abs(local[-1] - shared[-1]) > 1e-5
+
+
+def test_local_statistics_are_averaged(tiny_model):
+  """The moving mean after a step is the mean of what each device would have alone."""
+  optimizer = optim.sgd(optax.constant_schedule(0.0))
+  batch = batch_of(16, 4)
+  _, together = one_step(tiny_model, optimizer, batch, 4)
+  alone = [
+    one_step(tiny_model, optimizer, jax.tree.map(lambda x, d=d: x[d : d + 1], batch), 1)[1]
+    for d in range(4)
+  ]
+  jax.tree.map(
+    lambda found, *parts: np.testing.assert_allclose(
+      found, np.mean(parts, axis=0), rtol=1e-4, atol=1e-6
+    ),
+    together.batch_stats,
+    *(state.batch_stats for state in alone),
+  )
+
+
+def one_step(tiny, optimizer, batch, devices):
+  on = parallel.devices(devices)
+  state = steps.init(tiny(7), optimizer, 16, seed=1)
+  state = jax.device_put(state, parallel.replicated(on))
+  step = parallel.train_step(steps.train_step(tiny(7), optimizer, 117.0, 1.0), on)
+  state, metrics = step(state, batch)
+  return jax.device_get(metrics), jax.device_get(state)
+
+
+def test_state_is_donated(tiny_model):
+  on = parallel.devices(4)
+  optimizer = optim.sgd(optax.constant_schedule(0.05))
+  state = steps.init(tiny_model(7), optimizer, 16, seed=1)
+  before = jax.device_put(state, parallel.replicated(on))
+  step = parallel.train_step(steps.train_step(tiny_model(7), optimizer, 0.0, 1.0), on)
+  step(before, batch_of(16, 4))
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
+
+
+class Fixed:
+  """A model whose logits are the first pixels of the image."""
+
+  def apply(self, variables, image, *, train):
+    assert not train
+    return image[:, 0, :, 0] * variables, {}
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@given(seed=st.integers(0, 999), missing=st.integers(0, 7))
+@settings(max_examples=8, deadline=None)
+def test_evaluation_sums_equal_brute_force(devices, seed, missing):
+  classes, count = 30, 8
+  rng = np.random.default_rng(seed)
+  # Few levels, so that equal logits occur.
+  image = np.zeros((count, 1, classes, 3), np.uint8)
+  image[:, 0, :, 0] = rng.integers(0, 40, (count, classes))
+  label = rng.integers(0, classes, count).astype(np.int32)
+  mask = (np.arange(count) < count - missing).astype(np.float32)
+  allowed = rng.random(classes) < 0.6
+  batch = jax.tree.map(
+    lambda x: x.reshape(devices, -1, *x.shape[1:]),
+    {"image": image, "label": label, "mask": mask},
+  )
+  subsets = {"all": None, "some": allowed}
+  step = parallel.eval_step(
+    steps.eval_step(Fixed(), 0.0, 1.0, subsets), parallel.devices(devices)
+  )
+  found = jax.device_get(step(jnp.float32(0.25), batch))
+  for name, subset in subsets.items():
+    inside = np.ones(classes, bool) if subset is None else subset
+    expected = {"count": 0, "loss": 0.0, "top_1": 0, "top_5": 0, "top_20": 0}
+    for logits, right, counts in zip(image[:, 0, :, 0] * 0.25, label, mask, strict=True):
+      if not counts or not inside[right]:
+        continue
+      rivals = sum(
+        inside[c] and c != right and logits[c] >= logits[right] for c in range(classes)
+      )
+      expected["count"] += 1
+      expected["loss"] += np.log(np.exp(logits[inside]).sum()) - logits[right]
+      for k in (1, 5, 20):
+        expected[f"top_{k}"] += rivals < k
+    for key, value in expected.items():
+      np.testing.assert_allclose(found[name][key], value, rtol=1e-4, atol=1e-4)
+
+
+def test_constant_answers_earn_nothing():
+  logits = jnp.zeros((3, 30))
+  assert steps.rank(logits, jnp.array([0, 1, 29])).tolist() == [29, 29, 29]
+
+
+def test_answers_that_are_no_numbers_earn_nothing():
+  logits = jnp.array([[jnp.nan, 1.0], [0.0, jnp.nan]])
+  assert steps.rank(logits, jnp.array([0, 1])).tolist() == [2, 2]
+
+
+def test_normalisation_is_the_originals():
+  image = jnp.array([[[[0, 117, 255]]]], jnp.uint8)
+  found = steps.normalize(image, 117.0, 1.0)
+  np.testing.assert_array_equal(found, [[[[-117.0, 0.0, 138.0]]]])
+  by_channel = steps.normalize(image, (0.0, 100.0, 200.0), (1.0, 2.0, 5.0))
+  np.testing.assert_allclose(by_channel, [[[[0.0, 8.5, 11.0]]]])
+
+
+def test_more_devices_than_there_are_is_an_error():
+  with pytest.raises(ValueError, match="5 devices are asked for, but this machine has 4"):
+    parallel.devices(5)
