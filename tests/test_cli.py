@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,23 @@ def test_help_shows_every_parameter_with_its_text(capsys, verb):
   assert "None" not in shown and "Raises" not in shown
 
 
+def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
+  def shout(word: str, *, times: int | None = None) -> dict:
+    """Says it aloud.
+
+    Args:
+      word: what to say.
+      times: how often; by
+        default once, as
+        (nearly) everyone does.
+    """
+
+  monkeypatch.setitem(sys.modules, "voice", types.SimpleNamespace(shout=shout))
+  monkeypatch.setitem(cli.VERBS, "shout", ("voice", "shout", "text"))
+  _, out, _ = run(capsys, "shout", "--help")
+  assert "--times INT  how often; by default once, as (nearly) everyone does." in out
+
+
 def test_usage_asks_for_one_image_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
   assert out.startswith("usage: im21k predict [-h] WEIGHTS_DIR IMAGE... [--top-k INT]")
@@ -101,7 +119,7 @@ def test_overview_imports_no_library_and_help_none_that_the_verb_spares():
     "some = {'numpy', 'jax', 'flax', 'grain', 'cv2'} & set(sys.modules)\n"
     "try: cli.main(['pack', '--help'])\n"
     "except SystemExit: pass\n"
-    "more = {'flax', 'optax', 'matplotlib', 'safetensors', 'tensorflow'}\n"
+    "more = {'jax', 'flax', 'grain', 'orbax', 'matplotlib', 'tensorflow'}\n"
     "print(sorted(some), sorted(more & set(sys.modules)), file=sys.stderr)"
   )
   status, _, err = shell(sys.executable, "-c", code)

@@ -28,7 +28,7 @@ EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 @functools.cache
 def imports(path):
-  """Dotted names that a file imports, wherever in the file; `a.b` of `from a import b`."""
+  """Dotted names that a file imports, wherever in it; `from a import b` is `a.b`."""
   found = set()
   for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
     if isinstance(node, ast.Import):

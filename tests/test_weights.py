@@ -180,7 +180,7 @@ def test_save_over_older_weights_replaces_them(small, saved):
 
 def test_missing_folder_says_who_makes_one(tmp_path):
   with pytest.raises(
-    FileNotFoundError, match="nowhere holds no weights .a run exports"
+    FileNotFoundError, match=r"nowhere holds no weights \(a run exports"
   ):
     weights.load(tmp_path / "nowhere")
 

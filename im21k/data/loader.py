@@ -171,6 +171,8 @@ class EvalLoader(_Packed):
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Example `index` of the split: `image` [h, w, 3] uint8, `label`, `key`."""
+    if not 0 <= index < self.count:
+      raise IndexError(f"example {index} of {self.count:,}")
     return self._examples[index]
 
   def __len__(self) -> int:

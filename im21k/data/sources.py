@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_SYNSET = re.compile(r"n\d{8}")
+_SYNSET = re.compile(r"n[0-9]{8}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,15 @@ from im21k.data import EvalLoader
 from im21k.training import loop, parallel, step
 
 _COLUMNS = (
-  "date", "weights", "data", "split", "answers", "images", "top_1", "top_5", "top_20",
+  "date",
+  "weights",
+  "data",
+  "split",
+  "answers",
+  "images",
+  "top_1",
+  "top_5",
+  "top_20",
   "loss",
 )
 
@@ -69,8 +77,13 @@ def evaluate(
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   rows = [
     {
-      "date": now, "weights": str(weights_dir), "data": str(data), "split": split,
-      "answers": subset, "images": int(scores[subset].pop("count")), **scores[subset],
+      "date": now,
+      "weights": str(weights_dir),
+      "data": str(data),
+      "split": split,
+      "answers": subset,
+      "images": int(scores[subset].pop("count")),
+      **scores[subset],
     }
     for subset in subsets  # JAX sorts the keys of what it returns.
     if subset in scores
@@ -104,8 +117,6 @@ def _ilsvrc(classes: synsets.ClassList) -> dict[str, Any]:
   if classes.hash == known.hash:
     return {}
   indices, _ = synsets.subset_indices(known, classes)
-  if not len(indices):
-    return {}
   allowed = np.zeros(len(classes), bool)
   allowed[indices] = True
   return {f"{len(indices):,} of ilsvrc2012": allowed}

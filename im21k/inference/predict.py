@@ -56,7 +56,7 @@ def predict(
       yield photo
 
   probabilities = probabilities_of(released, photos())
-  predictions = [
+  predictions: list[dict[str, Any]] = [
     {"image": str(path), "top": _top(released, row, top_k)}
     for path, row in zip(image, probabilities, strict=True)
   ]

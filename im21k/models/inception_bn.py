@@ -167,9 +167,10 @@ class InceptionBN(nn.Module):
     out["conv2"] = x = conv_bn(c2, 3, padding=1, name="conv2")(x, train)
     out["pool2"] = x = layers.max_pool(x, self.pooling)  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
-      row = tuple(c if isinstance(c, str) else self._channels(c) for c in row)
+      *counts, pool, projection = row
+      scaled = (*map(self._channels, counts), pool, self._channels(projection))
       block = self._remat(Block)(
-        row, block_conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
+        scaled, block_conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )
       out[name] = x = block(x, train)
     out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]

@@ -4,6 +4,7 @@ A run is a work folder. Started again with the same folder it goes on from the l
 checkpoint, and ends in the same bits as a run that was never stopped.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -91,7 +92,9 @@ class Config:
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for key in keys:
       if key not in fields:
-        raise ValueError(f"no config key is called {key!r}{nearest(key, tuple(fields))}")
+        raise ValueError(
+          f"no config key is called {key!r}{nearest(key, tuple(fields))}"
+        )
     required = [n for n in ("data", "total", "model", "schedule", "batch_size")]
     missing = [name for name in required if name not in keys]
     if missing:
@@ -115,8 +118,7 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     ValueError: a setting is wrong, or workdir holds a run with other settings.
     FloatingPointError: the loss is no longer finite.
   """
-  run = _Run(config, workdir)
-  with _Signals() as signals:
+  with contextlib.closing(_Run(config, workdir)) as run, _Signals() as signals:
     start = run.step
     while True:
       if run.step > start:
@@ -126,7 +128,7 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
       if run.step == run.total or signals.stop:
         break
       run.take_step()
-  return run.finish()
+    return run.finish()
 
 
 class _Run:
@@ -255,13 +257,16 @@ class _Run:
       self.workdir / "learning_curve.png", self.metrics.rows, self.config.reference
     )
 
-  def finish(self) -> dict[str, Any]:
-    """Ends the run: waits for checkpoints, and exports weights if it is complete."""
-    self.flush()
+  def close(self) -> None:
+    """Waits until what was begun is written."""
     self._progress.close()
-    self.draw()
-    self.checkpoints.close()
     self.metrics.close()
+    self.checkpoints.close()
+
+  def finish(self) -> dict[str, Any]:
+    """Ends the run: the last picture, and the weights if it is complete."""
+    self.flush()
+    self.draw()
     scores = {
       name: next((r[name] for r in reversed(self.metrics.rows) if name in r), None)
       for name in ("train_top_1", "eval_top_1")
@@ -289,8 +294,12 @@ class _Run:
     """Sets a row aside, to be written when the next step is under way."""
     self.clock.tick()
     train, data = self.clock.train_secs, self.clock.data_secs
-    self._ready = (self.step, self._measured, train - self._mark[0],
-                   data - self._mark[1])
+    self._ready = (
+      self.step,
+      self._measured,
+      train - self._mark[0],
+      data - self._mark[1],
+    )
     self._measured, self._mark = [], (train, data)
 
   def _write_row(self) -> None:
@@ -322,14 +331,13 @@ class _Run:
       row["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)
     self.metrics.write(**row)
     self._progress.set_postfix(
-      loss=f"{loss:.3f}", top_1=f"{row['train_top_1']:.1%}",
+      loss=f"{loss:.3f}",
+      top_1=f"{row['train_top_1']:.1%}",
       images_per_s=row["images_per_s"],
     )
 
   def _steps(self, name: str, duration: Duration) -> int:
-    return optim.steps_in(
-      name, duration, self.config.batch_size, self.loader.count
-    )
+    return optim.steps_in(name, duration, self.config.batch_size, self.loader.count)
 
   def _schedule(self) -> optax.Schedule:
     schedule = dict(self.config.schedule)
@@ -343,7 +351,9 @@ class _Run:
     if name == "cosine":
       warmup = self._steps("schedule.warmup", schedule["warmup"])
       return optim.cosine(schedule["peak"], warmup, self.total)
-    raise ValueError(f"no schedule is called {name!r}{nearest(str(name), optim.SCHEDULES)}")
+    raise ValueError(
+      f"no schedule is called {name!r}{nearest(str(name), optim.SCHEDULES)}"
+    )
 
   def _keep_config(self, params: Any) -> None:
     """Writes what the run is, or checks that the folder holds this very run."""
@@ -371,8 +381,17 @@ class _Run:
 
 # What a run cannot change on its way; the rest (devices, threads, how often something
 # is done, how long) it can.
-_FIXED = ("model", "classes", "batch_size", "image_size", "mean", "std", "seed",
-          "augment", "optimizer")
+_FIXED = (
+  "model",
+  "classes",
+  "batch_size",
+  "image_size",
+  "mean",
+  "std",
+  "seed",
+  "augment",
+  "optimizer",
+)
 
 
 def evaluate(

@@ -105,11 +105,23 @@ def draw_learning_curve(
     axes.axvspan(start, end, color="#4477aa", alpha=0.14 if index % 2 else 0.05, lw=0)
     axes.text((start + end) / 2, 101, f"lr {rate:g}", ha="center", va="bottom", size=8)
   seen = [row["images"] for row in train]
-  axes.plot(seen, [100 * row["train_top_1"] for row in train], color="#4477aa",
-            lw=1.6, label="train, running")
+  axes.plot(
+    seen,
+    [100 * row["train_top_1"] for row in train],
+    color="#4477aa",
+    lw=1.6,
+    label="train, running",
+  )
   if evals:
-    axes.plot([row["images"] for row in evals], [100 * r["eval_top_1"] for r in evals],
-              "o-", color="#cc6677", ms=4, lw=1.2, label="held out")
+    axes.plot(
+      [row["images"] for row in evals],
+      [100 * r["eval_top_1"] for r in evals],
+      "o-",
+      color="#cc6677",
+      ms=4,
+      lw=1.2,
+      label="held out",
+    )
   if reference:
     marks = reference["top_1"]
     ends = [reference["images_per_pass"] * (i + 1) for i in range(len(marks))]

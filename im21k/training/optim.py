@@ -47,6 +47,11 @@ def stepwise(rates: list[float], until: list[int]) -> optax.Schedule:
 
 def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
   """Rises linearly to `peak` during the warm-up, then falls along a cosine to 0."""
+  if not 0 <= warmup_steps < total_steps:
+    raise ValueError(
+      f"the warm-up of {warmup_steps} steps must be shorter than the {total_steps} "
+      "steps of the run"
+    )
   return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
 
 

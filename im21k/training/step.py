@@ -125,7 +125,9 @@ def eval_step(
       right = {f"top_{k}": (mask * (place < k)).sum() for k in TOP_K}
       # A label outside the subset has an infinite loss, and mask 0.
       return {
-        "count": mask.sum(), "loss": jnp.where(mask > 0, losses, 0).sum(), **right
+        "count": mask.sum(),
+        "loss": jnp.where(mask > 0, losses, 0).sum(),
+        **right,
       }
 
     return parallel.total({name: sums(allowed) for name, allowed in subsets.items()})

@@ -44,3 +44,9 @@ def photos(jpeg, tmp_path):
     return root
 
   return make
+
+
+@pytest.fixture
+def rng():
+  """A generator that draws the same in every run."""
+  return np.random.default_rng(0)

@@ -41,7 +41,7 @@ def test_a_record_cut_short_is_refused_or_lacks_only_pixels(key, label, jpeg, da
   record = records.encode(Example(key, label, jpeg))
   length = data.draw(st.integers(0, len(record)))
   if length < len(record) - len(jpeg):
-    with pytest.raises(ValueError, match="ends inside its key|not a record"):
+    with pytest.raises(ValueError, match=r"ends inside its key|not a record"):
       records.decode(record[:length])
   else:
     cut = records.decode(record[:length])
@@ -153,17 +153,21 @@ def test_the_undamaged_document_loads(tmp_path):
 )
 def test_a_damaged_manifest_is_refused_by_name(tmp_path, text, message):
   (tmp_path / "manifest.json").write_text(text)
-  with pytest.raises(ValueError, match=rf"manifest\.json is no manifest that.*{message}"):
+  with pytest.raises(
+    ValueError, match=rf"manifest\.json is no manifest that.*{message}"
+  ):
     Manifest.load(tmp_path)
 
 
 JSON = st.recursive(
   st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-  lambda inner: st.lists(inner, max_size=3)
-  | st.dictionaries(
-    st.sampled_from(["format_version", "splits", "train", "shards", *SHARD, *FIELDS]),
-    inner,
-    max_size=6,
+  lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(
+      st.sampled_from(["format_version", "splits", "train", "shards", *SHARD, *FIELDS]),
+      inner,
+      max_size=6,
+    )
   ),
   max_leaves=12,
 )

@@ -18,10 +18,11 @@ from im21k.training import parallel
 
 GOLDFISH, CAT = "n01443537", "n02121620"
 FULL = synsets.imagenet21k()
+INPUT = weights.Input(size=32, short_side=37)
 TWO = ClassList("two", (GOLDFISH, CAT))
 
 
-def photos_of(packed, sample_photos, split, prepared=weights.Input(32, 37)):
+def photos_of(packed, sample_photos, split, prepared):
   """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
   loader = EvalLoader(packed, split, batch_size=1, image_size=prepared.size)
   keys = [loader[i]["key"] for i in range(loader.count)]
@@ -41,7 +42,7 @@ def prototypes(packed, sample_photos):
   Every class without photos is near a photo too, so that right answers are spread
   over the ranks.
   """
-  features, labels = photos_of(packed, sample_photos, "train")
+  features, labels = photos_of(packed, sample_photos, "train", INPUT)
   rng = np.random.default_rng(0)
   place = rng.permutation(len(features))[np.arange(len(FULL)) % len(features)]
   centre = features[place] + rng.normal(scale=60, size=(len(FULL), 48))
@@ -62,7 +63,7 @@ def saved(linear_weights, prototypes, tmp_path):
 def by_hand(packed, sample_photos, prototypes):
   """Scores of a split, counted without im21k: a sort of all logits of each photo."""
 
-  def count(split, allowed=None, prepared=weights.Input(32, 37)):
+  def count(split, allowed=None, prepared=INPUT):
     features, labels = photos_of(packed, sample_photos, split, prepared)
     kernel, bias = (array.astype(np.float64) for array in prototypes)
     logits = features @ kernel + bias

@@ -64,7 +64,9 @@ def test_stages_have_the_sides_and_channels_of_the_original():
     "4a": (14, 576), "4b": (14, 576), "4c": (14, 608), "4d": (14, 512), "4e": (7, 960),
     "5a": (7, 1024), "5b": (7, 1024),
   }  # fmt: skip
-  assert {k: (v.shape[1], v.shape[3]) for k, v in out.items() if v.ndim == 4} == expected
+  assert {
+    k: (v.shape[1], v.shape[3]) for k, v in out.items() if v.ndim == 4
+  } == expected
   assert out["features"].shape == (2, 1024)
 
 
@@ -109,9 +111,9 @@ def brute_pool(x, ceil):
     starts = [2 * i for i in range(outputs)]
   else:
     starts = [2 * i - 1 for i in range((side + 2 - 3) // 2 + 1)]
-  return np.array([
-    [x[max(0, r) : r + 3, max(0, c) : c + 3].max() for c in starts] for r in starts
-  ])
+  return np.array(
+    [[x[max(0, r) : r + 3, max(0, c) : c + 3].max() for c in starts] for r in starts]
+  )
 
 
 @pytest.mark.parametrize("pooling", layers.POOLINGS)

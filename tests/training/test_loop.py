@@ -117,9 +117,13 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_steps(config, tmp_path):
   wild = dataclasses.replace(
-    config, schedule={**config.schedule, "rates": [1e30, 1e30]}, eval_every={"epochs": 9}
+    config,
+    schedule={**config.schedule, "rates": [1e30, 1e30]},
+    eval_every={"epochs": 9},
   )
-  with pytest.raises(FloatingPointError, match=r"between steps 1 and 4; the last check"):
+  with pytest.raises(
+    FloatingPointError, match=r"between steps 1 and 4; the last check"
+  ):
     loop.train(wild, tmp_path)
 
 
@@ -150,7 +154,10 @@ def test_a_config_that_lacks_keys_names_them():
     ({"augment": {"crop": "random"}}, "crop is 'random'"),
     ({"model": {"name": "inception_bn"}}, "did you mean"),
     ({"total": {"epochs": 1, "steps": 2}}, "exactly one"),
-    ({"classes": "ilsvrc2012"}, "'ilsvrc2012'.*'imagenet21k'|'imagenet21k'.*'ilsvrc2012'"),
+    (
+      {"classes": "ilsvrc2012"},
+      "'ilsvrc2012'.*'imagenet21k'|'imagenet21k'.*'ilsvrc2012'",
+    ),
   ],
 )
 def test_wrong_settings_are_named(config, tmp_path, change, message):

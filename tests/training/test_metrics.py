@@ -44,7 +44,11 @@ def rows_of(rates):
 
 def test_phases_are_stretches_of_one_rate():
   rows = rows_of([0.05, 0.05, 0.01, 0.001])
-  assert metrics._phases(rows) == [(0.0, 200, 0.05), (200, 300, 0.01), (300, 400, 0.001)]
+  assert metrics._phases(rows) == [
+    (0.0, 200, 0.05),
+    (200, 300, 0.01),
+    (300, 400, 0.001),
+  ]
 
 
 def test_a_rate_that_always_changes_has_no_phases():

@@ -33,9 +33,7 @@ def test_update_is_that_of_mxnet_through_a_change_of_rate():
 
 
 def test_decay_on_kernels_leaves_vectors_alone():
-  optimizer = optim.sgd(
-    optax.constant_schedule(1.0), weight_decay=0.5, decay="kernels"
-  )
+  optimizer = optim.sgd(optax.constant_schedule(1.0), weight_decay=0.5, decay="kernels")
   params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
   zeros = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
   updates, _ = optimizer.update(zeros, optimizer.init(params), params)
@@ -66,6 +64,13 @@ def test_cosine_rises_then_falls_to_nothing():
   schedule = optim.cosine(0.4, 10, 110)
   rates = [float(schedule(s)) for s in (0, 5, 10, 60, 110)]
   np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
+
+
+def test_warm_up_longer_than_the_run_is_an_error():
+  with pytest.raises(
+    ValueError, match="warm-up of 10 steps must be shorter than the 9"
+  ):
+    optim.cosine(0.4, 10, 9)
 
 
 @given(st.integers(1, 500), st.integers(1, 10**7), st.integers(1, 9))

@@ -64,7 +64,9 @@ def test_local_statistics_are_averaged(tiny_model):
   batch = batch_of(16, 4)
   _, together = one_step(tiny_model, optimizer, batch, 4)
   alone = [
-    one_step(tiny_model, optimizer, jax.tree.map(lambda x, d=d: x[d : d + 1], batch), 1)[1]
+    one_step(
+      tiny_model, optimizer, jax.tree.map(lambda x, d=d: x[d : d + 1], batch), 1
+    )[1]
     for d in range(4)
   ]
   jax.tree.map(
@@ -127,7 +129,9 @@ def test_evaluation_sums_equal_brute_force(devices, seed, missing):
   for name, subset in subsets.items():
     inside = np.ones(classes, bool) if subset is None else subset
     expected = {"count": 0, "loss": 0.0, "top_1": 0, "top_5": 0, "top_20": 0}
-    for logits, right, counts in zip(image[:, 0, :, 0] * 0.25, label, mask, strict=True):
+    for logits, right, counts in zip(
+      image[:, 0, :, 0] * 0.25, label, mask, strict=True
+    ):
       if not counts or not inside[right]:
         continue
       rivals = sum(
@@ -160,5 +164,7 @@ def test_normalisation_is_the_originals():
 
 
 def test_more_devices_than_there_are_is_an_error():
-  with pytest.raises(ValueError, match="5 devices are asked for, but this machine has 4"):
+  with pytest.raises(
+    ValueError, match="5 devices are asked for, but this machine has 4"
+  ):
     parallel.devices(5)
