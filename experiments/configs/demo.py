@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     init_scale=0.3,
   )
   config.batch_size = 32
-  config.total = dict(epochs=90)
+  config.total = dict(epochs=75)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))
   config.optimizer = dict(momentum=0.9, weight_decay=1e-5, decay="all")
   config.augment = dict(crop="straight", mirror=True)

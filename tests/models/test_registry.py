@@ -12,7 +12,7 @@ def test_names_are_sorted_and_each_makes_a_model():
 
 
 def test_misspelt_name_offers_the_nearest():
-  with pytest.raises(ValueError, match="did you mean.*'inception_bn_21k'"):
+  with pytest.raises(ValueError, match=r"did you mean.*'inception_bn_21k'"):
     models.create("inceptionbn_21k")
 
 

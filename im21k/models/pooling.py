@@ -1,0 +1,134 @@
+"""3x3 pools whose gradients are fast on CPU too: same numbers, chosen by backend.
+
+Images are `[b, h, w, c]`. Only float32 programs for CPU change; one for a GPU holds
+lax's own window reductions, forward and backward.
+
+XLA turns the gradient of a maximum into a reduction over pairs of value and position
+and a scatter on CPU. CPU ms at batch 16 on two loaded EPYC cores, lax -> here:
+
+  gradient of the maximum, 112² x 96, every second window    587 -> 126
+  the same, 56² x 288 / 28² x 480                            549 -> 110 / 211 -> 31
+  gradient of the maximum, 7² x 1024, every window           106 -> 3
+  sum, 28² x 288, every window, and its gradient             14 -> 4
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_SAME = ((1, 1), (1, 1))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def max_pool(x: jax.Array, stride: int, padding: Any) -> jax.Array:
+  """Largest value in 3x3 windows; padding is never the largest.
+
+  The gradient goes to the first of equal values, row by row, as in lax.
+
+  Args:
+    x: `[b, h, w, c]`.
+    stride: of the windows in both directions, 1 or 2.
+    padding: `((top, bottom), (left, right))`, a tuple of tuples.
+  """
+  return _max(x, stride, padding)
+
+
+def _max(x: jax.Array, stride: int, padding: Any) -> jax.Array:
+  around = ((0, 0), *padding, (0, 0))
+  windows, strides = (1, 3, 3, 1), (1, stride, stride, 1)
+  return lax.reduce_window(x, -jnp.inf, lax.max, windows, strides, around)
+
+
+def _max_forward(x: jax.Array, stride: int, padding: Any) -> Any:
+  y = _max(x, stride, padding)
+  return y, (x, y)
+
+
+def _max_backward(stride: int, padding: Any, saved: Any, dy: jax.Array) -> Any:
+  def plain(x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
+    del y
+    return jax.vjp(lambda x: _max(x, stride, padding), x)[1](dy)[0]
+
+  fast = functools.partial(_max_gradient, stride=stride, padding=padding)
+  cpu = fast if dy.dtype == jnp.float32 else plain
+  return (lax.platform_dependent(*saved, dy, cpu=cpu, default=plain),)
+
+
+max_pool.defvjp(_max_forward, _max_backward)
+
+
+def _max_gradient(
+  x: jax.Array, y: jax.Array, dy: jax.Array, stride: int, padding: Any
+) -> jax.Array:
+  """Each pixel adds up the windows it won; with stride 2, by parity of its place."""
+  zero = jnp.zeros((), x.dtype)
+  (b, h, w, c), (rows, columns) = x.shape, y.shape[1:3]
+  padded = lax.pad(
+    x, zero - jnp.inf, [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)]
+  )
+  # Which of its nine places each window's maximum has: 0 … 8.
+  first = jnp.full(y.shape, 9, jnp.int8)
+  for place in reversed(range(9)):
+    i, j = divmod(place, 3)
+    value = padded[
+      :,
+      i : i + (rows - 1) * stride + 1 : stride,
+      j : j + (columns - 1) * stride + 1 : stride,
+    ]
+    first = jnp.where(value == y, jnp.int8(place), first)
+
+  # A place i pixels down in window m lies in cell m + i // stride.
+  reach = 2 // stride
+  ring = [(0, 0, 0), (reach, reach, 0), (reach, reach, 0), (0, 0, 0)]
+  # Without the barrier every use would search for the maximum again.
+  first, dy = lax.optimization_barrier(
+    (lax.pad(first, jnp.int8(9), ring), lax.pad(dy, zero, ring))
+  )
+  cells = (rows + reach, columns + reach)
+
+  def won(i: int, j: int) -> jax.Array:
+    top, left = reach - i // stride, reach - j // stride
+    window = (slice(None), slice(top, top + cells[0]), slice(left, left + cells[1]))
+    return jnp.where(first[window] == 3 * i + j, dy[window], 0)
+
+  def cell(down: int, right: int) -> jax.Array:
+    places = [
+      won(i, j) for i in range(down, 3, stride) for j in range(right, 3, stride)
+    ]
+    return functools.reduce(jnp.add, places)
+
+  parities = range(stride)
+  dx = jnp.stack(
+    [jnp.stack([cell(i, j) for j in parities], axis=3) for i in parities], axis=2
+  ).reshape(b, cells[0] * stride, cells[1] * stride, c)
+  (top, _), (left, _) = padding
+  height, width = dx.shape[1:3]
+  inside = [(-top, h + top - height, 0), (-left, w + left - width, 0)]
+  return lax.pad(dx, zero, [(0, 0, 0), *inside, (0, 0, 0)])
+
+
+@jax.custom_vjp
+def sum_pool(x: jax.Array) -> jax.Array:
+  """Sum over the 3x3 window around each pixel; zeros outside. Keeps the size."""
+  if x.dtype != jnp.float32:
+    return _sum(x)
+  return lax.platform_dependent(x, cpu=_sum_in_turn, default=_sum)
+
+
+# A sum over neighbours is its own transpose.
+sum_pool.defvjp(lambda x: (sum_pool(x), None), lambda _, dy: (sum_pool(dy),))
+
+
+def _sum(x: jax.Array) -> jax.Array:
+  around = ((0, 0), *_SAME, (0, 0))
+  return lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), around)
+
+
+def _sum_in_turn(x: jax.Array) -> jax.Array:
+  h, w = x.shape[1:3]
+  x = jnp.pad(x, ((0, 0), *_SAME, (0, 0)))
+  x = x[:, :, :w] + x[:, :, 1 : w + 1] + x[:, :, 2:]
+  return x[:, :h] + x[:, 1 : h + 1] + x[:, 2:]
