@@ -31,9 +31,9 @@ class ImageError(ValueError):
 def check_jpeg(data: bytes, decode_all: bool = True) -> None:
   """Raises ImageError unless `data` is a JPEG that decodes without damage.
 
-  Stray bytes among the coded pixels are let pass, for some writers pad with them; those
-  between the segments of the header are not. `decode_all=False` looks at the header and the end
-  marker only (20 µs instead of 1 ms for a photo of 500×375).
+  Stray bytes among the coded pixels are let pass, for some writers pad with them;
+  those between the segments of the header are not. `decode_all=False` looks at the
+  header and the end marker only (20 µs instead of 1 ms for a photo of 500×375).
   """
   if not data:
     raise ImageError("no bytes")
