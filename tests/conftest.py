@@ -6,11 +6,18 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
+from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # From here on no test can change their number.
+
+# A busy machine is no failure.
+settings.register_profile(
+  "im21k", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("im21k")
 
 ROOT = Path(__file__).parent.parent
 

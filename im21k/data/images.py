@@ -46,6 +46,8 @@ def check_jpeg(data: bytes, decode_all: bool = True) -> None:
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
   except ValueError as error:
     raise ImageError(str(error)) from error
+  except KeyError as error:  # simplejpeg has no name for 4:4:1, which is rare.
+    raise ImageError("chroma subsampling that simplejpeg does not know") from error
   if height * width > MAX_PIXELS:
     raise ImageError(f"{width}×{height} pixels are more than {MAX_PIXELS:,}")
   if not decode_all:

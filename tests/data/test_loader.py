@@ -143,7 +143,7 @@ def test_an_example_is_cut_from_the_photo_that_its_key_names(packed, sample_phot
     assert any((square == example["image"]).all() for square in squares)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
   start=st.integers(0, 300),
   per_device=st.integers(1, 5),
@@ -262,7 +262,7 @@ def test_an_unknown_crop_is_refused_with_the_known_ones(small):
     train(small, crop="center")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
   batch_size=st.integers(1, 7), devices=st.integers(1, 4), threads=st.integers(1, 4)
 )

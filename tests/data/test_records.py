@@ -88,7 +88,7 @@ SPLITS = st.dictionaries(
 )
 
 
-@settings(max_examples=10, deadline=None)  # A file is synchronised with the disk.
+@settings(max_examples=10)
 @given(
   manifest=st.builds(
     Manifest,
