@@ -15,13 +15,13 @@ def get_config() -> ConfigDict:
   config.model = dict(
     name="inception_bn_21k",
     width=0.25,
-    remat="block",
+    remat="none",
     bn_epsilon=1e-5,
     bn_momentum=0.9,
     init_scale=0.3,
   )
   config.batch_size = 32
-  config.total = dict(epochs=75)
+  config.total = dict(epochs=65)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))
   config.optimizer = dict(momentum=0.9, weight_decay=1e-5, decay="all")
   config.augment = dict(crop="straight", mirror=True)

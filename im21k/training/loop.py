@@ -107,7 +107,7 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
 
   Args:
     config: the run.
-    workdir: for config.json, parameters.txt, metrics.jsonl, learning_curve.png,
+    workdir: for config.json, parameters.tsv, metrics.jsonl, learning_curve.png,
       checkpoints/ and, at the end, weights/.
 
   Returns:
