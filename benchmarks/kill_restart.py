@@ -4,7 +4,7 @@
 
 Prints one JSON row: kills, steps at which the run was found after each, and whether
 all final parameters and statistics are equal bit for bit. Packs the sample photos and
-trains a narrow Inception-BN on four devices; takes ten minutes.
+trains a narrow Inception-BN on four devices; takes some 20 minutes.
 """
 
 import argparse
@@ -34,20 +34,23 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     work = Path(folder)
     pack(ROOT / "data" / "sample_photos", work / "photos", eval_per_class=1)
-    startup = _startup(work, "unbroken")
+    startup, training = _unbroken(work)
     found, kills = [], 0
     while kills < options.kills:
       process = _start(work, "broken")
+      if chance.random() < 0.25:  # while it starts, or soon after
+        moment = chance.uniform(0, 1.2 * startup)
+      else:  # while it trains, saves or evaluates
+        _until_it_measures(work / "broken", process)
+        moment = chance.uniform(0, training / options.kills)
       try:
-        # From the first moment to well after the first steps.
-        process.wait(chance.uniform(0, 1.6 * startup))
+        process.wait(moment)
+        break  # It reached its end before it could be killed.
       except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         kills += 1
         found.append(_latest(work / "broken"))
-        continue
-      break  # It reached its end before it could be killed.
     _finish(work, "broken")
     first, second = (
       load_file(work / name / "weights" / "weights.safetensors")
@@ -61,17 +64,29 @@ def main() -> None:
   sys.exit(not equal or kills < options.kills)
 
 
-def _startup(work: Path, name: str) -> float:
-  """Runs to the end; returns the seconds that passed before the first measurements."""
+def _unbroken(work: Path) -> tuple[float, float]:
+  """Runs to the end; returns the seconds up to the first row of metrics, and after."""
   start = time.monotonic()
-  rows = work / name / "metrics.jsonl"
-  process = _start(work, name)
-  while not (rows.exists() and rows.stat().st_size) and process.poll() is None:
-    time.sleep(0.1)
-  startup = time.monotonic() - start
+  process = _start(work, "unbroken")
+  _until_it_measures(work / "unbroken", process)
+  middle = time.monotonic()
   process.wait()
-  _finish(work, name)  # Fails if it failed; else it is over at once.
-  return startup
+  end = time.monotonic()
+  _finish(work, "unbroken")  # Fails if it failed; else it is over at once.
+  return middle - start, end - middle
+
+
+def _until_it_measures(workdir: Path, process: subprocess.Popen) -> None:
+  """Waits until the run writes its next row of metrics, or ends."""
+  rows = workdir / "metrics.jsonl"
+  # A run that starts may first drop rows past its checkpoint.
+  shortest = rows.stat().st_size if rows.exists() else 0
+  while process.poll() is None:
+    size = rows.stat().st_size if rows.exists() else 0
+    shortest = min(shortest, size)
+    if size > shortest:
+      return
+    time.sleep(0.05)
 
 
 def _finish(work: Path, name: str) -> None:
