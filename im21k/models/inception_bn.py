@@ -7,18 +7,20 @@ Ioffe & Szegedy 2015, "Batch Normalization", describe the plain one.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from im21k.models import convolution, layers
+from im21k.models import convolution, layers, remat
 from im21k.models.registry import nearest, register
 
 # name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
 # a block without 1x1 and projection halves the side.
 _Row = tuple[int, int, int, int, int, str, int]
+_Call = Callable[[Any, jax.Array], jax.Array]
 _TOP: dict[str, _Row] = {
   "4a": (224, 64, 96, 96, 128, "avg", 128),
   "4b": (192, 96, 128, 96, 128, "avg", 128),
@@ -49,7 +51,6 @@ STAGES: dict[str, tuple[tuple[int, int, int], dict[str, _Row]]] = {
     },
   ),
 }
-REMATS = ("none", "block")
 
 
 class Block(nn.Module):
@@ -91,7 +92,9 @@ class InceptionBN(nn.Module):
     table: `wide` (the 21,841-class net) or `plain` (the 1,000-class net).
     width: multiplies every channel count (rounded to a multiple of 8, 8 at least).
     dtype: of the arithmetic; parameters, statistics and logits stay float32.
-    remat: `none`, or `block`: backprop recomputes each block from its input.
+    remat: what backprop computes again instead of keeping it: `none`; `norm`, all but
+      the convolutions; `block`, each block, and each layer of the stem with its pool,
+      from its input. See `remat`.
     pooling: `ceil` or `floor`: the geometry of pools of stride 2 (see `layers`).
     average_pool: `ignored` or `counted`: padding in the divisor of averages.
     bn_epsilon, bn_momentum: of BatchNorm: moving = momentum · moving +
@@ -99,6 +102,9 @@ class InceptionBN(nn.Module):
     bn_axis_name: mapped axis over which BatchNorm's statistics are taken together;
       None: each device its own.
     init_scale: kernels start uniform in ± this (the original's 0.01).
+    reduce: applied to each part's gradients inside backprop, the head's first: a mean
+      over devices, say, which then runs beside the backprop of earlier parts. Takes
+      and returns a tree of gradients.
   """
 
   num_classes: int | None = 21841
@@ -112,12 +118,13 @@ class InceptionBN(nn.Module):
   bn_momentum: float = 0.1
   bn_axis_name: str | None = None
   init_scale: float = 0.01
+  reduce: Callable[[Any], Any] | None = None
 
   def __post_init__(self) -> None:
     super().__post_init__()
     for field, known in (
       ("table", tuple(STAGES)),
-      ("remat", REMATS),
+      ("remat", tuple(remat.POLICIES)),
       ("pooling", layers.POOLINGS),
       ("average_pool", layers.AVERAGE_POOLS),
       ("dtype", ("float32", "bfloat16")),
@@ -137,14 +144,15 @@ class InceptionBN(nn.Module):
     """Returns `(logits, out)`.
 
     Logits are `[b, num_classes]` float32. `out` names every stage: `conv1`, `pool1`,
-    `conv2red`, `conv2`, `pool2`, `3a` … `5b`, `features` (pooled), `logits`.
+    `conv2red`, `conv2`, `pool2`, `3a` … `5b`, `features` (pooled), `logits`. In
+    training with `remat` or `reduce`, `conv1` and `conv2` are not kept, nor named.
     """
     if x.ndim != 4 or x.shape[-1] != 3:
       raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
     dtype = jnp.dtype(self.dtype)
     uniform = _uniform(self.init_scale)
     conv_bn = functools.partial(
-      self._remat(layers.ConvBN),
+      layers.ConvBN,
       conv=functools.partial(
         nn.Conv,
         dtype=dtype,
@@ -160,37 +168,55 @@ class InceptionBN(nn.Module):
         dtype=dtype,
       ),
     )
-    block_conv_bn = functools.partial(layers.ConvBN, **conv_bn.keywords)
     stem, rows = STAGES[self.table]
     c1, c2_reduce, c2 = (self._channels(c) for c in stem)
     out: dict[str, jax.Array] = {}
 
+    segmented = train and not self.is_initializing()
+    segmented = segmented and (self.remat != "none" or self.reduce is not None)
+    signs = remat.no_signs()
+
+    def run(call: _Call, module: nn.Module, x: jax.Array, policy: str) -> jax.Array:
+      nonlocal signs
+      if segmented:
+        x, signs = remat.segment(call, module, policy, self.reduce)(x, signs)
+        return x
+      return call(module, x)
+
+    def layer(module: nn.Module, x: jax.Array) -> jax.Array:
+      return module(x, train)
+
+    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
+      x = module(x, train)
+      if not segmented:
+        out[str(module.name)] = x
+      return layers.max_pool(x, self.pooling)
+
     x = x.astype(dtype)
-    out["conv1"] = x = conv_bn(c1, 7, strides=2, padding=3, name="conv1")(x, train)
-    out["pool1"] = x = layers.max_pool(x, self.pooling)  # 56² at 224²
-    out["conv2red"] = x = conv_bn(c2_reduce, 1, name="conv2red")(x, train)
-    out["conv2"] = x = conv_bn(c2, 3, padding=1, name="conv2")(x, train)
-    out["pool2"] = x = layers.max_pool(x, self.pooling)  # 28²
+    conv1 = conv_bn(c1, 7, strides=2, padding=3, name="conv1")
+    conv2_reduce = conv_bn(c2_reduce, 1, name="conv2red")
+    conv2 = conv_bn(c2, 3, padding=1, name="conv2")
+    out["pool1"] = x = run(pooled, conv1, x, self.remat)  # 56² at 224²
+    out["conv2red"] = x = run(layer, conv2_reduce, x, self.remat)
+    out["pool2"] = x = run(pooled, conv2, x, self.remat)  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
       scaled = (*map(self._channels, counts), pool, self._channels(projection))
-      block = self._remat(Block)(
-        scaled, block_conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
+      block = Block(
+        scaled, conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )
-      out[name] = x = block(x, train)
+      out[name] = x = run(layer, block, x, self.remat)
     out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]
     if self.num_classes is None:
       return x, out
     head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
-    out["logits"] = x = head(x).astype(jnp.float32)
+    # There is nothing in the head to compute again.
+    x = run(lambda head, x: head(x), head, x, "none")
+    out["logits"] = x = x.astype(jnp.float32)
     return x, out
 
   def _channels(self, count: int) -> int:
     return max(8, round(count * self.width / 8) * 8) if count else 0
-
-  def _remat(self, module: type[nn.Module]) -> Any:
-    # 2: `train`, counted with self.
-    return nn.remat(module, static_argnums=(2,)) if self.remat == "block" else module
 
 
 def _uniform(scale: float) -> Any:

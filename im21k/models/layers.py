@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from im21k.models import pooling as pools
 
@@ -43,6 +44,7 @@ class ConvBN(nn.Module):
       padding=self.padding,
       name="conv",
     )(x)
+    x = checkpoint_name(x, "conv")  # what policy `norm` keeps: see `remat`
     return nn.relu(self.norm(use_running_average=not train, name="bn")(x))
 
 

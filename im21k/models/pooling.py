@@ -1,10 +1,9 @@
-"""3x3 pools whose gradients are fast on CPU too: same numbers, chosen by backend.
+"""3x3 pools whose gradients are lean on GPUs and fast on CPU: lax's numbers.
 
-Images are `[b, h, w, c]`. Only float32 programs for CPU change; one for a GPU holds
-lax's own window reductions, forward and backward.
-
-XLA turns the gradient of a maximum into a reduction over pairs of value and position
-and a scatter on CPU. CPU ms at batch 16 on two loaded EPYC cores, lax -> here:
+Images are `[b, h, w, c]`. XLA turns the gradient of a maximum into a reduction over
+pairs of value and position, and a scatter. For GPUs that takes much memory, where the
+images are largest; on CPU, much time too, so float32 programs for CPU have forms of
+their own. CPU ms at batch 16 on two loaded EPYC cores, lax -> here:
 
   gradient of the maximum, 112² x 96, every second window    587 -> 126
   the same, 56² x 288 / 28² x 480                            549 -> 110 / 211 -> 31
@@ -20,79 +19,100 @@ import jax.numpy as jnp
 from jax import lax
 
 _SAME = ((1, 1), (1, 1))
+_Pair = tuple[int, int]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x: jax.Array, stride: int, padding: Any) -> jax.Array:
   """Largest value in 3x3 windows; padding is never the largest.
 
-  The gradient goes to the first of equal values, row by row, as in lax.
+  The gradient goes to the first of equal values, row by row, as in lax. Backprop keeps
+  one byte for each window, the place of its largest value, and not `x`.
 
   Args:
     x: `[b, h, w, c]`.
     stride: of the windows in both directions, 1 or 2.
     padding: `((top, bottom), (left, right))`, a tuple of tuples.
   """
-  return _max(x, stride, padding)
+  return _max_pool(x, x.shape[1:3], stride, padding)
 
 
-def _max(x: jax.Array, stride: int, padding: Any) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x: jax.Array, sides: _Pair, stride: int, padding: Any) -> jax.Array:
+  del sides
   around = ((0, 0), *padding, (0, 0))
   windows, strides = (1, 3, 3, 1), (1, stride, stride, 1)
   return lax.reduce_window(x, -jnp.inf, lax.max, windows, strides, around)
 
 
-def _max_forward(x: jax.Array, stride: int, padding: Any) -> Any:
-  y = _max(x, stride, padding)
-  return y, (x, y)
-
-
-def _max_backward(stride: int, padding: Any, saved: Any, dy: jax.Array) -> Any:
-  def plain(x: jax.Array, y: jax.Array, dy: jax.Array) -> jax.Array:
-    del y
-    return jax.vjp(lambda x: _max(x, stride, padding), x)[1](dy)[0]
-
-  fast = functools.partial(_max_gradient, stride=stride, padding=padding)
-  cpu = fast if dy.dtype == jnp.float32 else plain
-  return (lax.platform_dependent(*saved, dy, cpu=cpu, default=plain),)
-
-
-max_pool.defvjp(_max_forward, _max_backward)
-
-
-def _max_gradient(
-  x: jax.Array, y: jax.Array, dy: jax.Array, stride: int, padding: Any
-) -> jax.Array:
-  """Each pixel adds up the windows it won; with stride 2, by parity of its place."""
-  zero = jnp.zeros((), x.dtype)
-  (b, h, w, c), (rows, columns) = x.shape, y.shape[1:3]
-  padded = lax.pad(
-    x, zero - jnp.inf, [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)]
-  )
-  # Which of its nine places each window's maximum has: 0 … 8.
-  first = jnp.full(y.shape, 9, jnp.int8)
-  for place in reversed(range(9)):
-    i, j = divmod(place, 3)
+def _max_forward(x: jax.Array, sides: _Pair, stride: int, padding: Any) -> Any:
+  y = _max_pool(x, sides, stride, padding)
+  low = jnp.asarray(-jnp.inf, x.dtype)
+  padded = lax.pad(x, low, [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+  rows, columns = y.shape[1:3]
+  place = jnp.zeros(y.shape, jnp.int8)
+  for k in reversed(range(9)):
+    i, j = divmod(k, 3)
     value = padded[
       :,
       i : i + (rows - 1) * stride + 1 : stride,
       j : j + (columns - 1) * stride + 1 : stride,
     ]
-    first = jnp.where(value == y, jnp.int8(place), first)
+    # The maximum of a window with a NaN is NaN.
+    place = jnp.where((value == y) | (value != value), jnp.int8(k), place)
+  return y, place
 
+
+def _max_backward(
+  sides: _Pair, stride: int, padding: Any, place: jax.Array, dy: jax.Array
+) -> Any:
+  def gradient(form: Any) -> Any:
+    return functools.partial(form, sides=sides, stride=stride, padding=padding)
+
+  fast = _by_parity if dy.dtype == jnp.float32 else _by_place
+  cpu, default = gradient(fast), gradient(_by_place)
+  return (lax.platform_dependent(place, dy, cpu=cpu, default=default),)
+
+
+_max_pool.defvjp(_max_forward, _max_backward)
+
+
+def _by_place(
+  place: jax.Array, dy: jax.Array, sides: _Pair, stride: int, padding: Any
+) -> jax.Array:
+  """Nine sparse images, added up: XLA makes one loop over the pixels of it on GPUs."""
+  total = None
+  for k in range(9):
+    edges = []
+    for offset, side, count, (before, _) in zip(
+      divmod(k, 3), sides, dy.shape[1:3], padding, strict=True
+    ):
+      first = offset - before
+      edges.append((first, side - first - stride * (count - 1) - 1, stride - 1))
+    won = jnp.where(place == k, dy, 0).astype(jnp.float32)
+    image = lax.pad(won, jnp.float32(0), [(0, 0, 0), *edges, (0, 0, 0)])
+    total = image if total is None else total + image
+  return total.astype(dy.dtype)  # type: ignore[union-attr]
+
+
+def _by_parity(
+  place: jax.Array, dy: jax.Array, sides: _Pair, stride: int, padding: Any
+) -> jax.Array:
+  """Each pixel adds up the windows it won; with stride 2, by parity of its place."""
+  zero = jnp.zeros((), dy.dtype)
+  (b, rows, columns, c), (h, w) = dy.shape, sides
   # A place i pixels down in window m lies in cell m + i // stride.
   reach = 2 // stride
   ring = [(0, 0, 0), (reach, reach, 0), (reach, reach, 0), (0, 0, 0)]
   # Without the barrier every use would search for the maximum again.
-  first, dy = lax.optimization_barrier(
-    (lax.pad(first, jnp.int8(9), ring), lax.pad(dy, zero, ring))
+  place, dy = lax.optimization_barrier(
+    (lax.pad(place, jnp.int8(9), ring), lax.pad(dy, zero, ring))
   )
   cells = (rows + reach, columns + reach)
 
   def won(i: int, j: int) -> jax.Array:
     top, left = reach - i // stride, reach - j // stride
     window = (slice(None), slice(top, top + cells[0]), slice(left, left + cells[1]))
-    return jnp.where(first[window] == 3 * i + j, dy[window], 0)
+    return jnp.where(place[window] == 3 * i + j, dy[window], 0)
 
   def cell(down: int, right: int) -> jax.Array:
     places = [

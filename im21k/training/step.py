@@ -55,19 +55,37 @@ def train_step(
   optimizer: optax.GradientTransformation,
   mean: Any,
   std: Any,
+  overlap: bool = True,
+  wire_dtype: Any = None,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
   """Makes the step for `parallel.train_step`.
+
+  Args:
+    model: gives logits. If it has a field `reduce`, its gradients are averaged part by
+      part during backprop; else all together at the end.
+    optimizer: of its parameters.
+    mean, std: of the normalisation.
+    overlap: False averages gradients at the end in any case.
+    wire_dtype: in which gradients are sent; None: float32, as they are.
 
   A batch holds `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`. The metrics are
   `loss` (mean cross-entropy) and `top_1` (share) over all devices, float32.
   BatchNorm's moving statistics are each device's own, averaged, as in the original.
   """
 
+  overlap = overlap and hasattr(model, "reduce")
+
+  def average(gradients: Any) -> Any:
+    return parallel.mean(gradients, wire_dtype)
+
   def step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
     image = normalize(batch["image"], mean, std)
+    # Alone, a device has nothing to reduce.
+    early = overlap and parallel.axis_size() > 1
+    trained = model.clone(reduce=average) if early else model
 
     def loss_of(params: Any) -> Any:
-      (logits, _), updates = model.apply(
+      (logits, _), updates = trained.apply(
         {"params": params, "batch_stats": state.batch_stats},
         image,
         train=True,
@@ -79,7 +97,9 @@ def train_step(
       return losses.mean(), (updates["batch_stats"], metrics)
 
     gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
-    gradients, batch_stats, metrics = parallel.mean((gradients, batch_stats, metrics))
+    if not early:
+      gradients = average(gradients)
+    batch_stats, metrics = parallel.mean((batch_stats, metrics))
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     return (
       state.replace(

@@ -60,7 +60,8 @@ def convolutions(draw):
     strides.append(draw(st.integers(1, 3)))
     sides.append(draw(st.integers(max(1, k - low - high), 12)))
     pads.append((low, high))
-  b, c, o = (draw(st.integers(1, n)) for n in (5, 4, 4))
+  # With one channel in or out jaxlib 0.12.0.1 aborts on gradients that lax itself makes.
+  b, c, o = draw(st.integers(1, 5)), draw(st.integers(2, 4)), draw(st.integers(2, 4))
   return (b, *sides, c), (*kernel, c, o), tuple(strides), tuple(pads)
 
 
@@ -285,11 +286,11 @@ def test_the_network_for_a_gpu_has_no_cpu_form():
   text = network_program("cuda")
   assert "stablehlo.while" not in text
   assert "stablehlo.optimization_barrier" not in text
+  assert "stablehlo.select_and_scatter" not in text
   # 69 forward, 69 kernel gradients, and 68 image gradients, the images needing none.
   assert text.count("stablehlo.convolution(") == 206
   # The head's two gradients alone.
   assert text.count("stablehlo.dot_general") == 2
-  assert text.count("stablehlo.select_and_scatter") == 5
 
 
 def test_the_network_on_a_cpu_has_neither_slow_gradient():

@@ -1,0 +1,160 @@
+"""Rematerialisation and early reduction change no number, only when it is computed."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from im21k import models
+from im21k.models import inception_bn, remat
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+  """A table of one block of each kind: it compiles in a fraction of the time."""
+  stem, rows = inception_bn.STAGES["wide"]
+  rows = {name: rows[name] for name in ("3a", "3c", "5b")}
+  monkeypatch.setitem(inception_bn.STAGES, "short", (stem, rows))
+
+
+def create(**fields):
+  return models.create(
+    "inception_bn_21k", table="short", num_classes=11, width=0.125, init_scale=0.3,
+    bn_epsilon=1e-5, **fields,
+  )  # fmt: skip
+
+
+@functools.cache
+def variables_and_images():
+  images = jax.random.normal(jax.random.key(1), (8, 64, 64, 3))
+  init = jax.jit(lambda x: create().init(jax.random.key(0), x, train=False))
+  return init(images), images
+
+
+@functools.cache
+def gradients_of(policy, reduce=None):
+  """Loss, updated statistics and gradients of one batch."""
+  variables, images = variables_and_images()
+  model = create(remat=policy, reduce=reduce)
+
+  def loss(params):
+    (logits, _), updates = model.apply(
+      {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
+    )
+    labels = jnp.arange(8)
+    losses = -jax.nn.log_softmax(logits)[labels, labels]
+    return losses.mean(), updates["batch_stats"]
+
+  (value, stats), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+    variables["params"]
+  )
+  return value, stats, gradients
+
+
+def is_noise(path):
+  """The gradient of a bias before BatchNorm is zero but for rounding."""
+  return jax.tree_util.keystr(path[-2:], simple=True, separator="/") == "conv/bias"
+
+
+def assert_same(ours, theirs, rtol=1e-6):
+  """Loss and statistics elementwise, every gradient by its length."""
+  np.testing.assert_allclose(ours[0], theirs[0], rtol=rtol)
+  for a, b in zip(jax.tree.leaves(ours[1]), jax.tree.leaves(theirs[1]), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  flat, others = map(jax.tree_util.tree_flatten_with_path, (ours[2], theirs[2]))
+  assert flat[1] == others[1]
+  for (path, a), (_, b) in zip(flat[0], others[0], strict=True):
+    if not is_noise(path):
+      difference = np.linalg.norm(np.float64(a) - np.float64(b))
+      assert difference <= rtol * np.linalg.norm(b), jax.tree_util.keystr(path)
+
+
+def same(gradients):
+  return gradients
+
+
+@pytest.mark.parametrize("reduce", [None, same], ids=["alone", "reduced"])
+@pytest.mark.parametrize("policy", remat.POLICIES)
+def test_no_number_changes(policy, reduce):
+  assert_same(gradients_of(policy, reduce), gradients_of("none"))
+
+
+@pytest.mark.parametrize("policy", remat.POLICIES)
+def test_the_parameters_are_the_same_tree(policy):
+  variables, images = variables_and_images()
+  shapes = jax.eval_shape(
+    lambda x: create(remat=policy, reduce=same).init(
+      jax.random.key(0), x, train=False
+    ),
+    images,
+  )
+  assert jax.tree.structure(shapes) == jax.tree.structure(variables)
+
+
+def test_gradients_are_reduced_part_by_part_the_head_first():
+  seen = []
+
+  def reduce(gradients):
+    seen.append({leaf.size for leaf in jax.tree.leaves(gradients)})
+    return jax.tree.map(lambda g: 2 * g, gradients)
+
+  value, stats, gradients = gradients_of("block", reduce)
+  doubled = jax.tree.map(lambda g: 2 * g, gradients_of("none")[2])
+  assert_same((value, stats, gradients), (*gradients_of("none")[:2], doubled))
+  head = {leaf.size for leaf in jax.tree.leaves(gradients["head"])}
+  assert len(seen) == 7 and seen[0] == head
+
+
+def test_a_nan_in_one_gradient_stays_there():
+  def reduce(gradients):
+    at_head = "kernel" in gradients["params"]
+    return jax.tree.map(lambda g: g * jnp.nan if at_head else g, gradients)
+
+  broken, sound = gradients_of("block", reduce)[2], gradients_of("block", same)[2]
+  assert np.isnan(broken.pop("head")["kernel"]).all()
+  sound = {name: leaf for name, leaf in sound.items() if name != "head"}
+  jax.tree.map(np.testing.assert_array_equal, broken, sound)
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=4), st.floats(width=32))
+def test_waiting_changes_no_bit(signs, value):
+  signs = [jnp.asarray(s, "float32") for s in signs]
+  for x in (np.float32(value), np.float16(0.5), np.int8(-3), np.uint8(255)):
+    found = np.asarray(remat.behind(jnp.asarray(x), *signs))
+    assert found.dtype == x.dtype and found.tobytes() == x.tobytes()
+
+
+def test_waiting_is_still_there_when_the_program_is_compiled():
+  def late(x, sign):
+    return remat.behind(x, sign)
+
+  compiled = jax.jit(late).lower(jnp.zeros(8), jnp.zeros(())).compile().as_text()
+  assert "select" in compiled and "parameter(1)" in compiled
+
+
+def test_a_sign_is_of_the_largest_array():
+  assert remat.sign({"a": jnp.zeros((2, 3)), "b": jnp.full((4, 4), 7, "bfloat16")}) == 7
+
+
+def test_backprop_keeps_what_the_policy_says():
+  """Bytes between the passes: inputs of the segments, or convolutions too, or all."""
+  variables, images = variables_and_images()
+
+  def kept(policy):
+    def logits(params):
+      run = functools.partial(create(remat=policy).apply, mutable=["batch_stats"])
+      return run({**variables, "params": params}, images, train=True)[0][0]
+
+    _, pull = jax.vjp(logits, variables["params"])
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(pull))
+
+  assert kept("block") < 0.5 * kept("norm") < 0.5 * kept("none")
+
+
+def test_a_misspelt_policy_is_an_error():
+  with pytest.raises(ValueError, match="remat is 'blok'; did you mean 'block'"):
+    create(remat="blok")
