@@ -21,6 +21,7 @@ import tyro
 # verb: (module, function, function that makes text of the result)
 VERBS: dict[str, tuple[str, str, str]] = {
   "pack": ("im21k.data.pack", "pack", "text"),
+  "plan": ("im21k.training.plan", "plan", "text"),
   "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
   "predict": ("im21k.inference.predict", "predict", "text"),
 }

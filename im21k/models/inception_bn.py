@@ -201,7 +201,7 @@ class InceptionBN(nn.Module):
     out["pool2"] = x = run(pooled, conv2, x, self.remat)  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
-      scaled = (*map(self._channels, counts), pool, self._channels(projection))
+      scaled: Any = (*map(self._channels, counts), pool, self._channels(projection))
       block = Block(
         scaled, conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )

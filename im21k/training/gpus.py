@@ -6,6 +6,7 @@ A card is known by name, or by a JSON file of the fields of `Gpu`.
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from im21k.models.registry import nearest
 
@@ -97,31 +98,27 @@ class Gpu:
     )
 
 
-def _table() -> dict[str, Gpu]:
-  # name: capability, multiprocessors, cores, GHz, GiB, GB/s, MiB of L2, and the two
-  # peaks in TFLOP/s: makers' datasheets, dense, GeForce's with float32 sums.
-  rows = {
-    "gtx1650": ((7, 5), 14, 64, 1.665, 4, 128, 1, 3.0, 3.0),
-    "rtx3050-4gb": ((8, 6), 16, 128, 1.74, 4, 192, 2, 7.1, 14.2),
-    "gtx1080ti": ((6, 1), 28, 128, 1.582, 11, 484, 2.75, 11.3, 11.3),
-    "rtx2080ti": ((7, 5), 68, 64, 1.545, 11, 616, 5.5, 13.4, 13.4),
-    "rtx3060": ((8, 6), 28, 128, 1.777, 12, 360, 3, 12.7, 25.5),
-    "rtx3090": ((8, 6), 82, 128, 1.695, 24, 936, 6, 35.6, 71.2),
-    "rtx4090": ((8, 9), 128, 128, 2.52, 24, 1008, 72, 82.6, 165.2),
-    "t4": ((7, 5), 40, 64, 1.59, 16, 320, 4, 8.1, 8.1),
-    "l4": ((8, 9), 58, 128, 2.04, 24, 300, 48, 60.0, 121.0),
-    "v100": ((7, 0), 80, 64, 1.53, 16, 900, 6, 15.7, 15.7),
-    "a100": ((8, 0), 108, 64, 1.41, 40, 1555, 40, 156.0, 312.0),
-    "h100": ((9, 0), 132, 128, 1.98, 80, 3350, 50, 494.0, 989.0),
-  }
-  names = [field.name for field in dataclasses.fields(Gpu) if field.name != "name"]
-  return {
-    name: Gpu(name=name, **dict(zip(names, row, strict=True)))
-    for name, row in rows.items()
-  }
-
-
-GPUS = _table()
+# Capability, multiprocessors, cores, GHz, GiB, GB/s, MiB of L2, and both peaks in
+# TFLOP/s: datasheet figures, dense, GeForce's with float32 sums.
+_ROWS: dict[str, tuple[Any, ...]] = {
+  "gtx1650": ((7, 5), 14, 64, 1.665, 4, 128, 1, 3.0, 3.0),
+  "rtx3050-4gb": ((8, 6), 16, 128, 1.74, 4, 192, 2, 7.1, 14.2),
+  "gtx1080ti": ((6, 1), 28, 128, 1.582, 11, 484, 2.75, 11.3, 11.3),
+  "rtx2080ti": ((7, 5), 68, 64, 1.545, 11, 616, 5.5, 13.4, 13.4),
+  "rtx3060": ((8, 6), 28, 128, 1.777, 12, 360, 3, 12.7, 25.5),
+  "rtx3090": ((8, 6), 82, 128, 1.695, 24, 936, 6, 35.6, 71.2),
+  "rtx4090": ((8, 9), 128, 128, 2.52, 24, 1008, 72, 82.6, 165.2),
+  "t4": ((7, 5), 40, 64, 1.59, 16, 320, 4, 8.1, 8.1),
+  "l4": ((8, 9), 58, 128, 2.04, 24, 300, 48, 60.0, 121.0),
+  "v100": ((7, 0), 80, 64, 1.53, 16, 900, 6, 15.7, 15.7),
+  "a100": ((8, 0), 108, 64, 1.41, 40, 1555, 40, 156.0, 312.0),
+  "h100": ((9, 0), 132, 128, 1.98, 80, 3350, 50, 494.0, 989.0),
+}
+_FIELDS = tuple(field.name for field in dataclasses.fields(Gpu) if field.name != "name")
+GPUS = {
+  name: Gpu(name=name, **dict(zip(_FIELDS, row, strict=True)))
+  for name, row in _ROWS.items()
+}
 
 
 def get(name: str) -> Gpu:

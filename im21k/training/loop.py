@@ -14,92 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
-from flax import linen as nn
 from tqdm import tqdm
 
-from im21k import files, models, synsets
+from im21k import files, synsets
 from im21k.data import EvalLoader, TrainLoader
 from im21k.data.augment import usual_short_side
-from im21k.models.registry import nearest
-from im21k.training import optim, parallel
+from im21k.training import optim, parallel, sharded_head
 from im21k.training import step as steps
 from im21k.training.checkpoint import Checkpoints
+from im21k.training.config import Config
 from im21k.training.metrics import Clock, MetricsFile, draw_learning_curve
 from im21k.weights import Input, Weights
-
-Duration = dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-  """All that defines a run; the keys of a file in `experiments/configs`.
-
-  Durations are dicts of one unit: `{"steps": 100}`, `{"epochs": 2}` or
-  `{"examples": 1e6}`.
-
-  Attributes:
-    data: folder written by `im21k pack`.
-    classes: class list that the labels must index.
-    model: `name` and fields of `models.create`; num_classes is the list's length
-      unless it is given, bn_axis_name follows from sync_bn.
-    total: duration of the training.
-    batch_size: examples a step, over all devices.
-    schedule: `name` stepwise with `rates` and `until` (durations of the changes in one
-      unit: `{"epochs": [4, 6, 8]}`), or cosine with `peak` and `warmup` (a duration).
-    optimizer: arguments of `optim.sgd`: momentum, weight_decay, decay.
-    augment: arguments of `TrainLoader`: crop, mirror.
-    image_size: side of the model's input, pixels.
-    short_side: of the photo that crops are cut from; None: image_size · 256 / 224.
-    mean, std: of the normalisation, on the scale 0–255.
-    devices: how many take part.
-    sync_bn: BatchNorm's statistics over all devices instead of each device's own.
-    seed: of parameters, order and augmentation.
-    threads: for reading; None: two a core.
-    log_every: duration between rows of metrics.
-    eval_every: duration between evaluations on the held-out photos, if there are any.
-    save_every: duration between checkpoints.
-    keep_latest, keep_best: checkpoints to keep.
-    reference: marks for the learning curve: see `draw_learning_curve`.
-  """
-
-  data: str
-  total: Duration
-  model: dict[str, Any]
-  schedule: dict[str, Any]
-  batch_size: int
-  classes: str = "imagenet21k"
-  optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
-  augment: dict[str, Any] = dataclasses.field(default_factory=dict)
-  image_size: int = 224
-  short_side: int | None = None
-  mean: Any = 117.0
-  std: Any = 1.0
-  devices: int = 4
-  sync_bn: bool = False
-  seed: int = 0
-  threads: int | None = None
-  log_every: Duration = dataclasses.field(default_factory=lambda: {"steps": 50})
-  eval_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 1})
-  save_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 0.25})
-  keep_latest: int = 2
-  keep_best: int = 1
-  reference: dict[str, Any] | None = None
-
-  @classmethod
-  def from_dict(cls, keys: dict[str, Any]) -> "Config":
-    """ValueError names an unknown key with its nearest, or what is missing."""
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in keys:
-      if key not in fields:
-        raise ValueError(
-          f"no config key is called {key!r}{nearest(key, tuple(fields))}"
-        )
-    required = [n for n in ("data", "total", "model", "schedule", "batch_size")]
-    missing = [name for name in required if name not in keys]
-    if missing:
-      raise ValueError(f"the config lacks {', '.join(missing)}")
-    return cls(**keys)
 
 
 def train(config: Config, workdir: Path) -> dict[str, Any]:
@@ -153,13 +78,13 @@ class _Run:
     held_out = "eval" in self.loader.manifest.splits
     self.eval_loader = EvalLoader(folder, **shape) if held_out else None
 
-    self.total = self._steps("total", config.total)
-    self.log_every = self._steps("log_every", config.log_every)
-    self.eval_every = self._steps("eval_every", config.eval_every)
-    self.save_every = self._steps("save_every", config.save_every)
-    self.schedule = self._schedule()
+    self.total, self.log_every, self.eval_every, self.save_every = (
+      config.steps(name, self.loader.count)
+      for name in ("total", "log_every", "eval_every", "save_every")
+    )
+    self.schedule = config.make_schedule(self.loader.count)
     optimizer = optim.sgd(self.schedule, **config.optimizer)
-    self.model, self.model_fields = _model(config, len(self.classes))
+    self.model = config.make_model(len(self.classes))
 
     state = steps.init(self.model, optimizer, config.image_size, config.seed)
     self._keep_config(state.params)
@@ -173,16 +98,15 @@ class _Run:
     if restored:
       state, position, clock = restored
       self.clock.restore(clock)
-    self.state = jax.device_put(state, parallel.replicated(self.devices))
+    self._train, axes = config.make_step(self.model, optimizer, state, self.devices)
+    if config.split_head:
+      state = sharded_head.split(state, config.devices)
+    self.state = parallel.place(state, self.devices, axes)
     self.step = int(self.state.step)
     self.batches = self.loader.iter_from(position["example"])
 
-    mean, std = config.mean, config.std
-    self._train = parallel.train_step(
-      steps.train_step(self.model, optimizer, mean, std), self.devices
-    )
     self._eval = parallel.eval_step(
-      steps.eval_step(self.model, mean, std, {"all": None}), self.devices
+      steps.eval_step(self.model, config.mean, config.std, {"all": None}), self.devices
     )
     self.metrics = MetricsFile(workdir / "metrics.jsonl", self.step)
     self._measured: list[dict] = []  # metrics of steps since the last row, on device
@@ -222,7 +146,7 @@ class _Run:
     with self.clock.pause():
       scores = evaluate(
         self._eval,
-        {"params": self.state.params, "batch_stats": self.state.batch_stats},
+        parallel.place(self._variables(), self.devices),
         self.eval_loader,
       )["all"]
       self.metrics.write(
@@ -239,7 +163,7 @@ class _Run:
     with self.clock.pause():
       self.checkpoints.save(
         self.step,
-        self.state,
+        self._whole(self.state),
         {"example": self.batches.position},
         self.clock.state(),
         scores,
@@ -273,11 +197,10 @@ class _Run:
     }
     finished = self.step == self.total
     if finished:
-      variables = {"params": self.state.params, "batch_stats": self.state.batch_stats}
       Weights(
         model_name=self.config.model["name"],
-        model_fields=self.model_fields,
-        variables=jax.device_get(variables),
+        model_fields=self.config.model_fields(len(self.classes)),
+        variables=jax.device_get(self._variables()),
         input=self.input,
         classes=self.classes,
         scores=scores,
@@ -289,6 +212,16 @@ class _Run:
       **scores,
       "weights": str(self.workdir / "weights") if finished else None,
     }
+
+  def _whole(self, state: Any) -> Any:
+    """The state in its usual form."""
+    if self.config.split_head:
+      return sharded_head.join(state, self.model.num_classes)
+    return state
+
+  def _variables(self) -> dict[str, Any]:
+    state = self.state
+    return self._whole({"params": state.params, "batch_stats": state.batch_stats})
 
   def _close_row(self) -> None:
     """Sets a row aside, to be written when the next step is under way."""
@@ -336,25 +269,6 @@ class _Run:
       images_per_s=row["images_per_s"],
     )
 
-  def _steps(self, name: str, duration: Duration) -> int:
-    return optim.steps_in(name, duration, self.config.batch_size, self.loader.count)
-
-  def _schedule(self) -> optax.Schedule:
-    schedule = dict(self.config.schedule)
-    name = schedule.pop("name", None)
-    if name == "stepwise":
-      (unit, ends), *more = schedule["until"].items()
-      if more:
-        raise ValueError("schedule.until must have one unit")
-      until = [self._steps("schedule.until", {unit: end}) for end in ends]
-      return optim.stepwise(list(schedule["rates"]), until)
-    if name == "cosine":
-      warmup = self._steps("schedule.warmup", schedule["warmup"])
-      return optim.cosine(schedule["peak"], warmup, self.total)
-    raise ValueError(
-      f"no schedule is called {name!r}{nearest(str(name), optim.SCHEDULES)}"
-    )
-
   def _keep_config(self, params: Any) -> None:
     """Writes what the run is, or checks that the folder holds this very run."""
     path = self.workdir / "config.json"
@@ -382,6 +296,7 @@ class _Run:
 # What a run cannot change on its way; the rest (devices, threads, how often something
 # is done, how long) it can.
 _FIXED = (
+  "wire_dtype",
   "model",
   "classes",
   "batch_size",
@@ -416,14 +331,6 @@ def evaluate(
     for subset, total in totals.items()
     if total["count"]
   }
-
-
-def _model(config: Config, num_classes: int) -> tuple[nn.Module, dict[str, Any]]:
-  """The model, and the fields with which others can make it again."""
-  fields = {"num_classes": num_classes, **config.model}
-  name = fields.pop("name")
-  axis = parallel.AXIS if config.sync_bn else None
-  return models.create(name, bn_axis_name=axis, **fields), fields
 
 
 class _Signals:

@@ -18,13 +18,13 @@ AXIS = "device"
 ALONE = 8 << 20
 
 # Without these, XLA starts an all-reduce and at once waits for it.
-XLA_FLAGS = {
+XLA_FLAGS: dict[str, bool | int] = {
   # The only scheduler that puts other work between the start and the end of one.
-  "--xla_gpu_enable_latency_hiding_scheduler": "true",
+  "--xla_gpu_enable_latency_hiding_scheduler": True,
   # By default one at a time is under way, and the head's 89 MB hold up all others.
-  "--xla_gpu_experimental_parallel_collective_overlap_limit": "16",
+  "--xla_gpu_experimental_parallel_collective_overlap_limit": 16,
   # `mean` has packed what belongs together; merging more would make early ones late.
-  "--xla_gpu_all_reduce_combine_threshold_bytes": "0",
+  "--xla_gpu_all_reduce_combine_threshold_bytes": 0,
 }
 
 # What XLA may take of a GPU's memory; its own 0.75 would leave 1 GiB of 4 unused. The
@@ -32,16 +32,17 @@ XLA_FLAGS = {
 MEMORY_FRACTION = 0.875
 
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
-  """The variables that JAX must find; what stands in `given` has its way.
+def flags(given: Mapping[str, str] = os.environ) -> dict[str, bool | int]:
+  """Those of XLA_FLAGS that the variable of that name does not set already."""
+  named = {flag.partition("=")[0] for flag in given.get("XLA_FLAGS", "").split()}
+  return {name: value for name, value in XLA_FLAGS.items() if name not in named}
 
-  A flag that `given["XLA_FLAGS"]` already sets keeps its value.
-  """
-  flags = given.get("XLA_FLAGS", "")
-  named = {flag.partition("=")[0] for flag in flags.split()}
-  ours = [f"{k}={v}" for k, v in XLA_FLAGS.items() if k not in named]
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+  """The variables that JAX must find; what stands in `given` keeps its value."""
+  ours = [f"{name}={str(value).lower()}" for name, value in flags(given).items()]
   return {
-    "XLA_FLAGS": " ".join([*ours, flags]).strip(),
+    "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
     "XLA_PYTHON_CLIENT_MEM_FRACTION": given.get(
       "XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_FRACTION)
     ),
@@ -73,16 +74,27 @@ def devices(count: int) -> list[jax.Device]:
 
 
 def train_step(
-  step: Callable[[Any, Any], Any], on: Sequence[jax.Device]
-) -> Callable[[Any, Any], Any]:
+  step: Callable[[Any, Any], Any], on: Sequence[jax.Device], axes: Any = None
+) -> Any:
   """Maps `step(state, batch) -> (state, metrics)` over devices.
 
   The batch's leading axis is split; the state is the same on every device, before and
   after, and its memory is used again. `step` must bring its results together with
   `mean` or `total`: nothing else would notice that they differ.
+
+  Args:
+    step: to be mapped.
+    on: the devices.
+    axes: tree like the state with 0 for arrays whose leading axis is split; None:
+      there are none.
   """
   return jax.pmap(
-    step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0, devices=on
+    step,
+    AXIS,
+    in_axes=(axes, 0),
+    out_axes=(axes, None),
+    donate_argnums=0,
+    devices=on,
   )
 
 
@@ -91,6 +103,20 @@ def eval_step(
 ) -> Callable[[Any, Any], Any]:
   """Maps `step(variables, batch) -> sums` over devices; see `train_step`."""
   return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=on)
+
+
+def place(state: Any, on: Sequence[jax.Device], axes: Any = None) -> Any:
+  """Brings a state to the devices, as `train_step` with these `axes` wants it."""
+  mesh = jax.sharding.Mesh(on, (AXIS,))
+
+  def sharding(axis: int | None) -> jax.sharding.Sharding:
+    spec = jax.sharding.PartitionSpec(*(() if axis is None else (AXIS,)))
+    return jax.sharding.NamedSharding(mesh, spec)
+
+  if axes is None:
+    return jax.device_put(state, sharding(None))
+  where = jax.tree.map(sharding, axes, is_leaf=lambda axis: axis is None)
+  return jax.device_put(state, where)
 
 
 def replicated(on: Sequence[jax.Device]) -> jax.sharding.Sharding:
@@ -133,6 +159,26 @@ def available() -> int:
 def axis_size() -> int:
   """How many devices take part, inside a mapped step."""
   return jax.lax.axis_size(AXIS)
+
+
+def index() -> jax.Array:
+  """The number of this device among them, inside a mapped step."""
+  return jax.lax.axis_index(AXIS)
+
+
+def gather(x: jax.Array) -> jax.Array:
+  """All devices' rows, one after another: `[b, …]` -> `[devices · b, …]`."""
+  return jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def scatter(x: jax.Array) -> jax.Array:
+  """Sum over devices, of which each gets its rows: the reverse of `gather`."""
+  return jax.lax.psum_scatter(x, AXIS, tiled=True)
+
+
+def largest(x: jax.Array) -> jax.Array:
+  """Elementwise maximum over the devices."""
+  return jax.lax.pmax(x, AXIS)
 
 
 def total(tree: Any) -> Any:

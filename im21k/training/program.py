@@ -1,4 +1,4 @@
-"""Reads a scheduled XLA program for GPUs: its text in, arithmetic, traffic, overlap out.
+"""Reads a scheduled XLA program: text in; arithmetic, traffic, memory, overlap out.
 
 The order of instructions in ENTRY is the order in which XLA issues them
 (`is_scheduled=true`), so what lies between the start and the end of an all-reduce is
@@ -20,7 +20,8 @@ _LINE = re.compile(r"\s*(ROOT )?%?([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\((.*)"
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _NAME = re.compile(r"%([\w.\-]+)")
 # Instructions that only give another name to what is there.
-_VIEWS = ("bitcast", "get-tuple-element", "tuple", "all-reduce-start", "all-reduce-done")
+_STARTS, _ENDS = ("all-reduce-start", "all-reduce"), ("all-reduce-done", "all-reduce")
+_VIEWS = ("bitcast", "get-tuple-element", "tuple", *_STARTS, *_ENDS)
 
 Shape = tuple[str, tuple[int, ...]]
 
@@ -43,7 +44,7 @@ class Instruction:
 
   @functools.cached_property
   def kind(self) -> str:
-    """`forward`, `image gradient`, `kernel gradient`, `product`, or nothing of these."""
+    """`forward`, `image gradient`, `kernel gradient`, `product`, or nothing."""
     if "__cudnn$convBackwardFilter" in self.text:
       return "kernel gradient"
     if "__cudnn$convBackwardInput" in self.text:
@@ -70,12 +71,14 @@ class AllReduce:
 
   Attributes:
     name: in the program.
+    origin: JAX operations that it comes from.
     bytes: that each device sends into it.
     convolutions: of backprop that are issued between its start and its end.
     flops: of all convolutions and products there.
   """
 
   name: str
+  origin: str
   bytes: int
   convolutions: int
   flops: int
@@ -96,13 +99,22 @@ class Program:
       return self._product_flops(instruction)
     return self._convolution_flops(instruction) if instruction.kind else 0
 
+  def recomputed_flops(self) -> int:
+    """Of what is computed a second time, by our policy or by XLA's own."""
+    again = ("rematted_computation", ".remat")
+    return sum(
+      self.flops(i)
+      for i in self.instructions
+      if again[0] in i.origin or again[1] in i.name
+    )
+
   def total_flops(self) -> int:
     """Of all convolutions and products, on one device."""
     return sum(map(self.flops, self.instructions))
 
   def traffic(self, instruction: Instruction) -> int:
     """Bytes that it reads and writes, if it finds nothing in a cache."""
-    if instruction.opcode in ("parameter", "constant", "all-reduce", *_VIEWS):
+    if instruction.opcode in ("parameter", "constant", *_VIEWS):
       return 0
     read = sum(self._by_name[o].bytes for o in set(instruction.operands))
     return read + instruction.bytes
@@ -112,8 +124,9 @@ class Program:
     found: list[AllReduce] = []
     under_way: dict[str, int] = {}
     for instruction in self.instructions:
-      if instruction.opcode in ("all-reduce-start", "all-reduce"):
-        found.append(AllReduce(instruction.name, self._sent(instruction), 0, 0))
+      if instruction.opcode in _STARTS:
+        sent = self._sent(instruction)
+        found.append(AllReduce(instruction.name, instruction.origin, sent, 0, 0))
         if instruction.opcode == "all-reduce-start":
           under_way[instruction.name] = len(found) - 1
       elif instruction.opcode == "all-reduce-done":
@@ -150,10 +163,10 @@ class Program:
     now = waited = link_free = 0.0
     ready: dict[str, float] = {}
     for instruction in self.instructions:
-      if instruction.opcode in ("all-reduce-start", "all-reduce"):
+      if instruction.opcode in _STARTS:
         link_free = max(link_free, now) + self._sent(instruction) / link
         ready[instruction.name] = link_free
-      if instruction.opcode in ("all-reduce-done", "all-reduce"):
+      if instruction.opcode in _ENDS:
         name = instruction.name
         end = ready[instruction.operands[0] if name not in ready else name]
         waited += max(0.0, end - now)
@@ -196,7 +209,7 @@ class Peak:
   """What is alive, beside the arguments, where most is.
 
   Attributes:
-    at: origin of the instruction.
+    at: origin of the instruction, or of the one before it that has one.
     kept: bytes of tensors from the forward pass, kept for backprop.
     gradients: bytes of parameters' gradients.
     workspace: bytes of the rest: of the computation that is going on there.
@@ -229,7 +242,7 @@ def peak(program: Program) -> Peak:
     elif one.opcode == "get-tuple-element":
       at = re.search(r"index=(\d+)", one.text)
       owners[one.name] = flat[int(at.group(1)) :][:1] if at and len(flat) > 1 else flat
-    elif one.opcode in (*_VIEWS, "all-reduce"):
+    elif one.opcode in _VIEWS:
       owners[one.name] = flat
     else:
       owners[one.name] = tuple(f"{one.name}.{k}" for k in range(len(one.shapes)))
@@ -241,11 +254,9 @@ def peak(program: Program) -> Peak:
       last.update(dict.fromkeys(flat, index))
   outputs = set(owners[instructions[-1].name])
   gradients = set().union(*(read[b] for b in outputs)) - outputs
-  turn = next(
-    (k for k, i in enumerate(instructions) if "transpose(jvp" in i.origin), 0
-  )
-  begins = [[] for _ in instructions]  # type: list[list[str]]
-  ends = [[] for _ in instructions]  # type: list[list[str]]
+  turn = next((k for k, i in enumerate(instructions) if "transpose(jvp" in i.origin), 0)
+  begins: list[list[str]] = [[] for _ in instructions]
+  ends: list[list[str]] = [[] for _ in instructions]
   for buffer in sizes.keys() - outputs:
     begins[made[buffer]].append(buffer)
     ends[last[buffer]].append(buffer)
@@ -269,7 +280,8 @@ def peak(program: Program) -> Peak:
     total -= sum(sizes[b] for b in ends[index])
   held = sum(sizes[b] for b in there & gradients)
   kept = sum(sizes[b] for b in there - gradients if made[b] < turn)
-  return Peak(instructions[where].origin, kept, held, highest - held - kept)
+  origins = (i.origin for i in reversed(instructions[: where + 1]) if i.origin)
+  return Peak(next(origins, ""), kept, held, highest - held - kept)
 
 
 def _size(shape: Shape) -> int:

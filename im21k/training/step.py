@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from im21k.training import parallel
+from im21k.training import parallel, sharded_head
 
 TOP_K = (1, 5, 20)
 
@@ -57,6 +57,7 @@ def train_step(
   std: Any,
   overlap: bool = True,
   wire_dtype: Any = None,
+  split_head: bool = False,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
   """Makes the step for `parallel.train_step`.
 
@@ -67,38 +68,51 @@ def train_step(
     mean, std: of the normalisation.
     overlap: False averages gradients at the end in any case.
     wire_dtype: in which gradients are sent; None: float32, as they are.
+    split_head: the state's head is split over the devices: see `sharded_head`.
 
   A batch holds `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`. The metrics are
   `loss` (mean cross-entropy) and `top_1` (share) over all devices, float32.
   BatchNorm's moving statistics are each device's own, averaged, as in the original.
   """
 
-  overlap = overlap and hasattr(model, "reduce")
+  can_overlap = overlap and hasattr(model, "reduce")
 
   def average(gradients: Any) -> Any:
-    return parallel.mean(gradients, wire_dtype)
+    with jax.named_scope("gradients"):  # so that a plan finds them in the program
+      return parallel.mean(gradients, wire_dtype)
 
   def step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-    image = normalize(batch["image"], mean, std)
+    image, label = normalize(batch["image"], mean, std), batch["label"]
     # Alone, a device has nothing to reduce.
-    early = overlap and parallel.axis_size() > 1
+    early = can_overlap and parallel.axis_size() > 1
     trained = model.clone(reduce=average) if early else model
+    if split_head:
+      trained = trained.clone(num_classes=None)
 
     def loss_of(params: Any) -> Any:
-      (logits, _), updates = trained.apply(
+      (outputs, _), updates = trained.apply(
         {"params": params, "batch_stats": state.batch_stats},
         image,
         train=True,
         mutable=["batch_stats"],
       )
-      losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-      correct = logits.argmax(-1) == batch["label"]
-      metrics = {"loss": losses.mean(), "top_1": correct.mean(dtype=jnp.float32)}
-      return losses.mean(), (updates["batch_stats"], metrics)
+      if split_head:
+        loss, top_1 = sharded_head.loss(
+          outputs, params["head"], label, model.num_classes, model.dtype
+        )
+      else:
+        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
+        loss, correct = losses.mean(), outputs.argmax(-1) == label
+        top_1 = correct.mean(dtype=jnp.float32)
+      metrics = {"loss": loss, "top_1": top_1}
+      return loss, (updates["batch_stats"], metrics)
 
     gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
     if not early:
-      gradients = average(gradients)
+      # A device's part of a split head has its whole gradient already.
+      own = {"head": gradients["head"]} if split_head else {}
+      trunk = {k: v for k, v in gradients.items() if k not in own}
+      gradients = {**average(trunk), **own}
     batch_stats, metrics = parallel.mean((batch_stats, metrics))
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     return (

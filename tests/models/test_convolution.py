@@ -60,7 +60,7 @@ def convolutions(draw):
     strides.append(draw(st.integers(1, 3)))
     sides.append(draw(st.integers(max(1, k - low - high), 12)))
     pads.append((low, high))
-  # With one channel in or out jaxlib 0.12.0.1 aborts on gradients that lax itself makes.
+  # With one channel in or out jaxlib 0.12.0.1 aborts on gradients of lax's own too.
   b, c, o = draw(st.integers(1, 5)), draw(st.integers(2, 4)), draw(st.integers(2, 4))
   return (b, *sides, c), (*kernel, c, o), tuple(strides), tuple(pads)
 

@@ -11,7 +11,8 @@ from im21k.models import registry
 class Tiny(nn.Module):
   """Convolution, BatchNorm, mean, head."""
 
-  num_classes: int = 21841
+  num_classes: int | None = 21841
+  dtype: str = "float32"
   bn_axis_name: str | None = None
 
   @nn.compact
@@ -21,6 +22,8 @@ class Tiny(nn.Module):
       use_running_average=not train, momentum=0.9, axis_name=self.bn_axis_name
     )(x)
     features = nn.relu(x).mean((1, 2))
+    if self.num_classes is None:
+      return features, {"features": features}
     logits = nn.Dense(self.num_classes, name="head")(features)
     return logits.astype(jnp.float32), {"features": features, "logits": logits}
 
