@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PLANNER := $(VENV)/.planner
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: install demo test pack clean
+.PHONY: install demo test plan pack clean
 
 install: $(INSTALLED)
 
@@ -18,8 +20,14 @@ $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	command -v nvidia-smi >/dev/null && cp requirements.txt $(VENV)/requirements.txt || \
 	  sed 's/^jax\[cuda\]/jax/' requirements.txt >$(VENV)/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) -r $(VENV)/requirements.txt
+	$(PIP) -e '.[dev]'
+	touch $@
+
+# XLA's compiler for CUDA, 600 MB, in jaxlib's own version; no GPU is needed for it.
+$(PLANNER): $(INSTALLED)
+	version=$$($(BIN)/python -c 'import jaxlib; print(jaxlib.__version__)') && \
+	  $(PIP) -e '.[plan]' jax-cuda12-plugin==$$version jax-cuda12-pjrt==$$version
 	touch $@
 
 demo: install
@@ -35,11 +43,15 @@ demo: install
 	  --top-k 3 --plot runs/demo/predictions.png | tail -n 22
 	@echo "learning curve: runs/demo/learning_curve.png"
 
-test: install
+test: $(PLANNER)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+plan: $(PLANNER)
+	$(BIN)/im21k plan --config=experiments/configs/inception_bn_21k.py \
+	  --gpu rtx3050-4gb --sweep --dump runs/plan $(ARGS)
 
 pack: install
 	@test -n "$(SRC)" -a -n "$(DST)" || { echo "make pack SRC=photos DST=packed"; exit 1; }

@@ -16,6 +16,9 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Experiment to run.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives.")
+_PROFILE = flags.DEFINE_bool(
+  "profile", False, "Write a trace of five steps into WORKDIR/profile."
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -24,7 +27,7 @@ def main(_: list[str]) -> None:
   try:
     config = loop.Config.from_dict(_CONFIG.value.to_dict())
     parallel.set_up(config.devices)
-    result = loop.train(config, Path(_WORKDIR.value))
+    result = loop.train(config, Path(_WORKDIR.value), profile=_PROFILE.value)
   except (ValueError, OSError, FloatingPointError) as error:
     sys.exit(f"experiments/run.py: {error}")
   print(json.dumps(result))

@@ -3,16 +3,14 @@
 Needs the wheels of the extra `plan`: XLA's compiler for CUDA; no driver and no GPU.
 """
 
-import contextlib
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import json
 import math
 import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +134,29 @@ class Compiler:
     Raises:
       ValueError: the extra `plan` is not installed, or not in jaxlib's version.
     """
-    key = json.dumps([dataclasses.asdict(experiment), batch], sort_keys=True)
-    if key not in self._done:
-      self._done[key] = self._compile(experiment, batch)
-    return self._done[key]
+    return self.compile_all([(experiment, batch)])[0]
+
+  def compile_all(self, wanted: Sequence[tuple[Config, int]]) -> list[Compiled]:
+    """The same for many, as many at a time as there are cores."""
+    keys = [json.dumps([dataclasses.asdict(e), b], sort_keys=True) for e, b in wanted]
+    new = {k: pair for k, pair in zip(keys, wanted, strict=True) if k not in self._done}
+    bar = tqdm(
+      total=len(new), desc=f"compile for {self.card.name}", unit=" programs",
+      disable=None,
+    )  # fmt: skip
+    threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    with bar, threads:
+      for experiment in (experiment for experiment, _ in new.values()):
+        if experiment.devices not in self._devices:
+          self._devices[experiment.devices] = _describe(self.card, experiment.devices)
+      waiting = {threads.submit(self._compile, *new[key]): key for key in new}
+      for future in concurrent.futures.as_completed(waiting):
+        self._done[waiting[future]] = future.result()
+        bar.update()
+    return [self._done[key] for key in keys]
 
   def _compile(self, experiment: Config, batch: int) -> Compiled:
     count, side = experiment.devices, experiment.image_size
-    if count not in self._devices:
-      self._devices[count] = _describe(self.card, count)
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
     optimizer = optim.sgd(experiment.make_schedule(IMAGES), **experiment.optimizer)
@@ -162,10 +174,7 @@ class Compiler:
       **{name.removeprefix("--"): flag for name, flag in parallel.flags().items()},
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }
-    what = f"compile for {self.card.name}, {batch} images each"
-    with tqdm(total=1, desc=what, unit=" program", disable=None) as bar, _quiet():
-      compiled = step.lower(state, images).compile(compiler_options=options)
-      bar.update()
+    compiled = step.lower(state, images).compile(compiler_options=options)
     analysis = compiled.memory_analysis()
     fields = [name for name in dir(analysis) if name.endswith("_in_bytes")]
     return Compiled(
@@ -187,41 +196,20 @@ class Compiler:
 def _describe(card: gpus.Gpu, count: int) -> Any:
   """Devices that exist on paper."""
   _check_compiler()
-  os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # there is no driver
+  os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # there need be no driver
   jax.config.update("jax_platforms", "cpu")  # real GPUs, if there are, stay free
-  with _quiet():
-    return topologies.get_topology_desc(
-      "described",
-      platform="cuda",
-      topology=f"1x1x{count}",
-      target_config=card.target_config(),
-    ).devices
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Keeps from standard error that there is no driver, which is what is wanted here."""
-  noise = ("Could not find cuda drivers", "All log messages before absl")
-  sys.stderr.flush()
-  before = os.dup(2)
-  with tempfile.TemporaryFile("w+", errors="replace") as aside:
-    os.dup2(aside.fileno(), 2)
-    try:
-      yield
-    finally:
-      sys.stderr.flush()
-      os.dup2(before, 2)
-      os.close(before)
-      aside.seek(0)
-      sys.stderr.writelines(
-        line for line in aside if not any(word in line for word in noise)
-      )
+  return topologies.get_topology_desc(
+    "described",
+    platform="cuda",
+    topology=f"1x1x{count}",
+    target_config=card.target_config(),
+  ).devices
 
 
 def _check_compiler() -> None:
   found = importlib.metadata.packages_distributions()
   wanted = importlib.metadata.version("jaxlib")
-  remedy = f"pip install 'im21k[plan]' jax-cuda12-plugin=={wanted}"
+  remedy = f"pip install jax-cuda12-plugin=={wanted} nvidia-cuda-nvcc-cu12"
   if not any(name in found for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")):
     raise ValueError(f"XLA's compiler for CUDA is not installed: {remedy}")
   for name in ("jax-cuda12-plugin", "jax-cuda13-plugin"):
@@ -244,5 +232,5 @@ def _mib(size: int) -> float:
 def _place(origin: str) -> str:
   """The module in a path of JAX operations: `block_3a`, say."""
   parts = [part.split(".")[0] for part in origin.split("/")]
-  named = [part for part in parts if re.fullmatch(r"conv\w+|block_\w+|head", part)]
+  named = [part for part in parts if re.fullmatch(r"conv\d\w*|block_\w+|head", part)]
   return named[-1] if named else "the optimizer, or the loss"

@@ -27,13 +27,14 @@ from im21k.training.metrics import Clock, MetricsFile, draw_learning_curve
 from im21k.weights import Input, Weights
 
 
-def train(config: Config, workdir: Path) -> dict[str, Any]:
+def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any]:
   """Trains to the end, or until SIGTERM or SIGINT, after which it can go on.
 
   Args:
     config: the run.
     workdir: for config.json, parameters.tsv, metrics.jsonl, learning_curve.png,
       checkpoints/ and, at the end, weights/.
+    profile: write a trace of five steps into workdir/profile, for xprof or perfetto.
 
   Returns:
     `step`, `finished`, the last `train_top_1` and `eval_top_1`, and `weights`: where
@@ -43,7 +44,11 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     ValueError: a setting is wrong, or workdir holds a run with other settings.
     FloatingPointError: the loss is no longer finite.
   """
-  with contextlib.closing(_Run(config, workdir)) as run, _Signals() as signals:
+  with (
+    contextlib.closing(_Run(config, workdir)) as run,
+    _Signals() as signals,
+    contextlib.ExitStack() as trace,
+  ):
     start = run.step
     while True:
       if run.step > start:
@@ -52,6 +57,11 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
           run.save(scores)
       if run.step == run.total or signals.stop:
         break
+      if run.step == start + 3 and profile:
+        folder = str(workdir / "profile")
+        trace.enter_context(jax.profiler.trace(folder, create_perfetto_trace=True))
+      elif run.step == start + 8:
+        trace.close()
       run.take_step()
     return run.finish()
 

@@ -1,6 +1,7 @@
 """Whole runs with a tiny model: what they write, and that they can be stopped."""
 
 import dataclasses
+import gzip
 import json
 import os
 import signal
@@ -54,6 +55,26 @@ def test_a_run_leaves_all_that_is_needed(config, tmp_path):
   assert loaded.input == weights.Input(32, 37, 117.0, 1.0)
   assert loaded.config["total"] == {"steps": 12}
   assert loaded.scores["train_top_1"] == result["train_top_1"]
+
+
+def test_a_profile_is_a_trace_for_xprof_and_perfetto(config, tmp_path):
+  loop.train(config, tmp_path, profile=True)
+  (trace,) = (tmp_path / "profile").rglob("perfetto_trace.json.gz")
+  assert b"traceEvents" in gzip.decompress(trace.read_bytes())
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_a_split_head_changes_no_file(config, tmp_path):
+  """Stopped with a split head, it goes on with a whole one, and ends with the same."""
+  loop.train(config, tmp_path / "whole")
+  split = dataclasses.replace(config, split_head=True)
+  loop.train(dataclasses.replace(split, total={"steps": 6}), tmp_path / "split")
+  loop.train(config, tmp_path / "split")
+  loop.train(split, tmp_path / "all split")
+  for folder in ("split", "all split"):
+    pairs = zip(arrays(tmp_path / "whole"), arrays(tmp_path / folder), strict=True)
+    for a, b in pairs:
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_stopped_and_started_again_it_ends_in_the_same_bits(

@@ -1,0 +1,168 @@
+"""MXNet's .rec, .idx and .lst: golden bytes, any records, and files that are broken."""
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from im21k.interop import lists, recordio
+
+# Written by mxnet 1.9.1; the records begin at bytes 0, 40 and 100.
+GOLDEN = bytes.fromhex(
+  "0a23d7ce1d000000000000000000a0400700000000000000000000000000000061626364650000000a"
+  "23d7ce280000200300000000000000080000000000000000000000000000000000803f000000400000"
+  "4040787900000a23d7ce010000605a0000000a23d7ce000000200a23d7ce000000400a23d7ce010000"
+  "6071000000"
+)
+
+
+def written(data):
+  """A record as MXNet's writer splits it at magic words."""
+  magic, parts, start = recordio.MAGIC, [], 0
+  for at in range(0, len(data) - 3, 4):
+    if data[at : at + 4] == magic:
+      parts.append(data[start:at])
+      start = at + 4
+  parts.append(data[start:])
+  out = b""
+  for index, part in enumerate(parts):
+    last = index == len(parts) - 1
+    kind = 0 if len(parts) == 1 else 3 if last else 1 if index == 0 else 2
+    out += magic + struct.pack("<I", kind << 29 | len(part)) + part
+    out += b"\0" * (-len(part) % 4)
+  return out
+
+
+PIECES = st.sampled_from([recordio.MAGIC, b"abcd", b"x", b"\0\0\0\0"])
+RECORDS = st.lists(st.lists(PIECES, max_size=6).map(b"".join), max_size=6)
+
+
+def test_golden_bytes(tmp_path):
+  path = tmp_path / "golden.rec"
+  path.write_bytes(GOLDEN)
+  records = list(recordio.read(path))
+  assert [offset for offset, _ in records] == [0, 40, 100]
+  first, second = (recordio.unpack(data) for _, data in records[:2])
+  assert first == recordio.Record((5.0,), 7, b"abcde")
+  magic = recordio.MAGIC
+  assert second == recordio.Record((1.0, 2.0, 3.0), 8, b"xy\0\0" + magic + b"Z")
+  assert records[2][1] == magic + magic + b"q"
+  assert recordio.read_at(path, 40) == records[1][1]
+
+
+@given(RECORDS)
+def test_any_records_come_back(tmp_path_factory, records):
+  path = tmp_path_factory.mktemp("any") / "any.rec"
+  path.write_bytes(b"".join(map(written, records)))
+  found = list(recordio.read(path))
+  assert [data for _, data in found] == records
+  for offset, data in found:
+    assert recordio.read_at(path, offset) == data
+
+
+@settings(max_examples=300)
+@given(RECORDS, st.data())
+def test_a_broken_file_is_an_error_or_other_records(tmp_path_factory, records, data):
+  whole = bytearray(b"".join(map(written, [*records, b"end"])))
+  for _ in range(data.draw(st.integers(1, 3))):
+    at = data.draw(st.integers(0, len(whole) - 1))
+    size = data.draw(st.sampled_from([1, 4]))
+    whole[at : at + size] = data.draw(st.binary(min_size=size, max_size=size))
+  if data.draw(st.booleans()):
+    del whole[data.draw(st.integers(0, len(whole) - 1)) :]
+  path = tmp_path_factory.mktemp("broken") / "broken.rec"
+  path.write_bytes(whole)
+  try:
+    found = [content for _, content in recordio.read(path)]
+  except ValueError as error:
+    assert str(error).startswith(f"{path} at byte ")
+  else:
+    assert sum(map(len, found)) <= len(whole)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_unpack_or_tell_why_not(data):
+  try:
+    record = recordio.unpack(data)
+  except ValueError as error:
+    assert "record of" in str(error)
+  else:
+    assert len(record.image) <= len(data) - 24
+
+
+@pytest.mark.parametrize(
+  ("data", "message"),
+  [
+    (b"abcd" * 3, "at byte 0: no record begins here"),
+    (GOLDEN[:6], "at byte 0: the file ends early"),
+    (GOLDEN[:30], "at byte 0: 29 bytes are promised, but the file has 22 more"),
+    (written(b"ab")[:4] + b"\0\0\0\x40", "a part of kind 2 where one begins"),
+    (
+      GOLDEN[40:88] + written(b"ab"),
+      "at byte 48: a part of kind 0 inside the record of byte 0",
+    ),
+    (GOLDEN[40:88], "at byte 48: the file ends within a record"),
+  ],
+)
+def test_errors_name_place_and_reason(tmp_path, data, message):
+  path = tmp_path / "broken.rec"
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match=message):
+    list(recordio.read(path))
+
+
+def test_a_record_larger_than_allowed_is_refused_before_it_is_read(tmp_path):
+  path = tmp_path / "large.rec"
+  with path.open("wb") as file:
+    file.write(recordio.MAGIC + struct.pack("<I", 500 << 20))
+    file.truncate(8 + (500 << 20))  # sparse: it takes no room
+  with pytest.raises(ValueError, match="a record of more than 268435456 bytes"):
+    next(recordio.read(path))
+
+
+@pytest.mark.parametrize("offset", [-4, 2, 10_000])
+def test_no_record_begins_elsewhere(tmp_path, offset):
+  path = tmp_path / "golden.rec"
+  path.write_bytes(GOLDEN)
+  with pytest.raises(ValueError, match="no record can begin there"):
+    recordio.read_at(path, offset)
+
+
+def test_an_index(tmp_path):
+  path = tmp_path / "x.idx"
+  path.write_text("7\t0\n8\t40\nraw\t100\n")
+  assert recordio.read_index(path) == {"7": 0, "8": 40, "raw": 100}
+  for text, message in (
+    ("7\t0\n8 40\n", "line 2: not key, tab and offset, but '8 40'"),
+    ("7\t-4\n", "line 1: not key"),
+    ("7\t0\n7\t40\n", "line 2: the key '7' comes twice"),
+  ):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+      recordio.read_index(path)
+
+
+def test_a_list(tmp_path):
+  path = tmp_path / "x.lst"
+  path.write_text("0\t3.000000\tn01440764/a b.JPEG\n\n12\t1\t2\t3\tö.jpg\r\n")
+  assert list(lists.read(path)) == [
+    lists.Entry(0, (3.0,), "n01440764/a b.JPEG"),
+    lists.Entry(12, (1.0, 2.0, 3.0), "ö.jpg"),
+  ]
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ("0\ta.jpg", "not number, labels and path"),
+    ("x\t1\ta.jpg", "the image's number is 'x'"),
+    ("0\tcat\ta.jpg", r"the labels are \['cat'\], not numbers"),
+    ("0\tnan\ta.jpg", "not finite"),
+  ],
+)
+def test_what_is_wrong_with_a_list_is_told(tmp_path, line, message):
+  path = tmp_path / "x.lst"
+  path.write_text(f"1\t2\tok.jpg\n{line}\n")
+  with pytest.raises(ValueError, match=f"line 2: .*{message}"):
+    list(lists.read(path))
