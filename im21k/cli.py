@@ -25,6 +25,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
   "pack": ("im21k.data.pack", "pack", "text"),
   "plan": ("im21k.training.plan", "plan", "text"),
   "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
+  "convert mxnet": ("im21k.convert", "from_mxnet", "text"),
+  "convert to-mxnet": ("im21k.convert", "to_mxnet", "text"),
   "predict": ("im21k.inference.predict", "predict", "text"),
 }
 
@@ -35,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
   """Runs the command line; returns its exit status."""
   arguments = sys.argv[1:] if arguments is None else arguments
   verb = arguments[0] if arguments else "--help"
+  if any(known.startswith(f"{verb} ") for known in VERBS):
+    verb = " ".join(arguments[:2])  # `convert mxnet` is one verb
   if verb in ("-h", "--help"):
     print(_overview())
     return 0
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
   call = tyro.cli(
     _deferred(getattr(module, function_name)),
     prog=f"im21k {verb}",
-    args=arguments[1:],
+    args=arguments[len(verb.split()) :],
     config=(tyro.conf.FlagCreatePairsOff,),
   )
   try:
@@ -66,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _overview() -> str:
   lines = ["usage: im21k VERB …  (im21k VERB --help tells more)", ""]
   for verb, (module_name, function_name, _) in VERBS.items():
-    lines.append(f"  {verb:<10} {_summary(module_name, function_name)}")
+    lines.append(f"  {verb:<17} {_summary(module_name, function_name)}")
   return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ ORDER = (
   ("data",),
   ("models",),
   ("weights",),
+  ("convert",),
   ("training",),
   ("inference",),
   ("cli",),

@@ -1,0 +1,163 @@
+"""This is that network: every number against MXNet 1.9.1, for the full nets at 224².
+
+`figures` prints the largest differences: pytest tests/golden -s.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import formula
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from im21k import convert, models
+from im21k.training import optim
+
+HERE = Path(__file__).parent
+NAMES = {"full": "inception_bn_21k", "plain": "inception_bn_1k"}
+FIGURES = json.loads((HERE / "figures.json").read_text())
+
+
+@functools.cache
+def golden(net):
+  with np.load(HERE / f"{net}.npz", allow_pickle=False) as arrays:
+    return dict(arrays)
+
+
+@functools.cache
+def variables_of(net):
+  """Our variables, by way of MXNet's names and shapes."""
+  model = models.create(NAMES[net])
+  images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+  shapes = jax.eval_shape(
+    lambda x: model.init(jax.random.key(0), x, train=False), images
+  )
+
+  def draw(path, leaf):
+    path = tuple(key.key for key in path)
+    outside = convert._outwards(path, np.empty(leaf.shape, bool), None).shape
+    name = convert.mxnet_name(path).split(":")[1]
+    return convert._inwards(path, formula.array(name, outside), None)
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def images(index=0):
+  return jnp.asarray(formula.images(index).transpose(0, 2, 3, 1))
+
+
+def relative(ours, theirs):
+  ours, theirs = np.float64(ours), np.float64(theirs)
+  return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+
+
+def by_mxnet_name(tree):
+  """Arrays in MXNet's form, by their names there without `arg:` or `aux:`."""
+  return {
+    convert.mxnet_name(path).split(":")[1]: convert._outwards(
+      path, np.asarray(leaf), None
+    )
+    for path, leaf in (
+      (tuple(key.key for key in path), leaf)
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    )
+  }
+
+
+@pytest.mark.parametrize("average_pool", ["counted", "ignored"])
+@pytest.mark.parametrize("pooling", ["ceil", "floor"])
+@pytest.mark.parametrize("net", NAMES)
+def test_inference(net, pooling, average_pool, capsys):
+  model = models.create(NAMES[net], pooling=pooling, average_pool=average_pool)
+  run = jax.jit(functools.partial(model.apply, train=False))
+  logits, _ = run(variables_of(net), images())
+  difference = relative(logits, golden(net)[f"inference {pooling} {average_pool}"])
+  with capsys.disabled():
+    print(f"\n{net}, {pooling}, {average_pool}: logits {difference:.1e}")
+  assert difference <= 1e-5
+
+
+@functools.cache
+def gradient_step(net):
+  model = models.create(NAMES[net], average_pool="counted")
+
+  @jax.jit
+  def step(variables, image, label):
+    def loss_of(params):
+      (logits, _), updates = model.apply(
+        {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+      )
+      losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+      return losses.mean(), (logits, updates["batch_stats"])
+
+    return jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
+
+  return step
+
+
+@pytest.mark.parametrize("net", NAMES)
+def test_training_mode(net, capsys):
+  label = formula.labels(formula.CLASSES[net])
+  (loss, (logits, stats)), gradients = gradient_step(net)(
+    variables_of(net), images(), label
+  )
+  theirs = golden(net)
+  found = {"logits": relative(logits, theirs["training"])}
+  assert loss == pytest.approx(FIGURES[f"{net} loss"], rel=1e-5)
+  found["statistics"] = max(
+    relative(value, theirs[f"aux {name}"])
+    for name, value in by_mxnet_name({"batch_stats": stats}).items()
+  )
+  norms = FIGURES[f"{net} gradient norms"]
+  ours = by_mxnet_name({"params": gradients})
+  assert ours.keys() == norms.keys()
+  found["gradients"], largest = 0.0, max(norms.values())
+  for name, gradient in ours.items():
+    if name.startswith("conv_") and name.endswith("_bias"):
+      # BatchNorm takes the mean away: zero but for rounding, in both.
+      assert max(np.linalg.norm(gradient), norms[name]) < 1e-5 * largest
+      continue
+    sampled = formula.sample(name, gradient), theirs[f"gradient {name}"]
+    difference = max(
+      # Of the few entries that are stored, against the length of as many on average.
+      np.linalg.norm(np.float64(sampled[0]) - sampled[1])
+      / (norms[name] * np.sqrt(formula.SAMPLES / gradient.size)),
+      abs(np.linalg.norm(np.float64(gradient)) / norms[name] - 1),
+    )
+    found["gradients"] = max(found["gradients"], difference)
+  with capsys.disabled():
+    print(f"\n{net}, training:", {k: f"{v:.1e}" for k, v in found.items()})
+  assert found["logits"] <= 1e-4
+  assert found["statistics"] <= 1e-4
+  assert found["gradients"] <= 1e-3
+
+
+def test_twenty_steps_of_sgd(capsys):
+  """With momentum, weight decay on everything and a change of the learning rate."""
+  variables = variables_of("full")
+  schedule = optim.stepwise(list(formula.RATES), [formula.CHANGE])
+  optimizer = optim.sgd(schedule, formula.MOMENTUM, formula.DECAY)
+
+  @jax.jit
+  def update(gradients, state, params):
+    updates, state = optimizer.update(gradients, state, params)
+    return optax.apply_updates(params, updates), state
+
+  params, stats = variables["params"], variables["batch_stats"]
+  state, losses = optimizer.init(params), []
+  for step in range(formula.STEPS):
+    label = formula.labels(formula.CLASSES["full"], step % 4)
+    (loss, (_, stats)), gradients = gradient_step("full")(
+      {"params": params, "batch_stats": stats}, images(step % 4), label
+    )
+    params, state = update(gradients, state, params)
+    losses.append(float(loss))
+  theirs = np.array(FIGURES["full trajectory"])
+  difference = np.abs(np.array(losses) / theirs - 1).max()
+  with capsys.disabled():
+    print(f"\nfull, {formula.STEPS} steps: loss {difference:.1e}")
+  assert difference <= 1e-4 and theirs[-1] < theirs[0]
