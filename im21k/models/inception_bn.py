@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from im21k.models import convolution, layers, remat
+from im21k.models import convolution, layers, normalization, remat
 from im21k.models.registry import nearest, register
 
 # name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
@@ -160,11 +160,10 @@ class InceptionBN(nn.Module):
         conv_general_dilated=convolution.conv2d,
       ),
       norm=functools.partial(
-        nn.BatchNorm,
+        normalization.BatchNorm,
         momentum=self.bn_momentum,
         epsilon=self.bn_epsilon,
         axis_name=self.bn_axis_name,
-        use_fast_variance=False,
         dtype=dtype,
       ),
     )

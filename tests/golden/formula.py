@@ -10,6 +10,8 @@ import numpy as np
 
 CLASSES = {"full": 21841, "plain": 1000}
 SIDE, BATCH = 224, 2
+GAMMA, BETA = 0.35, 1.0
+FIRST = 15
 SAMPLES = 64  # entries of a gradient that are stored
 STEPS, CHANGE = 20, 12  # of the trajectory, and where its learning rate changes
 RATES, MOMENTUM, DECAY = (2e-3, 5e-4), 0.9, 1e-3
@@ -26,7 +28,11 @@ def array(name, shape):
   if name.endswith("_weight"):
     fan_in = int(np.prod(shape[1:]))
     draw = draw * np.sqrt(6.0 / fan_in)
-  elif name.endswith(("_gamma", "_var")):
+  elif name.endswith("_gamma"):
+    draw = GAMMA * (1 + 0.3 * draw)
+  elif name.endswith("_beta"):
+    draw = 0.1 * draw + (0.0 if "_conv1" in name else 0.3 if "_conv" in name else BETA)
+  elif name.endswith("_var"):
     draw = 1 + 0.3 * draw
   else:
     draw = 0.1 * draw
@@ -35,7 +41,11 @@ def array(name, shape):
 
 def images(index=0):
   """`[b, 3, h, w]` float32, as after the mean is taken away and scaled."""
-  return generator(f"images {index}").normal(size=(BATCH, 3, SIDE, SIDE)).astype("f4")
+  return (
+    generator(f"images {FIRST + index}")
+    .normal(size=(BATCH, 3, SIDE, SIDE))
+    .astype("f4")
+  )
 
 
 def labels(classes, index=0):
