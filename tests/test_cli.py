@@ -70,7 +70,7 @@ def test_overview_lists_every_verb_with_its_summary(capsys, arguments):
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_help_shows_every_parameter_with_its_text(capsys, verb):
   function = function_of(verb)
-  status, out, err = run(capsys, verb, "--help")
+  status, out, err = run(capsys, *verb.split(), "--help")
   assert (status, err) == (0, "")
   shown = words(out)
   _, _, arguments = inspect.getdoc(function).partition("Args:\n")

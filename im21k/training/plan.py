@@ -12,6 +12,7 @@ from im21k.training import described, gpus
 from im21k.training.config import Config
 
 SWEEP = Path("plan")
+MOST = 1024  # images a GPU; beyond, nothing is gained, and nobody searches
 BATCHES = (32, 64, 128, 256)
 DTYPES = ("float32", "bfloat16")
 _SPEED = ("recomputed_share", "overlapped_share", "images_per_s", "days")
@@ -114,7 +115,8 @@ def text(result: dict[str, Any]) -> str:
     ]
   lines += [_speed(r)]
   if "largest_batch" in r:
-    lines += ["", f"largest batch that fits: {r['largest_batch']} images each"]
+    more = " and more" if r["largest_batch"] == MOST else ""
+    lines += ["", f"largest batch that fits: {r['largest_batch']} images each{more}"]
     if "at_largest_batch" in r:
       lines += [_speed(r["at_largest_batch"])]
   return "\n".join(lines)
@@ -148,17 +150,17 @@ def _largest(
   """
   fitting: dict[int, described.Compiled] = {}
   failing: dict[int, described.Compiled] = {}
-  guess = max(8, _rounded(batch))
+  guess = min(max(8, _rounded(batch)), MOST)
   while True:
     compiled = compile(guess)
     (fitting if compiled.fits else failing)[guess] = compiled
     low, high = max(fitting, default=0), min(failing, default=None)
-    if high is not None and _next(low) >= high:
+    if low == MOST or (high is not None and _next(low) >= high):
       return low, fitting.get(low)
     arguments = sum(compiled.sizes.values())
     slope = (compiled.needed - arguments) / compiled.batch
     guess = _rounded((compiled.limit - arguments) / slope)
-    guess = max(guess, _next(low))
+    guess = min(max(guess, _next(low)), MOST)
     if high is not None:
       guess = min(guess, _rounded(high - 1))
 

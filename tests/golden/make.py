@@ -123,8 +123,8 @@ def reset(run):
       value[:] = formula.array(name, value.shape)
 
 
-def forward(run, train, index=0):
-  run.arg_dict["data"][:] = formula.images(index)
+def forward(run, net, train, index=0):
+  run.arg_dict["data"][:] = formula.images(net, index)
   return run.forward(is_train=train)[0].asnumpy()
 
 
@@ -149,7 +149,7 @@ def trajectory(run, classes):
   }
   losses = []
   for step in range(formula.STEPS):
-    logits = forward(run, True, step % 4)
+    logits = forward(run, "full", True, step % 4)
     losses.append(backward(run, logits, formula.labels(classes, step % 4)))
     rate = formula.RATES[step >= formula.CHANGE]
     for name, momentum in momenta.items():
@@ -169,20 +169,26 @@ def main():
       for average_pool in ("counted", "ignored"):
         run = bound(net, pooling, average_pool)
         key = pooling + " " + average_pool
-        stored["inference " + key] = forward(run, False)
+        stored["inference " + key] = forward(run, net, False)
     run = bound(net, "ceil", "counted")
-    logits = forward(run, True)
-    stored["training"] = logits
-    loss = backward(run, logits, formula.labels(classes))
-    figures[net + " loss"] = loss
-    for name, value in run.aux_dict.items():
-      stored["aux " + name] = value.asnumpy()
-    norms = {}
-    for name, value in run.grad_dict.items():
-      if name != "data":
-        gradient = value.asnumpy()
-        stored["gradient " + name] = formula.sample(name, gradient)
-        norms[name] = float(np.linalg.norm(gradient.astype("f8")))
+    norms = []
+    for index in range(len(formula.BATCHES[net])):
+      reset(run)
+      logits = forward(run, net, True, index)
+      loss = backward(run, logits, formula.labels(classes, index))
+      if index == 0:
+        stored["training"] = logits
+        figures[net + " loss"] = loss
+        for name, value in run.aux_dict.items():
+          stored["aux " + name] = value.asnumpy()
+      lengths, samples = {}, []
+      for name, value in sorted(run.grad_dict.items()):
+        if name != "data":
+          gradient = value.asnumpy()
+          samples.append(formula.sample(name, gradient))
+          lengths[name] = float(np.linalg.norm(gradient.astype("f8")))
+      stored["gradients " + str(index)] = np.stack(samples)
+      norms.append(lengths)
     figures[net + " gradient norms"] = norms
     if net == "full":
       reset(run)

@@ -85,7 +85,7 @@ def test_bfloat16_is_lax():
     np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
   st.tuples(*(st.integers(1, n) for n in (2, 12, 12, 2))),
   st.integers(1, 2),
