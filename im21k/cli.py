@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
   "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
   "convert mxnet": ("im21k.convert", "from_mxnet", "text"),
   "convert to-mxnet": ("im21k.convert", "to_mxnet", "text"),
+  "recalibrate": ("im21k.inference.recalibrate", "recalibrate", "text"),
   "predict": ("im21k.inference.predict", "predict", "text"),
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +59,9 @@ def evaluate(
     ValueError: they have different class lists, are damaged, or batch_size does not
       suit the devices.
   """
-  on = _devices(devices)
+  on = devices_for(devices)
   released = weights.load(weights_dir)
-  loader = EvalLoader(
-    data,
-    split,
-    batch_size=batch_size,
-    devices=len(on),
-    image_size=released.input.size,
-    short_side=released.input.short_side,
-    classes=released.classes,
-  )
-  subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
-  run = parallel.eval_step(
-    step.eval_step(released.model, released.input.mean, released.input.std, subsets), on
-  )
-  scores = loop.evaluate(run, released.variables, loader)
+  scores = score(released, data, split, batch_size, on)
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   rows = [
     {
@@ -82,11 +70,10 @@ def evaluate(
       "data": str(data),
       "split": split,
       "answers": subset,
-      "images": int(scores[subset].pop("count")),
-      **scores[subset],
+      "images": int(sums.pop("count")),
+      **sums,
     }
-    for subset in subsets  # JAX sorts the keys of what it returns.
-    if subset in scores
+    for subset, sums in scores.items()
   ]
   _add_rows(csv_file or weights_dir / "evaluation.csv", rows)
   return {"rows": rows}
@@ -101,7 +88,34 @@ def table(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _devices(count: int | None) -> list[jax.Device]:
+def score(
+  released: weights.Weights,
+  data: Path,
+  split: str,
+  batch_size: int,
+  on: Sequence[jax.Device],
+) -> dict[str, dict[str, float]]:
+  """`count`, `loss`, `top_1`, `top_5` and `top_20` for each set of answers."""
+  loader = EvalLoader(
+    data,
+    split,
+    batch_size=batch_size,
+    devices=len(on),
+    image_size=released.input.size,
+    short_side=released.input.short_side,
+    classes=released.classes,
+  )
+  subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
+  run = parallel.eval_step(
+    step.eval_step(released.model, released.input.mean, released.input.std, subsets), on
+  )
+  scores = loop.evaluate(run, released.variables, loader)
+  # JAX sorts the keys of what it returns.
+  return {subset: scores[subset] for subset in subsets if subset in scores}
+
+
+def devices_for(count: int | None) -> list[jax.Device]:
+  """So many devices; None: all GPUs, or one CPU device."""
   if count is None:
     return parallel.devices(parallel.available())
   if count < 1:

@@ -1,0 +1,71 @@
+"""Weights as one object, and made into another."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import im21k
+from im21k import synsets
+from im21k.training.step import normalize
+
+
+@pytest.fixture(scope="module")
+def model(tiny_weights, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("weights")
+  tiny_weights.save(folder)
+  return im21k.load(folder)
+
+
+@pytest.fixture(scope="module")
+def photos():
+  rng = np.random.default_rng(0)
+  return [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((50, 70), (40, 40))]
+
+
+def test_logits_and_features_are_the_models(model, photos):
+  batch = model.prepare(photos)
+  assert batch.shape == (2, 32, 32, 3) and batch.dtype == np.uint8
+  images = normalize(batch, 117.0, 70.0)
+  logits, out = jax.jit(lambda x: model.model.apply(model.variables, x, train=False))(
+    images
+  )
+  np.testing.assert_allclose(model.logits(batch), logits, rtol=1e-4, atol=1e-5)
+  features = model.features(batch)
+  assert features.keys() == out.keys() and features["features"].shape == (2, 136)
+
+
+def test_another_head_on_the_same_trunk_and_back_to_a_folder(model, photos, tmp_path):
+  classes = synsets.ClassList("pets", ("n02121620", "n02084071"))
+  other = model.with_head(classes)
+  assert other.logits(model.prepare(photos)).shape == (2, 2)
+  other.save(tmp_path)
+  again = im21k.load(tmp_path)
+  assert again.classes.synsets == classes.synsets
+  np.testing.assert_array_equal(
+    again.variables["params"]["conv1"]["conv"]["kernel"],
+    model.variables["params"]["conv1"]["conv"]["kernel"],
+  )
+
+
+def test_a_frozen_trunk_stays(model):
+  params = model.variables["params"]
+  optimizer = optax.chain(
+    optax.sgd(0.1), optax.masked(optax.set_to_zero(), model.trunk())
+  )
+  gradients = jax.tree.map(np.ones_like, params)
+  updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+  for name, part in updates.items():
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(part))
+    assert (largest > 0) == (name == "head")
+  new = model.with_variables({**model.variables, "params": params})
+  assert new.weights.scores == {}
+
+
+@pytest.mark.parametrize(
+  "images",
+  [np.zeros((2, 32, 32, 3), np.float32), np.zeros((32, 32, 3), np.uint8)],
+)
+def test_anything_but_a_batch_of_photos_is_refused(model, images):
+  with pytest.raises(ValueError, match=r"must be uint8 \[b, h, w, 3\] in RGB"):
+    model.logits(images)
