@@ -3,6 +3,7 @@
   weights.safetensors   arrays, named by their path: params/conv1/conv/kernel
   model.json            model and its fields, input, class list, scores, config
   classes.txt           synset ids, label = line
+  README.md             a model card, for people
 
 No pickle. `model.json` is written last and holds the checksum of the arrays.
 """
@@ -25,6 +26,7 @@ from im21k import files, models, synsets
 
 FORMAT_VERSION = 1
 ARRAYS, DOCUMENT, CLASSES = "weights.safetensors", "model.json", "classes.txt"
+CARD = "README.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Weights:
       aside.write_bytes(save(arrays))
       checksum = _sha256(aside)
     files.write_text(folder / CLASSES, "\n".join(self.classes.synsets) + "\n")
+    files.write_text(folder / CARD, self._card(arrays))
     document = {
       "format_version": FORMAT_VERSION,
       "model": {"name": self.model_name, "fields": self.model_fields},
@@ -99,6 +102,38 @@ class Weights:
       "commit": _commit(),
     }
     files.write_text(folder / DOCUMENT, json.dumps(document, indent=1) + "\n")
+
+  def _card(self, arrays: dict[str, np.ndarray]) -> str:
+    """What somebody who finds the folder wants to know."""
+    parameters = sum(a.size for name, a in arrays.items() if name.startswith("params/"))
+    fields = ", ".join(f"{k}={v!r}" for k, v in self.model_fields.items())
+    scores = [f"- {name}: {value}" for name, value in self.scores.items() if value]
+    prepared = self.input
+    return "\n".join(
+      [
+        f"# {self.model_name}, {len(self.classes):,} classes",
+        "",
+        f"{parameters:,} parameters. Model: `{self.model_name}({fields})`.",
+        f"Classes: {self.classes.name} (hash {self.classes.hash}), in classes.txt.",
+        "",
+        f"Input: RGB, the centre square of {prepared.size} pixels of a photo whose "
+        f"short side is {prepared.short_side}; (value − {prepared.mean}) / "
+        f"{prepared.std} on the scale 0–255.",
+        "",
+        "```python",
+        "import im21k",
+        'model = im21k.load("…")  # this folder',
+        "logits = model.logits(model.prepare(photos))  # photos: uint8 [h, w, 3], RGB",
+        "```",
+        "",
+        "Scores:" if scores else "No scores are recorded.",
+        *scores,
+        "",
+        "Classes of ImageNet contain people and slurs, unbalanced and out of date: not "
+        "for decisions about people. How it was trained is in model.json, `config`.",
+        "",
+      ]
+    )
 
 
 def load(folder: Path) -> Weights:

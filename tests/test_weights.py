@@ -93,14 +93,20 @@ def test_arrays_without_axes_keep_their_shape(small, tmp_path):
   assert found.shape == ()
 
 
-def test_folder_holds_three_files_and_no_pickle(saved):
-  names = ["classes.txt", "model.json", "weights.safetensors"]
+def test_folder_holds_four_files_and_no_pickle(saved):
+  names = ["README.md", "classes.txt", "model.json", "weights.safetensors"]
   assert sorted(os.listdir(saved)) == names
   data = (saved / "weights.safetensors").read_bytes()
   (length,) = struct.unpack("<Q", data[:8])
   header = json.loads(data[8 : 8 + length])
   assert set(header) == {"params/head/kernel", "params/head/bias"}
   assert (saved / "classes.txt").read_text().split() == list(CLASSES.synsets)
+
+
+def test_the_card_says_what_it_is(small, saved):
+  card = (saved / "README.md").read_text()
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(small.variables["params"]))
+  assert f"{parameters:,} parameters" in card and small.classes.hash in card
 
 
 def test_everyone_may_read_what_everyone_may_read(small, tmp_path):
@@ -118,7 +124,7 @@ def test_everyone_may_read_what_everyone_may_read(small, tmp_path):
 def test_saving_clears_away_what_a_killed_run_left(small, saved):
   (saved / f"{files.TEMPORARY}1-weights.safetensors").write_bytes(b"half")
   small.save(saved)
-  assert len(os.listdir(saved)) == 3
+  assert len(os.listdir(saved)) == 4
 
 
 # Killed while saving over older weights.
