@@ -1,6 +1,9 @@
 """MXNet's .rec, .idx and .lst: golden bytes, any records, and files that are broken."""
 
+import ast
+import os
 import struct
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -166,3 +169,44 @@ def test_what_is_wrong_with_a_list_is_told(tmp_path, line, message):
   path.write_text(f"1\t2\tok.jpg\n{line}\n")
   with pytest.raises(ValueError, match=f"line 2: .*{message}"):
     list(lists.read(path))
+
+
+_WRITE = """
+import sys
+import mxnet as mx, numpy as np
+rng = np.random.RandomState(0)
+magic = bytes.fromhex("0a23d7ce")
+writer = mx.recordio.MXIndexedRecordIO(sys.argv[1] + ".idx", sys.argv[1] + ".rec", "w")
+with open(sys.argv[1] + ".expected", "w") as expected:
+  for index in range(1000):
+    data = rng.bytes(rng.randint(0, 400))
+    if index % 3 == 0:
+      data = data[: len(data) // 8 * 4] + magic + data
+    label = float(index) if index % 2 else rng.rand(3).astype("f4")
+    head = mx.recordio.IRHeader(0, label, index, 0)
+    writer.write_idx(index, mx.recordio.pack(head, data))
+    labels = [float(x) for x in np.atleast_1d(np.float32(label))]
+    expected.write("%r\\n" % ([labels, data.hex()],))
+writer.close()
+"""
+
+
+@pytest.mark.skipif(
+  "IM21K_MXNET_PYTHON" not in os.environ, reason="IM21K_MXNET_PYTHON is not set"
+)
+def test_a_thousand_records_that_mxnet_wrote(tmp_path):
+  """Labels of one and of three numbers; every third holds the magic word."""
+  prefix = str(tmp_path / "x")
+  subprocess.run([os.environ["IM21K_MXNET_PYTHON"], "-c", _WRITE, prefix], check=True)
+  lines = (tmp_path / "x.expected").read_text().splitlines()
+  expected = [ast.literal_eval(line) for line in lines]
+  offsets = recordio.read_index(tmp_path / "x.idx")
+  found = list(recordio.read(tmp_path / "x.rec"))
+  assert len(found) == len(expected) == 1000
+  assert list(offsets.values()) == [offset for offset, _ in found]
+  for index, ((labels, image), (_, data)) in enumerate(
+    zip(expected, found, strict=True)
+  ):
+    record = recordio.unpack(data)
+    assert (list(record.labels), record.id) == (labels, index)
+    assert record.image.hex() == image
