@@ -381,7 +381,9 @@ print("done")
     [sys.executable, "-W", "error", "-c", script],
     capture_output=True, text=True, check=True, timeout=60,
   )  # fmt: skip
-  assert (done.stdout, done.stderr) == ("done\n", "")
+  # Where the compiler of `im21k plan` is installed, it tells that there is no driver.
+  noise = re.compile(".*(absl::InitializeLog|Could not find cuda drivers).*\n")
+  assert (done.stdout, noise.sub("", done.stderr)) == ("done\n", "")
 
 
 def test_loading_imports_no_tensorflow():
