@@ -152,8 +152,8 @@ def test_by_default_all_devices_take_part(few, monkeypatch):
 
 def test_fresh_process_gets_as_many_cpu_devices_as_are_asked_for():
   code = (
-    "from im21k.inference.evaluate import _devices; import jax; "
-    "print(len(_devices(3)), jax.local_device_count())"
+    "from im21k.inference.evaluate import devices_for; import jax; "
+    "print(len(devices_for(3)), jax.local_device_count())"
   )
   run = subprocess.run(
     [sys.executable, "-c", code],
