@@ -7,7 +7,7 @@ features = model.features(photos)["features"]    # [b, 1024]
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Classifier:
     """What the logits mean."""
     return self.weights.classes
 
-  def prepare(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+  def prepare(self, photos: Iterable[np.ndarray]) -> np.ndarray:
     """Photos of any size, uint8 `[h, w, 3]` RGB -> the batch that `logits` takes."""
     size, short_side = self.weights.input.size, self.weights.input.short_side
     return np.stack([augment.center_crop(p, size, short_side) for p in photos])

@@ -96,15 +96,7 @@ def score(
   on: Sequence[jax.Device],
 ) -> dict[str, dict[str, float]]:
   """`count`, `loss`, `top_1`, `top_5` and `top_20` for each set of answers."""
-  loader = EvalLoader(
-    data,
-    split,
-    batch_size=batch_size,
-    devices=len(on),
-    image_size=released.input.size,
-    short_side=released.input.short_side,
-    classes=released.classes,
-  )
+  loader = photos_for(released, data, split, batch_size, len(on))
   subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
   run = parallel.eval_step(
     step.eval_step(released.model, released.input.mean, released.input.std, subsets), on
@@ -112,6 +104,21 @@ def score(
   scores = loop.evaluate(run, released.variables, loader)
   # JAX sorts the keys of what it returns.
   return {subset: scores[subset] for subset in subsets if subset in scores}
+
+
+def photos_for(
+  released: weights.Weights, data: Path, split: str, batch_size: int, devices: int
+) -> EvalLoader:
+  """A split of packed photos, as these weights take them; checks the classes."""
+  return EvalLoader(
+    data,
+    split,
+    batch_size=batch_size,
+    devices=devices,
+    image_size=released.input.size,
+    short_side=released.input.short_side,
+    classes=released.classes,
+  )
 
 
 def devices_for(count: int | None) -> list[jax.Device]:

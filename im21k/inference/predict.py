@@ -1,17 +1,16 @@
 """Names for photos: the most likely classes of released weights."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 
 from im21k import weights
-from im21k.data import augment, images
+from im21k.data import images
 from im21k.inference import plots
-from im21k.training import step
+from im21k.inference.classifier import Classifier
 
 _BATCH = 16
 
@@ -72,14 +71,13 @@ def probabilities_of(
 
   One photo at a time is held in full, so an iterator serves for any number of them.
   """
-  size, short_side = released.input.size, released.input.short_side
-  squares = np.stack([augment.center_crop(p, size, short_side) for p in photos])
+  model = Classifier(released)
+  squares = model.prepare(photos)
   # Whole batches only, so that one program serves all.
   batch = min(_BATCH, len(squares))
   filled = np.pad(squares, [(0, -len(squares) % batch)] + [(0, 0)] * 3)
-  run = _compiled(released.model, released.input)
   parts = [
-    np.asarray(run(released.variables, filled[i : i + batch]))
+    np.asarray(jax.nn.softmax(model.logits(filled[i : i + batch])))
     for i in range(0, len(filled), batch)
   ]
   return np.concatenate(parts)[: len(squares)]
@@ -95,16 +93,6 @@ def text(result: dict[str, Any]) -> str:
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   return "\n".join(lines)
-
-
-def _compiled(model: nn.Module, prepared: weights.Input) -> Callable[..., jax.Array]:
-  @jax.jit
-  def run(variables: Any, image: jax.Array) -> jax.Array:
-    inputs = step.normalize(image, prepared.mean, prepared.std)
-    logits, _ = model.apply(variables, inputs, train=False)
-    return jax.nn.softmax(logits)
-
-  return run
 
 
 def _top(released: weights.Weights, row: np.ndarray, k: int) -> list[dict[str, Any]]:

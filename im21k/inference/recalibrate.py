@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from im21k import weights
-from im21k.data import EvalLoader
-from im21k.inference.evaluate import devices_for, score
+from im21k.inference.evaluate import devices_for, photos_for, score
 from im21k.training import parallel, step
 
 
@@ -54,15 +53,7 @@ def recalibrate(
   """
   on = devices_for(devices)
   released = weights.load(weights_dir)
-  loader = EvalLoader(
-    data,
-    split,
-    batch_size=batch_size,
-    devices=len(on),
-    image_size=released.input.size,
-    short_side=released.input.short_side,
-    classes=released.classes,
-  )
+  loader = photos_for(released, data, split, batch_size, len(on))
   wanted = min(images, loader.count) // batch_size
   if not wanted:
     raise ValueError(

@@ -1,9 +1,9 @@
 """BatchNorm whose statistics are exact to the last digits on CPU too.
 
 XLA's CPU backend adds up a channel's values one after another: over the 100,000 of a
-small batch at 112² that leaves 5 digits of a mean, and 3 of some gradients far below
-it. Here rows are added up first, then their sums. Programs for GPUs, where sums are
-trees anyway, are those of flax's own BatchNorm, whose names and rules this keeps.
+small batch at 112² that leaves 5 digits of a variance, and 3 of most gradients. Here
+rows are added up first, then their sums; on GPUs sums are trees anyway. Names and rules
+are those of flax's own BatchNorm (a test compares them).
 """
 
 from typing import Any

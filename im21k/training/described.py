@@ -28,6 +28,7 @@ from im21k.training.config import Config
 LINK = 10e9  # bytes of gradients reduced a second: PCIe
 PASSES, IMAGES = 9, 14_197_087  # the original's training
 MIB = 2**20
+_COMPILER = "jax-cuda12-plugin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +147,9 @@ class Compiler:
     )  # fmt: skip
     threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     with bar, threads:
-      for experiment in (experiment for experiment, _ in new.values()):
-        if experiment.devices not in self._devices:
-          self._devices[experiment.devices] = _describe(self.card, experiment.devices)
+      for count in {experiment.devices for experiment, _ in new.values()}:
+        if count not in self._devices:
+          self._devices[count] = _describe(self.card, count)
       waiting = {threads.submit(self._compile, *new[key]): key for key in new}
       for future in concurrent.futures.as_completed(waiting):
         self._done[waiting[future]] = future.result()
@@ -207,18 +208,14 @@ def _describe(card: gpus.Gpu, count: int) -> Any:
 
 
 def _check_compiler() -> None:
-  found = importlib.metadata.packages_distributions()
   wanted = importlib.metadata.version("jaxlib")
-  remedy = f"pip install jax-cuda12-plugin=={wanted} nvidia-cuda-nvcc-cu12"
-  if not any(name in found for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")):
-    raise ValueError(f"XLA's compiler for CUDA is not installed: {remedy}")
-  for name in ("jax-cuda12-plugin", "jax-cuda13-plugin"):
-    try:
-      version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      continue
-    if version != wanted:
-      raise ValueError(f"{name} is {version}, but jaxlib {wanted}: {remedy}")
+  remedy = f"pip install {_COMPILER}=={wanted} nvidia-cuda-nvcc-cu12"
+  try:
+    version = importlib.metadata.version(_COMPILER)
+  except importlib.metadata.PackageNotFoundError:
+    raise ValueError(f"XLA's compiler for CUDA is not installed: {remedy}") from None
+  if version != wanted:
+    raise ValueError(f"{_COMPILER} is {version}, but jaxlib {wanted}: {remedy}")
 
 
 def _bytes(tree: Any) -> int:

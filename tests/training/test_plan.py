@@ -182,10 +182,16 @@ def test_wrong_arguments_are_told_before_anything_is_compiled(
 
 
 def test_a_missing_compiler_is_told_with_the_remedy(monkeypatch):
-  monkeypatch.setattr(
-    described.importlib.metadata, "packages_distributions", lambda: {}
-  )
+  monkeypatch.setattr(described, "_COMPILER", "jax-cuda99-plugin")
   with pytest.raises(
-    ValueError, match="not installed: pip install jax-cuda12-plugin=="
+    ValueError, match="not installed: pip install jax-cuda99-plugin=="
+  ):
+    described._check_compiler()
+
+
+def test_a_compiler_of_another_version_is_told_with_the_remedy(monkeypatch):
+  monkeypatch.setattr(described, "_COMPILER", "numpy")
+  with pytest.raises(
+    ValueError, match=r"numpy is .*, but jaxlib .*: pip install numpy"
   ):
     described._check_compiler()
