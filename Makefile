@@ -47,7 +47,7 @@ test: $(PLANNER)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 plan: $(PLANNER)
 	$(BIN)/im21k plan --config=experiments/configs/inception_bn_21k.py \
