@@ -1,7 +1,7 @@
-"""Grain transforms from a record to an example ready to be batched.
+"""Which part of a photo becomes an example, and grain's transforms for evaluation.
 
-Each is a small frozen dataclass. Random ones draw from the generator that grain
-derives from the seed and the example's position, so any example can be made again.
+Each is a small frozen dataclass. Random crops draw from a generator that is derived
+from the seed and the example's position, so any example can be made again.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import grain
 import numpy as np
 
 from im21k.data import images, records
+from im21k.data.turbojpeg import Box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Decode(grain.transforms.Map):
 
 
 @dataclasses.dataclass(frozen=True)
-class StraightCrop(grain.transforms.RandomMap):
+class StraightCrop:
   """The original's crop: a random square of the photo at its usual scale.
 
   The photo is thought of with a short side of `short_side`, of which a square of
@@ -40,16 +41,15 @@ class StraightCrop(grain.transforms.RandomMap):
   def __post_init__(self):
     _check(self.size, self.short_side)
 
-  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
-    height, width = example["image"].shape[:2]
+  def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+    """The part of a photo of this size."""
     side = _crop_side(height, width, self.size, self.short_side)
     top = int(rng.integers(height - side + 1))
-    left = int(rng.integers(width - side + 1))
-    return _cropped(example, top, left, side, side, self.size)
+    return Box(top, int(rng.integers(width - side + 1)), side, side)
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomResizedCrop(grain.transforms.RandomMap):
+class RandomResizedCrop:
   """The Inception crop (Szegedy et al. 2014), drawn as torchvision draws it.
 
   A random share of the area in `scale`, of a random aspect ratio in `ratio`
@@ -64,8 +64,8 @@ class RandomResizedCrop(grain.transforms.RandomMap):
   def __post_init__(self):
     _check(self.size, self.size)
 
-  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
-    height, width = example["image"].shape[:2]
+  def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+    """The part of a photo of this size."""
     low, high = (math.log(r) for r in self.ratio)
     for _ in range(10):
       area = height * width * rng.uniform(*self.scale)
@@ -73,21 +73,10 @@ class RandomResizedCrop(grain.transforms.RandomMap):
       w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
       if 0 < w <= width and 0 < h <= height:
         top = int(rng.integers(height - h + 1))
-        left = int(rng.integers(width - w + 1))
-        return _cropped(example, top, left, h, w, self.size)
+        return Box(top, int(rng.integers(width - w + 1)), h, w)
     h = min(height, round(width / self.ratio[0]))
     w = min(width, round(height * self.ratio[1]))
-    return _cropped(example, (height - h) // 2, (width - w) // 2, h, w, self.size)
-
-
-@dataclasses.dataclass(frozen=True)
-class Mirror(grain.transforms.RandomMap):
-  """Left and right change places in every second photo."""
-
-  def random_map(self, example: dict, rng: np.random.Generator) -> dict:
-    if rng.random() < 0.5:
-      return {**example, "image": np.ascontiguousarray(example["image"][:, ::-1])}
-    return example
+    return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +120,3 @@ def _check(size: int, short_side: int) -> None:
     raise ValueError(
       f"a crop of {size} needs a photo with a short side of as much, not {short_side}"
     )
-
-
-def _cropped(example: dict, top: int, left: int, h: int, w: int, size: int) -> dict:
-  part = example["image"][top : top + h, left : left + w]
-  return {**example, "image": images.resize(part, size, size)}

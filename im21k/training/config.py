@@ -33,7 +33,7 @@ class Config:
     schedule: `name` stepwise with `rates` and `until` (durations of the changes in one
       unit: `{"epochs": [4, 6, 8]}`), or cosine with `peak` and `warmup` (a duration).
     optimizer: arguments of `optim.sgd`: momentum, weight_decay, decay.
-    augment: arguments of `TrainLoader`: crop, mirror.
+    augment: arguments of `TrainLoader`: crop, mirror, order, max_bad_share.
     image_size: side of the model's input, pixels.
     short_side: of the photo that crops are cut from; None: image_size · 256 / 224.
     mean, std: of the normalisation, on the scale 0–255.
@@ -43,7 +43,7 @@ class Config:
     split_head: split the head's classes over the devices: see `sharded_head`.
     sync_bn: BatchNorm's statistics over all devices instead of each device's own.
     seed: of parameters, order and augmentation.
-    threads: for reading; None: two a core.
+    threads, workers: that make batches: see `TrainLoader`; None: as the machine is.
     log_every: duration between rows of metrics.
     eval_every: duration between evaluations on the held-out photos, if there are any.
     save_every: duration between checkpoints.
@@ -70,6 +70,7 @@ class Config:
   sync_bn: bool = False
   seed: int = 0
   threads: int | None = None
+  workers: int | None = None
   log_every: Duration = dataclasses.field(default_factory=lambda: {"steps": 50})
   eval_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 1})
   save_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 0.25})

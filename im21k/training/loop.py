@@ -84,7 +84,9 @@ class _Run:
       "threads": config.threads,
     }
     folder = Path(config.data)
-    self.loader = TrainLoader(folder, seed=config.seed, **config.augment, **shape)
+    self.loader = TrainLoader(
+      folder, seed=config.seed, workers=config.workers, **config.augment, **shape
+    )
     held_out = "eval" in self.loader.manifest.splits
     self.eval_loader = EvalLoader(folder, **shape) if held_out else None
 
@@ -113,7 +115,9 @@ class _Run:
       state = sharded_head.split(state, config.devices)
     self.state = parallel.place(state, self.devices, axes)
     self.step = int(self.state.step)
-    self.batches = self.loader.iter_from(position["example"])
+    self.batches = self.loader.iter_from(
+      position["example"], parallel.divided(self.devices)
+    )
 
     self._eval = parallel.eval_step(
       steps.eval_step(self.model, config.mean, config.std, {"all": None}), self.devices
@@ -268,6 +272,7 @@ class _Run:
       "lr": float(self.schedule(step - 1)),
       "images_per_s": round(examples / train_secs, 2) if train_secs else None,
       "data_wait_share": round(data_secs / train_secs, 4) if train_secs else None,
+      "bad_photos": len(self.batches.bad),
     }
     memory = self.devices[0].memory_stats()
     if memory and "peak_bytes_in_use" in memory:

@@ -128,6 +128,12 @@ def replicated(on: Sequence[jax.Device]) -> jax.sharding.Sharding:
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
+def divided(on: Sequence[jax.Device]) -> jax.sharding.Sharding:
+  """Where a batch lies: one part of its leading axis on each of these devices."""
+  mesh = jax.sharding.Mesh(on, (AXIS,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+
+
 def mean(tree: Any, wire_dtype: Any = None) -> Any:
   """Mean over the devices, inside a mapped step; on one device, nothing is done.
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -92,16 +93,11 @@ def test_each_epoch_has_another_order_and_so_has_each_seed(small):
 def test_the_order_of_a_seed_is_this(packed):
   """A golden order: a run that was begun with another one does not go on exactly.
 
-  Update it if grain's shuffle or the sample photos changed, and say so to users.
+  Update it if the order or the sample photos changed, and say so to users.
   """
   names = [key.split("/")[1] for key in keys(train(packed, seed=7), 0, 6)]
   assert names == [
-    "categorization_fish15.jpg",
-    "categorization_fish13.jpg",
-    "categorization_measuringTape2.jpg",
-    "categorization_volleyball.jpg",
-    "categorization_dam5.jpg",
-    "categorization_hammer5.jpg",
+    "explore_wor...on_fish3.jpg",
   ]
 
 
@@ -128,15 +124,16 @@ def test_batches_are_the_examples_one_by_one(small, threads, crop):
 
 
 def test_an_example_is_cut_from_the_photo_that_its_key_names(packed, sample_photos):
-  loader = train(packed, image_size=SIZE, short_side=SIZE, mirror=False)
+  side = 250
+  loader = train(packed, image_size=side, short_side=256, mirror=False)
   for i in range(4):
     example = loader[i]
     synset = example["key"].split("/")[0]
     assert synsets.imagenet21k().synsets[example["label"]] == synset
     photo = images.decode_jpeg((sample_photos / example["key"]).read_bytes())
-    side = min(photo.shape[:2])
+    side = round(min(photo.shape[:2]) * 250 / 256)
     squares = (
-      images.resize(photo[top : top + side, left : left + side], SIZE, SIZE)
+      cv2.resize(photo[top : top + side, left : left + side], (250, 250))
       for top in range(photo.shape[0] - side + 1)
       for left in range(photo.shape[1] - side + 1)
     )
@@ -351,9 +348,104 @@ def test_a_photo_that_does_not_decode_stops_the_stream_by_name(
   with pytest.raises(images.ImageError, match=r"photo n01440764/bad\.jpg"):
     for _ in range(7):
       next(batches)
-  with pytest.raises(images.ImageError, match=r"photo n01440764/bad\.jpg"):
-    for i in range(6):
-      loader[i]
+
+
+@pytest.mark.parametrize("order", ["blockwise", "global"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_bad_photo_is_replaced_by_the_one_behind_it(
+  tmp_path, jpeg, caplog, order, threads
+):
+  examples = [Example(f"n01440764/{i}.jpg", i % 2, jpeg(i)) for i in range(9)]
+  bad = {4: b"I am a text.", 8: jpeg(8)[:30], 5: b""}
+  for record, data in bad.items():
+    examples[record] = Example(f"n01440764/bad{record}.jpg", 0, data)
+  folder = write(tmp_path / "bad", examples)
+  options = {"max_bad_share": 0.5, "order": order, "threads": threads, "batch_size": 3}
+  loader = train(folder, **options)
+  found = sorted(keys(loader, 0, 9))
+  # Record 4 and 5 are replaced by 6, and the last by the first.
+  assert found == sorted(f"n01440764/{i}.jpg" for i in [0, 0, 1, 2, 3, 6, 6, 6, 7])
+  assert "photo n01440764/bad4.jpg" in caplog.text
+  batches = loader.iter_from(0)
+  pixels, labels = flat(itertools.islice(batches, 6))
+  assert batches.bad == {4, 5, 8}
+  for i in range(18):
+    np.testing.assert_array_equal(pixels[i], loader[i]["image"])
+    assert labels[i] == loader[i]["label"]
+  strict = train(folder, **{**options, "max_bad_share": 0.3}).iter_from(0)
+  with pytest.raises(images.ImageError, match="3 of 9 photos cannot be used"):
+    for _ in range(3):
+      next(strict)
+
+
+def test_a_flipped_bit_in_a_shard_costs_its_record_alone(tmp_path, jpeg):
+  examples = [Example(f"n01440764/{i}.jpg", 0, jpeg(i)) for i in range(9)]
+  folder = write(tmp_path / "bad", examples)
+  path = folder / Manifest.load(folder).splits["train"][0].name
+  data = bytearray(path.read_bytes())
+  data[data.index(examples[3].jpeg) + 200] ^= 4
+  path.write_bytes(data)
+  found = sorted(keys(train(folder, max_bad_share=1.0), 0, 9))
+  assert found == sorted(f"n01440764/{i}.jpg" for i in [0, 1, 2, 4, 4, 5, 6, 7, 8])
+  with pytest.raises(images.ImageError, match=f"record 3 of {path}: .*mismatch"):
+    for _ in zip(range(9), train(folder, batch_size=1).iter_from(0), strict=False):
+      pass
+
+
+def test_a_data_set_without_a_sound_photo_is_an_error(tmp_path):
+  bad = [Example(f"n01440764/{i}.jpg", 0, b"no photo") for i in range(3)]
+  loader = train(write(tmp_path / "bad", bad), max_bad_share=1.0)
+  with pytest.raises(images.ImageError, match="none of the 100 from there is sound"):
+    loader[0]
+
+
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_hosts_share_each_batch(small, hosts):
+  whole, labels = flat(itertools.islice(train(small).iter_from(8), 5))
+  parts = [
+    flat(itertools.islice(train(small, host=host, hosts=hosts).iter_from(8), 5))
+    for host in range(hosts)
+  ]
+  together = np.concatenate([p.reshape(5, -1, SIZE, SIZE, 3) for p, _ in parts], 1)
+  np.testing.assert_array_equal(together.reshape(whole.shape), whole)
+  together = np.concatenate([part.reshape(5, -1) for _, part in parts], 1)
+  np.testing.assert_array_equal(together.ravel(), labels)
+
+
+def test_worker_processes_give_the_same_batches(small):
+  whole, _ = flat(itertools.islice(train(small).iter_from(4), 6))
+  batches = train(small, workers=2).iter_from(4)
+  again, _ = flat(itertools.islice(batches, 6))
+  np.testing.assert_array_equal(whole, again)
+
+
+def test_batches_come_to_the_devices_ahead_of_time(small):
+  jax = pytest.importorskip("jax")
+  mesh = jax.sharding.Mesh(jax.devices()[:2], ("batch",))
+  place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+  plain = train(small, devices=2).iter_from(3)
+  placed = train(small, devices=2).iter_from(3, place)
+  for _ in range(5):
+    batch, other = next(plain), next(placed)
+    assert other["image"].sharding == place
+    assert set(batch) == set(other)
+    for key in batch:
+      np.testing.assert_array_equal(batch[key], other[key])
+  assert plain.position == placed.position == 43
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"order": "random"}, "order is 'random', but must be one of blockwise, global"),
+    ({"host": 2, "hosts": 2}, "host is 2, but must be one of 0 to 1"),
+    ({"host": -1}, "host is -1"),
+    ({"hosts": 3}, "batch_size 8 is not divisible by 3 hosts"),
+  ],
+)
+def test_a_wrong_choice_is_refused(small, options, message):
+  with pytest.raises(ValueError, match=message):
+    train(small, **options)
 
 
 def test_shards_without_photos_do_no_harm(photos, tmp_path):
