@@ -40,7 +40,9 @@ def make_photos(source: Path, folder: Path, count: int) -> None:
     path = paths[i % len(paths)]
     image = cv2.imread(str(path))
     h, w = (int(side * rng.uniform(0.75, 1)) for side in image.shape[:2])
-    top, left = (rng.integers(a - b + 1) for a, b in zip(image.shape, (h, w)))
+    top, left = (
+      rng.integers(a - b + 1) for a, b in zip(image.shape[:2], (h, w), strict=True)
+    )
     part = image[top : top + h, left : left + w] if i >= len(paths) else image
     for task, short in SHORT.items():
       scale = short / min(part.shape[:2])

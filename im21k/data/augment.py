@@ -6,12 +6,23 @@ from the seed and the example's position, so any example can be made again.
 
 import dataclasses
 import math
+from typing import Protocol
 
 import grain
 import numpy as np
 
 from im21k.data import images, records
 from im21k.data.turbojpeg import Box
+
+
+class Rng(Protocol):
+  """What crops ask of numpy's Generator, or of what stands in for it."""
+
+  def uniform(self, low: float, high: float) -> float:
+    """A number in [low, high)."""
+
+  def integers(self, high: int) -> int:
+    """A number in [0, high)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +52,7 @@ class StraightCrop:
   def __post_init__(self):
     _check(self.size, self.short_side)
 
-  def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+  def draw(self, height: int, width: int, rng: Rng) -> Box:
     """The part of a photo of this size."""
     side = _crop_side(height, width, self.size, self.short_side)
     top = int(rng.integers(height - side + 1))
@@ -64,7 +75,7 @@ class RandomResizedCrop:
   def __post_init__(self):
     _check(self.size, self.size)
 
-  def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+  def draw(self, height: int, width: int, rng: Rng) -> Box:
     """The part of a photo of this size."""
     low, high = (math.log(r) for r in self.ratio)
     for _ in range(10):

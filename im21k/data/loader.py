@@ -148,7 +148,7 @@ class TrainLoader(_Packed):
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Example `index` of the stream: `image` [h, w, 3] uint8, `label`, `key`."""
     image = np.empty((self._size, self._size, 3), np.uint8)
-    made = self._examples.make(index, image)
+    made = self._examples.make(index, self._examples.draws(index, 1)[0], image)
     return {"image": image, "label": np.int32(made.label), "key": made.key}
 
   def iter_from(self, example: int, place: Any = None) -> "TrainIterator":
@@ -173,7 +173,8 @@ class TrainLoader(_Packed):
     if laps:
       laps.start()
     made = [
-      self._examples.make(first + i, image[i], laps) for i in range(self._batch_size)
+      self._examples.make(first + i, draws, image[i], laps)
+      for i, draws in enumerate(self._examples.draws(first, self._batch_size))
     ]
     label = np.array([example.label for example in made], np.int32)
     bad = np.array([example.bad for example in made], np.int32)

@@ -10,6 +10,7 @@ from scipy import stats
 
 from im21k.data import augment, images, records
 from im21k.data.augment import CenterCrop, RandomResizedCrop, StraightCrop
+from im21k.data.examples import Draws
 
 
 def photo(height: int, width: int) -> dict:
@@ -70,7 +71,8 @@ def published_box(height, width, rng, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
 @pytest.mark.parametrize(("height", "width"), [(180, 240), (240, 90), (60, 250)])
 def test_random_resized_crop_is_distributed_as_published(rng, height, width):
   crop = RandomResizedCrop(224)
-  ours = np.array([crop.draw(height, width, rng) for _ in range(4000)])
+  draws = [Draws(rng.random(24).tolist()) for _ in range(4000)]
+  ours = np.array([crop.draw(height, width, d) for d in draws])
   other = np.random.default_rng(99)
   theirs = np.array([published_box(height, width, other) for _ in range(4000)])
   quantities = {
