@@ -46,7 +46,7 @@ class Decoder:
     self._jpeg = b""
     self._height = self._width = self._subsampling = 0
     self._whole = False
-    self._pixels = np.empty(0, np.uint8)
+    self._pixels = self._data = np.empty(0, np.uint8)
 
   def __del__(self) -> None:
     self._library.tj3Destroy(self._handle)
@@ -98,6 +98,7 @@ class Decoder:
     x0, x1 = round(left / down), round((left + width) / down)
     start = max(0, x0 - _MARGIN) // step * step
     stop = min(-(-self._width // down), x1 + _MARGIN)
+    data = self._without_rows_from(top + height + _MARGIN * down)
     scale, region = _Scale(1, down), _Region(start, y0, stop - start, y1 - y0)
     self._check(self._library.tj3SetScalingFactor(self._handle, scale))
     self._check(self._library.tj3SetCroppingRegion(self._handle, region))
@@ -106,12 +107,28 @@ class Decoder:
       self._pixels = np.empty(size, np.uint8)
     self._check(
       self._library.tj3Decompress8(
-        self._handle, self._jpeg, len(self._jpeg), self._pixels.ctypes.data, 0, _RGB
+        self._handle, data.ctypes.data, len(data), self._pixels.ctypes.data, 0, _RGB
       ),
       lenient=True,
     )
     pixels = self._pixels[:size].reshape(region.h, region.w, 3)
     return pixels[:, x0 - start : x1 - start]
+
+  def _without_rows_from(self, end: int) -> np.ndarray:
+    """The JPEG with a header that says that it ends there.
+
+    The decoder would go through the rest, whatever part of it is asked for; so it goes
+    on reading behind the last row, finds no marker, and warns.
+    """
+    size = len(self._jpeg)
+    if len(self._data) < size:
+      self._data = np.empty(size, np.uint8)
+    data = self._data[:size]
+    data[:] = np.frombuffer(self._jpeg, np.uint8)
+    frame = _frame(self._jpeg) if end < self._height else 0
+    if frame:
+      data[frame + 5 : frame + 7] = divmod(end, 256)
+    return data
 
   def _check(self, result: int, lenient: bool = False) -> None:
     # Whether it was a warning is told of the latest decoding, not of other calls.
@@ -120,6 +137,19 @@ class Decoder:
     ):
       reason = self._library.tj3GetErrorStr(self._handle).decode("utf-8", "replace")
       raise images.ImageError(reason)
+
+
+def _frame(jpeg: bytes) -> int:
+  """Where the header of the only frame begins, if all of it is in one scan; else 0."""
+  at, frame = 2, 0
+  while at + 9 < len(jpeg) and jpeg[at] == 0xFF:
+    marker, length = jpeg[at + 1], jpeg[at + 2] << 8 | jpeg[at + 3]
+    if marker in (0xC0, 0xC1):
+      frame = at
+    elif marker == 0xDA:
+      return frame if frame and jpeg[at + 4] == jpeg[frame + 9] else 0
+    at += 2 + length
+  return 0
 
 
 class _Scale(ctypes.Structure):
@@ -150,7 +180,7 @@ def _library() -> ctypes.CDLL:
     (
       "tj3Decompress8",
       integer,
-      [handle, data, ctypes.c_size_t, ctypes.c_void_p, integer, integer],
+      [handle, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, integer, integer],
     ),
   ):
     function = getattr(library, name)
