@@ -200,6 +200,8 @@ class _Packed(Sequence[Photo]):
     return len(self._records)
 
   def __getitem__(self, index: Any) -> Any:
+    if not 0 <= index < len(self):
+      raise IndexError(f"photo {index} of {len(self):,}")
     example = records.decode(self._records[index])
     return Photo(example.key, self._synsets[example.label], lambda: example.jpeg)
 
@@ -219,7 +221,7 @@ class _Prepared(Sequence[Photo]):
     import tensorflow_datasets as tfds
 
     try:
-      builder = tfds.builder(dataset)
+      builder = tfds.builder(dataset, data_dir=os.environ.get("TFDS_DATA_DIR"))
       self._photos = builder.as_data_source(
         split, decoders={"image": tfds.decode.SkipDecoding()}
       )
@@ -231,7 +233,7 @@ class _Prepared(Sequence[Photo]):
         f"{name}: TFDS cannot read it: {error}. It must have been prepared with "
         "file_format='array_record', and TFDS_DATA_DIR must name its folder"
       ) from error
-    features = builder.info.features
+    features = dict(builder.info.features or {})
     synsets = getattr(features.get("label"), "names", None) or ["no names"]
     strange = [s for s in synsets if not _SYNSET.fullmatch(s)]
     if strange:
@@ -242,6 +244,8 @@ class _Prepared(Sequence[Photo]):
     return len(self._photos)
 
   def __getitem__(self, index: Any) -> Any:
+    if not 0 <= index < len(self):
+      raise IndexError(f"photo {index} of {len(self):,}")
     example = self._photos[index]
     name = example.get("file_name", f"{self._split}/{index}")
     key = name.decode() if isinstance(name, bytes) else name
