@@ -211,7 +211,9 @@ def test_evaluate_prints_a_table(capsys, saved, photos, tmp_path):
   assert status == 0
   assert [line.split() for line in out.splitlines()[1:]] == [
     ["all", "2", "8", "50.00%", "100.00%", "100.00%"],
+    ["95", "%", "interval", "21.5–78.5", "67.6–100.0", "67.6–100.0"],
     ["1", "of", "ilsvrc2012", "4", "100.00%", "100.00%", "100.00%"],
+    ["95", "%", "interval", "51.0–100.0", "51.0–100.0", "51.0–100.0"],
   ]
 
 

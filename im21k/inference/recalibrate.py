@@ -74,10 +74,7 @@ def recalibrate(
   rows = []
   for name, one in (("before", released), ("after", after)):
     scores = score(one, data, held_out, batch_size, on)
-    rows += [
-      {"statistics": name, "split": held_out, "answers": answers, **values}
-      for answers, values in scores.items()
-    ]
+    rows += [{"statistics": name, "split": held_out, **row} for row in scores.rows()]
   return {"weights": str(out), "images": wanted * batch_size, "rows": rows}
 
 

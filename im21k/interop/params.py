@@ -20,6 +20,7 @@ _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
 _MOST_DIMENSIONS = 32
+_MOST_ELEMENTS = 2**56
 _LONGEST_NAME = 4096
 
 
@@ -107,7 +108,9 @@ class _Reader:
         at, f"{what} has no known version and cannot have {dimensions} dimensions"
       )
     shape = self.numbers(f"<{dimensions}{letter}", f"{what}'s shape")
-    if any(side < 0 for side in shape):
+    # An empty array passes any check of size, but numpy multiplies its other sides.
+    endless = 0 in shape and math.prod(filter(None, shape)) > _MOST_ELEMENTS
+    if any(side < 0 for side in shape) or endless:
       raise self.error(at, f"{what} has the shape {shape}")
     _, _, code = self.numbers("<iii", f"{what}'s type")
     if not 0 <= code < len(_TYPES):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from im21k.interop import lists
+
 MAGIC = b"\x0a\x23\xd7\xce"
 LARGEST = 256 << 20  # bytes of a record; one photo is never larger
 
@@ -81,14 +83,18 @@ def read_index(path: Path) -> dict[str, int]:
   """
   offsets: dict[str, int] = {}
   with path.open(encoding="utf-8", errors="replace") as file:
-    for number, line in enumerate(file, 1):
+    number = 0
+    while line := file.readline(lists.LONGEST_LINE):
+      number += 1
       fields = line.rstrip("\n").split("\t")
-      if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
+      if len(fields) != 2 or not lists.is_number(fields[1]):
         raise ValueError(
           f"{path} line {number}: not key, tab and offset, but {line.strip()[:80]!r}"
         )
       if fields[0] in offsets:
-        raise ValueError(f"{path} line {number}: the key {fields[0]!r} comes twice")
+        raise ValueError(
+          f"{path} line {number}: the key {fields[0][:80]!r} comes twice"
+        )
       offsets[fields[0]] = int(fields[1])
   return offsets
 

@@ -169,6 +169,36 @@ def eval_step(
   return step
 
 
+def rank_step(
+  model: nn.Module, mean: Any, std: Any, subsets: dict[str, Any], flip: bool = False
+) -> Callable[[Any, dict], dict]:
+  """Makes a step for `parallel.eval_step` that tells of every example by itself.
+
+  Args:
+    model, mean, std, subsets: as for `eval_step`.
+    flip: logits are the mean of those of the image and of its mirror image.
+
+  Returns:
+    A function of variables and a batch, whose result holds for each subset `rank` and
+    `loss` of the batch's examples, `[devices · b]`, whatever mask and label they have.
+  """
+
+  def step(variables: Any, batch: dict) -> dict:
+    image, label = normalize(batch["image"], mean, std), batch["label"]
+    logits, _ = model.apply(variables, image, train=False)
+    if flip:
+      mirrored, _ = model.apply(variables, image[:, :, ::-1], train=False)
+      logits = (logits + mirrored) / 2
+    found = {}
+    for name, allowed in subsets.items():
+      within = logits if allowed is None else jnp.where(allowed, logits, -jnp.inf)
+      losses = optax.softmax_cross_entropy_with_integer_labels(within, label)
+      found[name] = {"rank": rank(within, label), "loss": losses}
+    return jax.tree.map(parallel.gather, found)
+
+  return step
+
+
 def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
   """How many classes come before the right one: `[b, n]`, `[b]` -> int `[b]`.
 

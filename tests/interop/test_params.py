@@ -121,6 +121,19 @@ def test_errors_name_place_and_reason(tmp_path, at, value, message):
     params.read(path)
 
 
+@pytest.mark.parametrize("shape", [(0, 2**62), (2**62, 0, 4), (2**40, 2**40, 0)])
+def test_empty_array_with_an_endless_side_names_the_place(tmp_path, shape):
+  """Found by a fuzzer: numpy's own error names no file."""
+  path = tmp_path / "empty.params"
+  head = struct.pack(
+    f"<QQQII{len(shape)}q", 0x112, 0, 1, 0xF993FAC8, len(shape), *shape
+  )
+  path.write_bytes(head + struct.pack("<iiiQQ", 1, 0, 0, 1, 1) + b"w")
+  with pytest.raises(ValueError, match="at byte 24: array 0 has the shape") as caught:
+    params.read(path)
+  assert str(caught.value).startswith(str(path))
+
+
 def test_twice_the_same_name_and_bytes_behind_the_end(tmp_path):
   path = tmp_path / "broken.params"
   path.write_bytes(GOLDEN.replace(b"aux:m", b"arg:w"))

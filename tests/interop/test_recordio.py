@@ -210,3 +210,30 @@ def test_a_thousand_records_that_mxnet_wrote(tmp_path):
     record = recordio.unpack(data)
     assert (list(record.labels), record.id) == (labels, index)
     assert record.image.hex() == image
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("a.jpg", "not number, labels and path between tabs, but 'a.jpg'"),
+    ("9" * 5000 + "\t1\ta.jpg", "the image's number is '999"),
+    ("x" * 70_000, "more than 65,536 characters"),
+    ("1\t" + "x" * 60_000 + "\ta.jpg", "the labels are .{72,80}x, not numbers"),
+  ],
+)
+def test_lines_that_a_fuzzer_found_name_file_and_line(tmp_path, text, message):
+  path = tmp_path / "broken.lst"
+  path.write_text(f"0\t5\ta.jpg\n{text}\n")
+  with pytest.raises(ValueError, match=message) as caught:
+    list(lists.read(path))
+  assert str(caught.value).startswith(f"{path} line 2: ")
+  assert len(str(caught.value)) < len(str(path)) + 200
+
+
+@pytest.mark.parametrize("text", ["0\t" + "9" * 5000, "x" * 70_000])
+def test_index_with_an_endless_number_or_line(tmp_path, text):
+  path = tmp_path / "broken.idx"
+  path.write_text(f"1\t0\n{text}\n")
+  with pytest.raises(ValueError, match="line 2: not key, tab and offset") as caught:
+    recordio.read_index(path)
+  assert str(caught.value).startswith(str(path))
