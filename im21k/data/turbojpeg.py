@@ -61,8 +61,8 @@ class Decoder:
     if not jpeg:
       raise images.ImageError("no bytes")
     self._jpeg = jpeg
-    self._check(self._library.tj3DecompressHeader(self._handle, jpeg, len(jpeg)))
-    get = functools.partial(self._library.tj3Get, self._handle)
+    self._read_header(np.frombuffer(jpeg, np.uint8))
+    get = self._get
     self._height, self._width = get(_HEIGHT), get(_WIDTH)
     self._subsampling = get(_SUBSAMPLING)
     if self._height < 1 or self._width < 1:
@@ -128,7 +128,18 @@ class Decoder:
     frame = _frame(self._jpeg) if end < self._height else 0
     if frame:
       data[frame + 5 : frame + 7] = divmod(end, 256)
+      self._read_header(data)
+      if (self._get(_HEIGHT), self._get(_WIDTH)) != (end, self._width):
+        # Damage has made the decoder see another header than this module sees.
+        raise images.ImageError("more than one header of a frame")
     return data
+
+  def _read_header(self, data: np.ndarray) -> None:
+    pointer = data.ctypes.data
+    self._check(self._library.tj3DecompressHeader(self._handle, pointer, len(data)))
+
+  def _get(self, parameter: int) -> int:
+    return self._library.tj3Get(self._handle, parameter)
 
   def _check(self, result: int, lenient: bool = False) -> None:
     # Whether it was a warning is told of the latest decoding, not of other calls.
@@ -174,7 +185,7 @@ def _library() -> ctypes.CDLL:
     ("tj3Get", integer, [handle, integer]),
     ("tj3GetErrorCode", integer, [handle]),
     ("tj3GetErrorStr", data, [handle]),
-    ("tj3DecompressHeader", integer, [handle, data, ctypes.c_size_t]),
+    ("tj3DecompressHeader", integer, [handle, handle, ctypes.c_size_t]),
     ("tj3SetScalingFactor", integer, [handle, _Scale]),
     ("tj3SetCroppingRegion", integer, [handle, _Region]),
     (

@@ -97,7 +97,12 @@ def test_the_order_of_a_seed_is_this(packed):
   """
   names = [key.split("/")[1] for key in keys(train(packed, seed=7), 0, 6)]
   assert names == [
-    "explore_wor...on_fish3.jpg",
+    "explore_world_animals_kangaroo.jpg",
+    "categorization_solar7.jpg",
+    "explore_world_animals_hedgehog.jpg",
+    "categorization_measuringTape3.jpg",
+    "categorization_windmill2.jpg",
+    "categorization_fish3.jpg",
   ]
 
 
