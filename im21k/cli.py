@@ -23,6 +23,7 @@ import tyro
 # verb: (module, function, function that makes text of the result)
 VERBS: dict[str, tuple[str, str, str]] = {
   "pack": ("im21k.data.pack", "pack", "text"),
+  "verify": ("im21k.data.verify", "verify", "text"),
   "plan": ("im21k.training.plan", "plan", "text"),
   "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
   "convert mxnet": ("im21k.convert", "from_mxnet", "text"),
