@@ -246,7 +246,7 @@ def pack(
   repeated = table.repeated()
   notes += [
     _note(table, row, class_list, "name comes twice", "another file had it before")
-    for row in np.flatnonzero(repeated)
+    for row in np.flatnonzero(repeated).tolist()
   ]
   usable = ~repeated
   if outcomes:
@@ -274,7 +274,9 @@ def pack(
     for task in shard_tasks
     if task.name in share and not _side(state, task.name).exists()
   )
-  write: Any = functools.partial(_write_direct, found.root, destination, choice)
+  write: Any = functools.partial(
+    _write_direct, found.root or source, destination, choice
+  )
   if not direct:
     todo_shards = (
       (task.name, *(array[task.rows[usable[task.rows]]] for array in where))

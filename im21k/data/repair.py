@@ -170,7 +170,7 @@ def _convert(
     raise Rejected(_heading(str(error)), str(error)) from error
   quality = REPAIR_QUALITY
   if rules.resize and min(pixels.shape[:2]) > rules.resize:
-    pixels = _shrink(pixels, *pixels.shape[:2], rules.resize)
+    pixels = _shrink(pixels, pixels.shape[0], pixels.shape[1], rules.resize)
     quality = rules.quality
   return _encode(pixels, quality), tuple(dict.fromkeys(kinds))
 

@@ -73,11 +73,11 @@ def write(
     for label in np.flatnonzero(of_label):
       counts[kind][synsets[label]] = int(of_label[label])
   for rows in groups(outcomes.digests) if len(outcomes.digests) else ():
-    of_class = Counter(synsets[label] for label in outcomes.labels[rows])
-    for synset, count in of_class.items():
+    same = Counter(synsets[label] for label in outcomes.labels[rows])
+    for synset, count in same.items():
       if count > 1:
         counts["duplicate in class"][synset] += count - 1
-      if len(of_class) > 1:
+      if len(same) > 1:
         counts["duplicate across classes"][synset] += count
   for _, synset, kind, _ in outcomes.notes:
     counts[kind][synset] += 1
@@ -96,10 +96,10 @@ def write(
   }
   files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n")
   lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.notes):,} rejected"]
-  for kind, found in sorted(counts.items(), key=lambda item: -item[1].total()):
-    if found:
-      most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in found.most_common(3))
-      lines.append(f"{found.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
+  for kind, of_class in sorted(counts.items(), key=lambda item: -item[1].total()):
+    if of_class:
+      most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
+      lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n")
   rows_ = sorted((key, kind, reason) for key, _, kind, reason in outcomes.notes)
   table = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows_)]

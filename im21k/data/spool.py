@@ -126,8 +126,8 @@ def write_runs(
     consumed, index = int(found.consumed), index + 1
     if found.last:
       return 0, 0
-  photos = itertools.chain.from_iterable(stream.photos() for stream in streams)
-  photos = itertools.islice(photos, consumed, None)
+  everything = itertools.chain.from_iterable(stream.photos() for stream in streams)
+  photos = itertools.islice(everything, consumed, None)
   read = rejected = 0
   last = False
   while not last:

@@ -45,7 +45,7 @@ def corpus(picture, jpeg) -> dict[str, tuple[bytes, str]]:
   damaged[len(large) // 2 : len(large) // 2 + 100] = b"\xff\xd5" * 50
   bomb = bytearray(good)
   at = good.index(b"\xff\xc0")
-  bomb[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+  bomb[at + 5 : at + 9] = b"\xea\x60\xea\x60"
   exact = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
   grey16 = Image.fromarray(exact)
   found = {
