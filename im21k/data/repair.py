@@ -205,10 +205,17 @@ def _heading(message: str) -> str:
 
 def _orientation(data: bytes) -> int:
   """EXIF's number from 1 (upright) to 8; 1 where nothing says otherwise."""
-  start = data.find(b"Exif\0\0", 0, 1 << 16)
-  if start < 0:
-    return 1
-  tags = data[start + 6 : start + 6 + (1 << 16)]
+  at = 2
+  while data[at : at + 1] == b"\xff" and data[at + 1] not in (0xDA, 0xD9):
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+      return _orientation_tag(data[at + 10 : end])
+    at = end
+  return 1
+
+
+def _orientation_tag(tags: bytes) -> int:
+  """The tag in a TIFF header, which is what EXIF is."""
   order = {b"II*\0": "little", b"MM\0*": "big"}.get(tags[:4])
   if order is None:
     return 1
