@@ -206,7 +206,9 @@ def _heading(message: str) -> str:
 def _orientation(data: bytes) -> int:
   """EXIF's number from 1 (upright) to 8; 1 where nothing says otherwise."""
   at = 2
-  while data[at : at + 1] == b"\xff" and data[at + 1] not in (0xDA, 0xD9):
+  while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+    if data[at + 1] in (0xDA, 0xD9):  # The pixels begin, or all ends.
+      return 1
     end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
       return _orientation_tag(data[at + 10 : end])
