@@ -24,6 +24,7 @@ import tyro
 VERBS: dict[str, tuple[str, str, str]] = {
   "pack": ("im21k.data.pack", "pack", "text"),
   "bench-loader": ("im21k.training.bench_loader", "bench_loader", "table"),
+  "verify": ("im21k.data.verify", "verify", "text"),
   "plan": ("im21k.training.plan", "plan", "text"),
   "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
   "convert mxnet": ("im21k.convert", "from_mxnet", "text"),

@@ -1,0 +1,161 @@
+"""Tars read as streams: the members in the order in which they lie, none unpacked.
+
+Python's tarfile takes a damaged header in the middle for the end; here it is an error.
+"""
+
+import dataclasses
+import gzip
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+BLOCK = 512
+LARGEST = 256 << 20  # bytes of a member that is a photo
+_BUFFER = 8 << 20  # bytes read at once, so that a disk has little to seek
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_LARGEST_HEADER = 1 << 20
+
+
+class DamagedArchive(ValueError):
+  """The archive ends early or holds something else; the message says where."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+  """A member: its name, type (of tarfile), bytes, and where its data begins."""
+
+  name: str
+  type: bytes
+  size: int
+  offset: int
+
+  @property
+  def regular(self) -> bool:
+    return self.type in _REGULAR
+
+
+class Reader:
+  """Members of a tar, one after another; of each the data may be read or not.
+
+  Args:
+    file: read forwards from its place on; skipping seeks where it can.
+    size: bytes that belong to the tar; None is up to the end of the file.
+    name: for messages.
+  """
+
+  def __init__(self, file: BinaryIO, name: str, size: int | None = None):
+    self._file, self._name, self._size = file, name, size
+    self.at = 0
+
+  def __iter__(self) -> Iterator[Member]:
+    name: str | None = None
+    size: int | None = None
+    while True:
+      start = self.at
+      header = self._take(BLOCK)
+      try:
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+      except tarfile.HeaderError as error:  # type: ignore[attr-defined]
+        if header == bytes(BLOCK):
+          return
+        raise DamagedArchive(f"{self._name} at byte {start}: {error}") from error
+      if info.size < 0:
+        raise DamagedArchive(f"{self._name} at byte {start}: size {info.size}")
+      if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+        long_name = self._extension(info, start).rstrip(b"\0")
+        if info.type == tarfile.GNUTYPE_LONGNAME:
+          name = long_name.decode("utf-8", "surrogateescape")
+        continue
+      if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE):
+        fields = _pax(self._extension(info, start), f"{self._name} at byte {start}")
+        if info.type != tarfile.XGLTYPE:
+          name = fields.get("path", name)
+          size = int(fields["size"]) if fields.get("size", "").isdigit() else size
+        continue
+      data = size if size is not None else info.size
+      if info.type in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE):
+        data = 0
+      member = Member(name or info.name, info.type, data, self.at)
+      name = size = None
+      end = self.at + data + -data % BLOCK
+      yield member
+      self._skip(end - self.at)
+
+  def read(self, member: Member) -> bytes:
+    """Data of the member that was given last.
+
+    Raises:
+      DamagedArchive: the archive ends within it.
+      ValueError: it has more than LARGEST bytes.
+    """
+    if member.size > LARGEST:
+      raise ValueError(f"a member of {member.size:,} bytes")
+    return self._take(member.size)
+
+  def inner(self, member: Member) -> "Reader":
+    """The tar that is the member given last."""
+    return Reader(_Within(self), f"{self._name}:{member.name}", member.size)  # type: ignore[arg-type]
+
+  def _extension(self, info: tarfile.TarInfo, start: int) -> bytes:
+    if info.size > _LARGEST_HEADER:
+      raise DamagedArchive(
+        f"{self._name} at byte {start}: a header of {info.size:,} bytes"
+      )
+    data = self._take(info.size)
+    self._skip(-info.size % BLOCK)
+    return data
+
+  def _take(self, count: int) -> bytes:
+    if self._size is not None and self.at + count > self._size:
+      raise DamagedArchive(f"{self._name} ends early, at byte {self._size}")
+    data = self._file.read(count)
+    self.at += len(data)
+    if len(data) < count:
+      raise DamagedArchive(f"{self._name} ends early, at byte {self.at}")
+    return data
+
+  def _skip(self, count: int) -> None:
+    while count > 0:
+      if count > _BUFFER and self._file.seekable():
+        # Up to the last byte, which must be there to be read.
+        self._file.seek(count - 1, 1)
+        self.at += count - 1
+        count = 1
+      count -= len(self._take(min(count, _BUFFER)))
+
+
+class _Within:
+  """A member's data as a file."""
+
+  def __init__(self, outer: Reader):
+    self._outer = outer
+
+  def read(self, count: int) -> bytes:
+    return self._outer._take(count)
+
+  def seekable(self) -> bool:
+    return False
+
+
+def open_tar(path: Path, offset: int = 0) -> BinaryIO:
+  """A tar, or a gzipped one, to be read from a byte on."""
+  file = path.open("rb", buffering=_BUFFER)
+  if file.read(2) == b"\x1f\x8b":
+    file.close()
+    return gzip.open(path)  # type: ignore[return-value]
+  file.seek(offset)
+  return file
+
+
+def _pax(data: bytes, where: str) -> dict[str, str]:
+  """`length key=value\\n`, one after another."""
+  fields = {}
+  while data:
+    length, _, rest = data.partition(b" ")
+    if not length.isdigit() or not len(length) + 1 < int(length) <= len(data):
+      raise DamagedArchive(f"{where}: an extended header that is none")
+    key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
+    fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+    data = data[int(length) :]
+  return fields

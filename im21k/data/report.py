@@ -1,0 +1,113 @@
+"""What became of every photo: outcomes, counted by kind and class, and told."""
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from im21k import files
+from im21k.data.repair import KINDS, RULES
+
+REPORT, SUMMARY, REJECTED = "report.json", "report.txt", "rejected.tsv"
+Note = tuple[str, str, str, str]  # key, synset, kind, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+  """Of photos that were kept: label [n], kinds [n] as bits, SHA-256 begun [n, 2].
+
+  `notes` tells of each that was not.
+  """
+
+  labels: np.ndarray
+  kinds: np.ndarray
+  digests: np.ndarray
+  notes: list[Note]
+
+  @classmethod
+  def join(cls, parts: list["Outcomes"]) -> "Outcomes":
+    return cls(
+      np.concatenate([p.labels for p in parts]),
+      np.concatenate([p.kinds for p in parts]),
+      np.concatenate([p.digests for p in parts]),
+      [note for p in parts for note in p.notes],
+    )
+
+
+def bits(kinds: tuple[str, ...]) -> int:
+  """Kinds as the bits of a number."""
+  return sum(1 << KINDS.index(kind) for kind in kinds)
+
+
+def as_bytes(notes: list[Note]) -> np.ndarray:
+  """Notes as they go into an .npz."""
+  return np.frombuffer(json.dumps(notes).encode(), np.uint8)
+
+
+def from_bytes(array: np.ndarray) -> list[Note]:
+  """The inverse of `as_bytes`."""
+  return [tuple(note) for note in json.loads(array.tobytes())]
+
+
+def groups(digests: np.ndarray) -> list[np.ndarray]:
+  """Rows that have the same digest, for each that comes more than once."""
+  order = np.lexsort((digests[:, 1], digests[:, 0]))
+  same = (digests[order[1:]] == digests[order[:-1]]).all(axis=1)
+  ends = np.flatnonzero(~np.append(same, False)) + 1
+  starts = np.append(0, ends[:-1])
+  chosen = np.flatnonzero(ends - starts > 1)
+  return [order[starts[i] : ends[i]] for i in chosen]
+
+
+def write(
+  folder: Path, outcomes: Outcomes, synsets: tuple[str, ...], duplicates: str
+) -> int:
+  """Writes report.json, report.txt and rejected.tsv; returns the number rejected."""
+  counts: dict[str, Counter[str]] = defaultdict(Counter)
+  for bit, kind in enumerate(KINDS):
+    found = outcomes.labels[outcomes.kinds & np.uint64(1 << bit) > 0]
+    of_label = np.bincount(found)
+    for label in np.flatnonzero(of_label):
+      counts[kind][synsets[label]] = int(of_label[label])
+  for rows in groups(outcomes.digests) if len(outcomes.digests) else ():
+    same = Counter(synsets[label] for label in outcomes.labels[rows])
+    for synset, count in same.items():
+      if count > 1:
+        counts["duplicate in class"][synset] += count - 1
+      if len(same) > 1:
+        counts["duplicate across classes"][synset] += count
+  for _, synset, kind, _ in outcomes.notes:
+    counts[kind][synset] += 1
+  document: dict[str, Any] = {
+    "packed": len(outcomes.labels),
+    "rejected": len(outcomes.notes),
+    "duplicates": duplicates,
+    "kinds": {
+      kind: {
+        "rule": RULES[kind],
+        "count": counts[kind].total(),
+        "classes": dict(sorted(counts[kind].items())),
+      }
+      for kind in KINDS
+    },
+  }
+  files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n")
+  lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.notes):,} rejected"]
+  for kind, of_class in sorted(counts.items(), key=lambda item: -item[1].total()):
+    if of_class:
+      most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
+      lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
+  files.write_text(folder / SUMMARY, "\n".join(lines) + "\n")
+  rows_ = sorted((key, kind, reason) for key, _, kind, reason in outcomes.notes)
+  table = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows_)]
+  files.write_text(folder / REJECTED, "\n".join(table) + "\n")
+  return len(outcomes.notes)
+
+
+def _one_line(text: str) -> str:
+  """`text` with tabs, line ends and undecodable bytes written as escapes."""
+  escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
+  return escaped.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,135 @@
+"""Reads a packed data set back and compares it with its manifest."""
+
+import functools
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from array_record.python.array_record_module import ArrayRecordReader
+from tqdm import tqdm
+
+from im21k.data import executors, images, records
+
+_READ = 1 << 20
+_BATCH = 256
+
+
+def verify(
+  folder: Path, *, decode: float = 1.0, workers: int | None = None
+) -> dict[str, Any]:
+  """Reads all shards back: checksums, counts, labels, and whether photos decode.
+
+  Args:
+    folder: where `im21k pack` wrote.
+    decode: share of the photos to decode, 0 to 1; every n-th is taken.
+    workers: processes; by default one a core.
+
+  Returns:
+    `photos`, `decoded`, `classes`, `shards`, `bytes`, and by class the `smallest` and
+    `largest` number of photos.
+
+  Raises:
+    FileNotFoundError: nothing is packed there.
+    ValueError: names the first shard that is wrong, the byte or record, and how.
+  """
+  if not 0 <= decode <= 1:
+    raise ValueError(f"decode is {decode}, but must lie in [0, 1]")
+  manifest = records.Manifest.load(folder)
+  classes = manifest.classes(folder)
+  shards = [shard for split in manifest.splits.values() for shard in split]
+  for split in manifest.splits:
+    manifest.shard_paths(folder, split)
+  every = round(1 / decode) if decode else 0
+  check = functools.partial(_check, folder, len(classes), every)
+  sizes: Counter[int] = Counter()
+  decoded = 0
+  with tqdm(
+    total=sum(s.count for s in shards), desc="verify", unit=" photos", disable=None
+  ) as progress:
+    for found, tried in executors.local(check, shards, workers or os.cpu_count() or 1):
+      sizes += found
+      decoded += tried
+      progress.update(found.total())
+  return {
+    "photos": sizes.total(),
+    "decoded": decoded,
+    "classes": len(sizes),
+    "shards": len(shards),
+    "bytes": sum(shard.bytes for shard in shards),
+    "smallest": min(sizes.values()),
+    "largest": max(sizes.values()),
+  }
+
+
+def _check(
+  folder: Path, classes: int, every: int, shard: records.Shard
+) -> tuple[Counter[int], int]:
+  path = folder / shard.name
+  digest = hashlib.sha256()
+  with path.open("rb") as file:
+    while data := file.read(_READ):
+      digest.update(data)
+  if digest.hexdigest() != shard.sha256:
+    raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
+  reader = ArrayRecordReader(str(path))
+  try:
+    if reader.num_records() != shard.count:
+      raise ValueError(
+        f"{path} holds {reader.num_records():,} records, its manifest says "
+        f"{shard.count:,}"
+      )
+    sizes: Counter[int] = Counter()
+    tried = 0
+    for start in range(0, shard.count, _BATCH):
+      batch = reader.read(start, min(start + _BATCH, shard.count))
+      for index, record in enumerate(batch, start):
+        try:
+          example = records.decode(record)
+          if example.label >= classes:
+            raise ValueError(f"label {example.label} of {classes:,} classes")
+          if every and index % every == 0:
+            images.check_jpeg(example.jpeg)
+            tried += 1
+        except ValueError as error:
+          raise ValueError(f"{path} record {index:,}: {error}") from error
+        sizes[example.label] += 1
+  finally:
+    reader.close()
+  return sizes, tried
+
+
+def _first_bad(path: Path, count: int) -> str:
+  """Where the first damage lies, as near as the file's own checksums tell."""
+  try:
+    reader = ArrayRecordReader(str(path))
+  except (RuntimeError, ValueError) as error:
+    return f"its index cannot be read ({error}); copy it again, or pack again"
+  try:
+    if reader.num_records() != count:
+      return f"it has {reader.num_records():,} records of {count:,}; copy it again"
+    for index in range(count):
+      try:
+        record = reader.read(index, index + 1)[0]
+        records.decode(record)
+      except (RuntimeError, ValueError, IndexError) as error:
+        return (
+          f"the first bad record is {index:,} of {count:,} ({error}); copy it again, "
+          "or pack again"
+        )
+  finally:
+    reader.close()
+  return (
+    "the bytes around its records differ, the records are sound; copy it again, or "
+    "pack again"
+  )
+
+
+def text(result: dict[str, Any]) -> str:
+  """The result of `verify` for people."""
+  return (
+    f"all sound: {result['photos']:,} photos ({result['decoded']:,} decoded) of "
+    f"{result['classes']:,} classes, {result['smallest']:,} to {result['largest']:,} a "
+    f"class, in {result['shards']:,} shards ({result['bytes'] / 1e6:,.1f} MB)"
+  )
