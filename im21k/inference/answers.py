@@ -45,7 +45,8 @@ def diverse(
   reward[hierarchy.information == 0] = 0
   found = []
   for row in nodes:
-    value, chosen = row * reward, []
+    value = row * reward
+    chosen: list[Node] = []
     while len(chosen) < k and value[best := int(value.argmax())] > 0:
       chosen.append((best, float(row[best])))
       value[hierarchy.overlapping(best)] = 0

@@ -137,9 +137,11 @@ class Hierarchy:
     self._single = np.flatnonzero(self.count == 1)
     self._single_label = self._below[self._starts[self._single]]
     self._inner = np.flatnonzero(self.count > 1)
-    first, start, end = [], [], []
-    for node in self._inner:
-      places = np.sort(position[self.below(int(node))])
+    first: list[int] = []
+    start: list[int] = []
+    end: list[int] = []
+    for node in self._inner.tolist():
+      places = np.sort(position[self.below(node)])
       breaks = np.flatnonzero(np.diff(places) > 1)
       first.append(len(start))
       start += [places[0], *places[breaks + 1]]
