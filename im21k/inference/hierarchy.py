@@ -24,6 +24,7 @@ class Hierarchy:
     count: int64 [nodes], the number of classes at or below each node.
     information: float64 [nodes], log2(classes / count): the bits that the answer gains
       over knowing nothing (Deng et al. 2012, "Hedging your bets", section 3).
+    depth_first: int64 [classes], the labels in depth-first order.
     depth: int32 [nodes], edges of the longest way up from the node to a root.
   """
 
@@ -67,7 +68,7 @@ class Hierarchy:
     result = np.empty((len(p), len(self.ids)), np.float32)
     total = np.zeros((1, p.shape[1] + 1))
     for row, out in zip(p, result, strict=True):
-      np.cumsum(row[self._dfs], dtype=np.float64, out=total[0, 1:])
+      np.cumsum(row[self.depth_first], dtype=np.float64, out=total[0, 1:])
       runs = total[0, self._run_end] - total[0, self._run_start]
       out[self._inner] = np.add.reduceat(runs, self._run_first)
       out[self._single] = row[self._single_label]
@@ -131,9 +132,9 @@ class Hierarchy:
       order[node] = len(order)
       waiting += children[node]
     rank = np.array([order[int(node)] for node in self.label_node])
-    self._dfs = np.argsort(rank)
-    position = np.empty_like(self._dfs)
-    position[self._dfs] = np.arange(len(self._dfs))
+    self.depth_first = np.argsort(rank)
+    position = np.empty_like(self.depth_first)
+    position[self.depth_first] = np.arange(len(self.depth_first))
     self._single = np.flatnonzero(self.count == 1)
     self._single_label = self._below[self._starts[self._single]]
     self._inner = np.flatnonzero(self.count > 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from im21k import synsets, weights
 from im21k.data import images
-from im21k.inference import answers, calibrate, hierarchy, plots
+from im21k.inference import answers, calibrate, hierarchy, page, plots
 from im21k.inference.classifier import Classifier
 from im21k.synsets import lookup
 
@@ -28,6 +28,7 @@ def predict(
   only: str | None = None,
   definitions: bool = False,
   plot: Path | None = None,
+  report: Path | None = None,
 ) -> dict[str, Any]:
   """Names what photos show: the most likely classes, or what is above them.
 
@@ -47,6 +48,8 @@ def predict(
     definitions: tell what the names mean.
     plot: draw the photos beside their probabilities into this PNG file; up to 50
       images, and 20 classes of each.
+    report: write one page with photos, flat, diverse and (where calibrated) hedged
+      answers, and a tree, into this HTML file; up to 50 images.
 
   Returns:
     `predictions`: for each image `image` and `top`, a list of `synset`, `name` and
@@ -63,6 +66,10 @@ def predict(
     raise ValueError(f"top_k is {top_k}, but must be at least 1")
   if not image:
     raise ValueError("no image is named")
+  if report and len(image) > page.MOST_PHOTOS:
+    raise ValueError(
+      f"a report has room for {page.MOST_PHOTOS} images, but {len(image)} are named"
+    )
   if plot and len(image) > plots.MOST_PHOTOS:
     raise ValueError(
       f"a plot has room for {plots.MOST_PHOTOS} images, but {len(image)} are named"
@@ -95,7 +102,7 @@ def predict(
   def photos() -> Iterator[np.ndarray]:
     for path in image:
       photo = images.read(path)
-      if plot:
+      if plot or report:
         shown.append(plots.thumbnail(photo))
       yield photo
 
@@ -128,7 +135,18 @@ def predict(
         top["definition"] = synsets.load().definition(top["synset"])
   if plot:
     plots.draw_predictions(plot, shown, [p["top"] for p in predictions])
-  return {"predictions": predictions, "plot": str(plot) if plot else None}
+  if report:
+    graph = hierarchy.over(released.classes)
+    hedge_for = None
+    if calibration and allowed is None and accuracy in calibration.trades:
+      hedge_for = (accuracy, calibration.trade(accuracy))
+    told = _all_answers(released, probabilities, top_k, allowed, hedge_for)
+    page.write(report, graph, [path.name for path in image], shown, probabilities, told)
+  return {
+    "predictions": predictions,
+    "plot": str(plot) if plot else None,
+    "report": str(report) if report else None,
+  }
 
 
 def probabilities_of(
@@ -163,7 +181,31 @@ def text(result: dict[str, Any]) -> str:
       lines.append(f"  {prediction['none']:7.2%}  none of them")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
+  if result.get("report"):
+    lines.append(f"page: {result['report']}")
   return "\n".join(lines)
+
+
+def _all_answers(
+  released: weights.Weights,
+  probabilities: np.ndarray,
+  k: int,
+  allowed: np.ndarray | None,
+  hedge_for: tuple[float, float] | None,
+) -> list[dict[str, list[dict[str, Any]]]]:
+  """What a page shows of each photo; `hedge_for` is an accuracy and its trade."""
+  graph = hierarchy.over(released.classes)
+  nodes = graph.probabilities(probabilities)
+  various = answers.diverse(graph, nodes, k)
+  found = []
+  for row, some in zip(probabilities, various, strict=True):
+    diverse = [_named(graph.ids[node], p) for node, p in some]
+    found.append({"Flat": _top(released, row, k, allowed), "Diverse": diverse})
+  if hedge_for:
+    accuracy, trade = hedge_for
+    for told, (node, p) in zip(found, answers.hedged(graph, nodes, trade), strict=True):
+      told[f"Hedged, right in {accuracy:.0%}"] = [_named(graph.ids[node], p)]
+  return found
 
 
 def _top(
