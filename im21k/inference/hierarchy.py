@@ -15,7 +15,7 @@ from im21k import synsets
 
 
 class Hierarchy:
-  """A DAG over classes, numbered so that hypernyms come after what is below them.
+  """A DAG over classes: leaves are numbered first, hypernyms after what is below.
 
   Attributes:
     ids: the synset id of each node.
@@ -66,13 +66,15 @@ class Hierarchy:
     """
     p = np.asarray(classes)
     result = np.empty((len(p), len(self.ids)), np.float32)
-    total = np.zeros((1, p.shape[1] + 1))
+    leaves = len(self._leaf_label)
+    total = np.zeros(p.shape[1] + 1)
     for row, out in zip(p, result, strict=True):
-      np.cumsum(row[self.depth_first], dtype=np.float64, out=total[0, 1:])
-      runs = total[0, self._run_end] - total[0, self._run_start]
-      out[self._inner] = np.add.reduceat(runs, self._run_first)
-      out[self._single] = row[self._single_label]
-    return np.clip(result, 0, 1, out=result)
+      out[:leaves] = row[self._leaf_label]
+      np.cumsum(row[self.depth_first], out=total[1:])
+      runs = total[self._run_end] - total[self._run_start]
+      if len(self._run_first):
+        out[leaves:] = np.clip(np.add.reduceat(runs, self._run_first), 0, 1)
+    return result
 
   def below(self, node: int) -> npt.NDArray[np.int64]:
     """The labels of the classes at or below a node, ascending."""
@@ -121,7 +123,7 @@ class Hierarchy:
 
   def _make_runs(self) -> None:
     """Classes in depth-first order, and the runs of it below each node."""
-    children: list[list[int]] = [[] for _ in self.ids]
+    children: list[list[int]] = [[] for _ in self.ids]  # Of a spanning forest.
     for child, parents in enumerate(self.parents):
       if parents:
         children[parents[0]].append(child)
@@ -135,13 +137,13 @@ class Hierarchy:
     self.depth_first = np.argsort(rank)
     position = np.empty_like(self.depth_first)
     position[self.depth_first] = np.arange(len(self.depth_first))
-    self._single = np.flatnonzero(self.count == 1)
-    self._single_label = self._below[self._starts[self._single]]
-    self._inner = np.flatnonzero(self.count > 1)
+    inner = {above for parents in self.parents for above in parents}
+    leaves = len(self.ids) - len(inner)  # They are the first nodes.
+    self._leaf_label = self._below[self._starts[:leaves]]
     first: list[int] = []
     start: list[int] = []
     end: list[int] = []
-    for node in self._inner.tolist():
+    for node in range(leaves, len(self.ids)):
       places = np.sort(position[self.below(node)])
       breaks = np.flatnonzero(np.diff(places) > 1)
       first.append(len(start))
@@ -185,14 +187,12 @@ def _children_first(parents: Sequence[Sequence[int]]) -> list[int]:
   for above in parents:
     for parent in above:
       missing[parent] += 1
-  order, ready = [], [node for node in range(len(parents)) if not missing[node]]
-  while ready:
-    node = ready.pop()
-    order.append(node)
+  order = [node for node in range(len(parents)) if not missing[node]]  # The leaves.
+  for node in order:
     for parent in parents[node]:
       missing[parent] -= 1
       if not missing[parent]:
-        ready.append(parent)
+        order.append(parent)
   if len(order) < len(parents):
     raise ValueError("the graph has a cycle")
   return order
