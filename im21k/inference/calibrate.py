@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from im21k import files, weights
-from im21k.inference import hedge, hierarchy
+from im21k.inference import hedge, hierarchy, measures
 from im21k.inference.classifier import Classifier
 from im21k.inference.evaluate import photos_for
 
@@ -121,6 +121,17 @@ def text(result: dict[str, Any]) -> str:
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   return "\n".join(lines)
+
+
+def measured(
+  folder: Path, released: weights.Weights, data: Path, split: str, batch_size: int
+) -> dict[str, Any]:
+  """`measures.measure` of the weights in a folder on up to 5,000 photos."""
+  found = load(folder) or Calibration(1.0, {}, 0)
+  logits, labels = logits_of(released, data, split, 5_000, batch_size)
+  p = softmax(logits, found.temperature)
+  graph = hierarchy.over(released.classes)
+  return measures.measure(graph, p, labels.tolist(), found.trades)
 
 
 def logits_of(

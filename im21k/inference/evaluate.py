@@ -13,6 +13,7 @@ import numpy as np
 
 from im21k import files, synsets, weights
 from im21k.data import EvalLoader
+from im21k.inference import measures
 from im21k.training import loop, parallel, step
 
 _COLUMNS = (
@@ -37,6 +38,7 @@ def evaluate(
   batch_size: int = 64,
   devices: int | None = None,
   csv_file: Path | None = None,
+  hierarchical: bool = False,
 ) -> dict[str, Any]:
   """Measures top-1, top-5 and top-20 of weights on packed photos.
 
@@ -50,9 +52,13 @@ def evaluate(
     batch_size: photos at a time, over all devices.
     devices: how many to use; by default all GPUs, or one CPU device.
     csv_file: rows are added to it; by default evaluation.csv beside the weights.
+    hierarchical: also measure accuracy at each depth of the hierarchy, how far off
+      mistakes are, and hedged answers where im21k calibrate has been run; on up to
+      5,000 photos.
 
   Returns:
-    `rows`: one for each set of answers, as in the CSV.
+    `rows`: one for each set of answers, as in the CSV; `hierarchy`, if asked for: see
+    `measures.measure`.
 
   Raises:
     FileNotFoundError: weights or photos are missing.
@@ -76,7 +82,12 @@ def evaluate(
     for subset, sums in scores.items()
   ]
   _add_rows(csv_file or weights_dir / "evaluation.csv", rows)
-  return {"rows": rows}
+  if not hierarchical:
+    return {"rows": rows}
+  from im21k.inference import calibrate  # It uses this module.
+
+  found = calibrate.measured(weights_dir, released, data, split, batch_size)
+  return {"rows": rows, "hierarchy": found}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -85,6 +96,8 @@ def table(result: dict[str, Any]) -> str:
   for row in result["rows"]:
     numbers = "".join(f"{row[f'top_{k}']:>9.2%}" for k in step.TOP_K)
     lines.append(f"{row['answers']:<24}{row['images']:>9,}{numbers}")
+  if "hierarchy" in result:
+    lines += ["", measures.text(result["hierarchy"])]
   return "\n".join(lines)
 
 

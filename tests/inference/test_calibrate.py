@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from im21k import synsets
-from im21k.inference import calibrate, hierarchy, predict
+from im21k.inference import calibrate, evaluate, hierarchy, predict
+from im21k.inference.evaluate import table
 from im21k.inference.predict import text
 
 FULL = synsets.imagenet21k()
@@ -59,6 +60,10 @@ def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp
   found = calibrate.load(saved)
   assert found.temperature == result["temperature"] != 1
   assert predict(saved, photo)["predictions"][0]["top"][0]["probability"] != flat
+  measured = evaluate(saved, packed, split="train", devices=1, hierarchical=True)
+  assert [row["asked"] for row in measured["hierarchy"]["hedged"]] == [*found.trades]
+  assert measured["hierarchy"]["depths"][0]["accuracy"] == 1
+  assert "hedged for 90%" in table(measured)
   trades = list(found.trades.values())
   assert trades == sorted(trades)
   (answer,) = predict(saved, photo, answer="hedged")["predictions"][0]["top"]
