@@ -21,7 +21,7 @@ from im21k.synsets import lookup
 MOST_PHOTOS = 50
 _PEAKS = 5
 _LEAST = 0.01  # Of probability, that the tree shows.
-_WIDTH, _HEIGHT = 720, 200
+_WIDTH, _HEIGHT = 420, 220  # So that letters stay legible on a phone.
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--line:#666;--bar:#1f5fa8}
@@ -33,7 +33,8 @@ h1,h2,h3{line-height:1.2;overflow-wrap:anywhere}
 img,svg{max-width:100%;height:auto}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.2rem .4rem;vertical-align:top;overflow-wrap:anywhere}
-td:first-child{white-space:nowrap;text-align:right;width:5rem}
+th:first-child{white-space:nowrap}
+td:first-child{white-space:nowrap;text-align:right;width:6rem}
 details details{margin-left:1rem}
 summary{cursor:pointer;padding:.2rem 0}
 svg text{fill:var(--ink);font-size:13px}
