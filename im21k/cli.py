@@ -30,6 +30,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
   "convert mxnet": ("im21k.convert", "from_mxnet", "text"),
   "convert to-mxnet": ("im21k.convert", "to_mxnet", "text"),
   "recalibrate": ("im21k.inference.recalibrate", "recalibrate", "text"),
+  "calibrate": ("im21k.inference.calibrate", "calibrate", "text"),
+  "synset": ("im21k.synsets.lookup", "synset", "text"),
   "predict": ("im21k.inference.predict", "predict", "text"),
 }
 

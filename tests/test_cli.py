@@ -109,7 +109,7 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
 
 def test_usage_asks_for_one_image_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
-  assert out.startswith("usage: im21k predict [-h] WEIGHTS_DIR IMAGE... [--top-k INT]")
+  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR IMAGE...")
   assert "any common image files. (required)" in words(out)
 
 

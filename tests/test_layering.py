@@ -113,16 +113,11 @@ def test_only_experiments_import_ml_collections():
   assert {Path(name).parts[0] for name in found} == {"experiments"}
 
 
-<<<<<<< HEAD
 def test_nothing_imports_tensorflow():
   assert not files_that_import("tensorflow")
   # Without TensorFlow, when somebody asks for a data set that it prepared.
-  assert files_that_import("tensorflow_datasets") == {"im21k/data/loose.py"}
-=======
-def test_nothing_imports_tensorflow_but_one_source_of_photos():
-  assert not files_that_import("tensorflow")
-  assert files_that_import("tensorflow_datasets") == {"im21k/data/sources.py"}
->>>>>>> issue7
+  found = files_that_import("tensorflow_datasets")
+  assert found == {"im21k/data/loose.py", "im21k/data/sources.py"}
 
 
 def modules_after(code):

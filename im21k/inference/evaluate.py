@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from im21k import files, synsets, weights
 from im21k.data import EvalLoader, loose
+from im21k.inference import measures
 from im21k.inference.scores import Scores
 from im21k.training import parallel, step
 
@@ -33,6 +34,7 @@ def evaluate(
   devices: int | None = None,
   csv_file: Path | None = None,
   class_csv: Path | None = None,
+  hierarchical: bool = False,
 ) -> dict[str, Any]:
   """Measures top-1, top-5 and top-20 of weights on photos.
 
@@ -55,12 +57,16 @@ def evaluate(
     devices: how many to use; by default all GPUs, or one CPU device.
     csv_file: rows are added to it; by default evaluation.csv beside the weights.
     class_csv: file for top-1, top-5 and top-20 of every class, written anew.
+    hierarchical: also measure accuracy at each depth of the hierarchy, how far off
+      mistakes are, and hedged answers where im21k calibrate has been run; on up to
+      5,000 packed photos.
 
   Returns:
     `rows`: one for each set of answers, as in the CSV, with 95 % intervals (Wilson);
     `unknown`: photos of classes that the weights lack, by synset; `bad`: photos that
     cannot be decoded, with the reason; `original`: its numbers for each row, if these
-    are ILSVRC2012's 50,000 validation photos and the weights know the 21,841 classes.
+    are ILSVRC2012's 50,000 validation photos and the weights know the 21,841 classes;
+    `hierarchy`, if asked for: see `measures.measure`.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
@@ -79,12 +85,19 @@ def evaluate(
   _add_rows(csv_file or weights_dir / "evaluation.csv", rows)
   if class_csv:
     files.write_text(class_csv, _as_csv(scores.class_rows()))
-  return {
+  result = {
     "rows": rows,
     "unknown": scores.unknown,
     "bad": [{"photo": key, "reason": reason} for key, reason in scores.bad.items()],
     "original": _original(released.classes, scores, rows),
   }
+  if hierarchical:
+    from im21k.inference import calibrate  # It uses this module.
+
+    result["hierarchy"] = calibrate.measured(
+      weights_dir, released, data, split, batch_size
+    )
+  return result
 
 
 def table(result: dict[str, Any]) -> str:
@@ -116,6 +129,8 @@ def table(result: dict[str, Any]) -> str:
     lines.append(
       f"{len(bad):,} photos cannot be decoded and are left out: {_some(shown)}"
     )
+  if "hierarchy" in result:
+    lines += ["", measures.text(result["hierarchy"])]
   return "\n".join(lines)
 
 

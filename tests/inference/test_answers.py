@@ -1,0 +1,212 @@
+"""Nodes and answers against brute force on many small graphs, and on the real one."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from im21k import synsets
+from im21k.inference import answers, hedge, hierarchy
+
+FULL = synsets.imagenet21k()
+TREE = "n13104059"
+
+
+def random_graph(rng):
+  """Parents by node, and the nodes that are classes: all leaves, some inner ones."""
+  size = int(rng.integers(2, 14))
+  parents = [[]]
+  for node in range(1, size):
+    count = min(node, int(rng.integers(1, 4)))
+    parents.append(sorted(rng.choice(node, count, replace=False).tolist()))
+  inner = {above for some in parents for above in some}
+  labels = [n for n in range(size) if n not in inner or rng.random() < 0.4]
+  rng.shuffle(labels)
+  return parents, labels
+
+
+def sets_below(parents, labels):
+  """The set of labels at or below each node, by recursion from the classes."""
+
+  def above(node):
+    return {node}.union(*(above(parent) for parent in parents[node]))
+
+  over = [above(node) for node in labels]
+  return [
+    {at for at, some in enumerate(over) if n in some} for n in range(len(parents))
+  ]
+
+
+def cases(count=1000):
+  rng = np.random.default_rng(0)
+  for _ in range(count):
+    parents, labels = random_graph(rng)
+    ids = [f"n{node:08}" for node in range(len(parents))]
+    graph = hierarchy.Hierarchy(ids, parents, labels)
+    below = dict(zip(ids, sets_below(parents, labels), strict=True))
+    p = rng.dirichlet(np.full(len(labels), 0.5), size=2).astype(np.float32)
+    yield rng, graph, [below[synset] for synset in graph.ids], p
+
+
+def test_thousand_random_graphs_agree_with_brute_force():
+  for rng, graph, below, p in cases():
+    found = graph.probabilities(p)
+    n = p.shape[1]
+    expected = [[sum(float(row[c]) for c in some) for some in below] for row in p]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert graph.count.tolist() == [len(some) for some in below]
+    np.testing.assert_allclose(graph.information, np.log2(n / graph.count))
+    for node, some in enumerate(below):
+      assert set(graph.below(node).tolist()) == some
+      shares = {other for other, those in enumerate(below) if those & some}
+      assert set(graph.overlapping(node).tolist()) == shares
+    a, b = rng.integers(0, n, 2)
+    common = [len(some) for some in below if {a, b} <= some]
+    assert graph.count[graph.lowest_common(a, b)] == min(common)
+    assert all(graph.is_right(v, a) == (a in some) for v, some in enumerate(below))
+
+
+def test_hedged_and_its_path_agree_with_brute_force():
+  for rng, graph, _, p in cases(300):
+    nodes = graph.probabilities(p)
+    path = hedge.path(graph, nodes[0])
+    assert [at for at, _ in path] == sorted(at for at, _ in path)
+    for trade in rng.exponential(3, 5):
+      value = (graph.information + trade) * nodes[0]
+      ((node, probability), _) = answers.hedged(graph, nodes, trade)
+      assert value[node] == pytest.approx(value.max(), rel=1e-5)
+      assert probability == nodes[0, node]
+      walked = [v for at, v in path if at <= trade][-1]
+      assert value[walked] == pytest.approx(value.max(), rel=1e-5)
+
+
+def test_diverse_agrees_with_brute_force():
+  for _, graph, below, p in cases(300):
+    nodes = graph.probabilities(p)
+    k = 3
+    reward = graph.information.astype(np.float32) * nodes[0]
+    best = ()
+    for size in range(1, k + 1):
+      for some in itertools.permutations(np.flatnonzero(reward > 0).tolist(), size):
+        if sum(len(below[v]) for v in some) == len(
+          set().union(*(below[v] for v in some))
+        ):
+          best = max(best, tuple(float(reward[v]) for v in some))
+    found = [v for v, _ in answers.diverse(graph, nodes, k)[0]]
+    assert tuple(float(reward[v]) for v in found) == best
+
+
+def test_among_is_renormalised_with_the_rest_as_none():
+  p = np.array([[0.5, 0.3, 0.2], [0, 1, 0]], np.float32)
+  found, none = answers.among(p, np.array([True, False, True]))
+  np.testing.assert_allclose(found, [[5 / 7, 0, 2 / 7], [0, 0, 0]], rtol=1e-6)
+  np.testing.assert_allclose(none, [0.3, 1], rtol=1e-6)
+
+
+# The real graph.
+
+
+def test_real_graph_counts_every_class_once():
+  graph = hierarchy.over(FULL)
+  assert len(graph.ids) == 23546
+  root = graph.node["n00001740"]
+  assert graph.count[root] == 21841 and graph.depth[root] == 0
+  p = np.full((1, 21841), 1 / 21841, np.float32)
+  nodes = graph.probabilities(p)[0]
+  np.testing.assert_allclose(nodes, graph.count / 21841, rtol=1e-4)
+  several = sum(len(graph.parents[node]) > 1 for node in graph.label_node)
+  assert several == 453
+
+
+def test_subsets_by_hypernym_list_and_kind():
+  graph = hierarchy.over(FULL)
+  trees = answers.allowed_classes(graph, FULL, under=[TREE])
+  assert trees[FULL.index(TREE)] and 100 < trees.sum() < 2000
+  assert not trees[FULL.index("n01440764")]
+  leaves = answers.allowed_classes(graph, FULL, under=[TREE], only="leaves")
+  assert 0 < leaves.sum() < trees.sum() and not leaves[FULL.index(TREE)]
+  thousand = answers.allowed_classes(graph, FULL, listed=synsets.ilsvrc2012())
+  assert thousand.sum() == 999
+  objects = answers.allowed_classes(graph, FULL, only="objects")
+  assert trees.sum() < objects.sum() < 21841
+  with pytest.raises(ValueError, match="n99999999"):
+    answers.allowed_classes(graph, FULL, under=["n99999999"])
+  with pytest.raises(ValueError, match="only is 'birds'"):
+    answers.allowed_classes(graph, FULL, only="birds")
+  with pytest.raises(ValueError, match="no class"):
+    answers.allowed_classes(
+      graph, FULL, under=[TREE], listed=synsets.ClassList("t", ("n01440764",))
+    )
+
+
+# The guarantee.
+
+
+@pytest.fixture(scope="module")
+def posteriors():
+  """Calibrated by construction: each label is drawn from its photo's posterior."""
+  rng = np.random.default_rng(1)
+  classes = synsets.ClassList("some", FULL.synsets[::60])
+  graph = hierarchy.over(classes)
+  up = graph.probabilities(np.eye(len(classes), dtype=np.float32))
+  share = up @ (up / graph.count**0.5).T  # Kin are confused with kin.
+  centre = rng.integers(0, len(classes), 3000)
+  logits = share[centre] * rng.gamma(2, 0.8, (3000, 1))
+  logits = logits + rng.gumbel(size=logits.shape)
+  p = np.exp(logits - logits.max(1, keepdims=True))
+  p = (p / p.sum(1, keepdims=True)).astype(np.float32)
+  labels = np.array(
+    [rng.choice(len(classes), p=row / row.sum()) for row in p.astype(float)]
+  )
+  return graph, p, labels
+
+
+def measured(graph, nodes, labels, trade):
+  """Accuracy, and mean information of right answers."""
+  chosen = [node for node, _ in answers.hedged(graph, nodes, trade)]
+  right = [graph.is_right(v, c) for v, c in zip(chosen, labels, strict=True)]
+  return np.mean(right), np.mean(graph.information[chosen] * right)
+
+
+def published(graph, nodes, labels, accuracy):
+  """Algorithm 1 of Deng et al. 2012: bisection over λ until it is within 1e-4."""
+  low, high = 0.0, 1e5
+  if measured(graph, nodes, labels, low)[0] >= accuracy:
+    return low
+  for _ in range(60):
+    middle = (low + high) / 2
+    enough = measured(graph, nodes, labels, middle)[0] >= accuracy
+    low, high = (low, middle) if enough else (middle, high)
+  return high
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.9, 0.95, 0.99])
+def test_asked_accuracy_is_reached_with_most_information(posteriors, accuracy):
+  graph, p, labels = posteriors
+  half = len(p) // 2
+  trade = hedge.trades(graph, p[:half], labels[:half], [accuracy])[accuracy]
+  nodes = graph.probabilities(p)
+  reached, told = measured(graph, nodes[:half], labels[:half], trade)
+  assert reached >= accuracy
+  if trade > 0:
+    assert reached < accuracy + 0.01
+  held_out, _ = measured(graph, nodes[half:], labels[half:], trade)
+  error = 2.6 * np.sqrt(
+    2 * accuracy * (1 - accuracy) / half
+  )  # Both halves are samples.
+  assert held_out >= accuracy - error
+  other = published(graph, nodes[:half], labels[:half], accuracy)
+  assert told >= measured(graph, nodes[:half], labels[:half], other)[1] - 1e-6
+  for depth in range(graph.depth.max() + 1):
+    chosen = np.where(graph.depth == depth, nodes[:half], -1).argmax(1)
+    right = [graph.is_right(v, c) for v, c in zip(chosen, labels, strict=False)]
+    if np.mean(right) >= accuracy:
+      assert told >= np.mean(graph.information[chosen] * right)
+
+
+def test_trades_refuse_what_cannot_be(posteriors):
+  graph, p, labels = posteriors
+  with pytest.raises(ValueError, match="no held-out photos"):
+    hedge.trades(graph, p[:0], [], [0.9])
+  with pytest.raises(ValueError, match=r"accuracy is 1\.5"):
+    hedge.trades(graph, p[:2], labels[:2], [1.5])
