@@ -7,7 +7,7 @@ devices and batch sizes; the stream's pixels must be those of an unbroken one.
 `memory`: resident memory over 20 epochs. `scaling`: images/s of one thread and of two.
 `order`: how far blockwise order moves records, and its runs of one shard, beside the
 global order's. `disk`: reads of one epoch, traced by strace, on a model of a disk of
-110 seeks/s and 170 MB/s behind 1 GB of cache (needs strace and 3 GB of disk).
+110 seeks/s and 170 MB/s behind 2 GB of cache (needs strace and 3 GB of disk).
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from im21k.data.order import Blockwise, Global
 
 RUNS = Path("runs")
 SMALL = RUNS / "bench_load" / "small_packed"  # made by load.py
-SEEKS, RATE, CACHE, PAGE = 110, 170e6, 10**9, 2**16
+SEEKS, RATE, CACHE, PAGE = 110, 170e6, 2 * 10**9, 2**16
 
 
 def resume() -> dict:
@@ -124,17 +124,25 @@ def disk() -> dict:
   folder = RUNS / "bench_disk"
   if not (folder / "manifest.json").exists():
     _write(folder, shards=10, count=16_000, size=17_600)
-  trace = RUNS / "disk.strace"
+  for old in RUNS.glob("disk.strace*"):
+    old.unlink()
+  # A file a thread: lines of one thread are whole, and are sorted by time.
   subprocess.run(
-    ["strace", "-f", "-y", "-e", "trace=pread64,read", "-o", trace,
+    ["strace", "-ff", "-ttt", "-y", "-e", "trace=pread64", "-o", RUNS / "disk.strace",
      sys.executable, __file__, "read"],
     check=True, capture_output=True,
   )  # fmt: skip
+  lines = sorted(
+    line
+    for trace in RUNS.glob("disk.strace*")
+    for line in trace.read_text(errors="replace").splitlines()
+    if "train-" in line
+  )
   call = re.compile(r"pread64\(\d+<([^>]*train-[^>]*)>, .*, (\d+), (\d+)\) += (\d+)")
   cache: OrderedDict = OrderedDict()
   seeks = read = 0
   head: tuple = ()
-  for line in trace.open(errors="replace"):
+  for line in lines:
     found = call.search(line)
     if not found:
       continue
