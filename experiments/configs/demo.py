@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
   config.total = dict(epochs=65)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))
   config.optimizer = dict(momentum=0.9, weight_decay=1e-5, decay="all")
-  config.augment = dict(crop="straight", mirror=True)
+  config.augment = dict(crop="straight", mirror=True, order="blockwise")
   config.image_size = 64
   config.devices = 4
   config.sync_bn = True

@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
   config.total = dict(epochs=60)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=3))
   config.optimizer = dict(momentum=0.9, weight_decay=5e-5, decay="kernels")
-  config.augment = dict(crop="inception", mirror=True)
+  config.augment = dict(crop="inception", mirror=True, order="blockwise")
   config.image_size = 224
   config.devices = 4
   config.sync_bn = False

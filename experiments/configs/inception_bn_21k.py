@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     name="stepwise", rates=(0.05, 0.01, 0.005, 0.001), until=dict(epochs=(4, 6, 8))
   )
   config.optimizer = dict(momentum=0.9, weight_decay=1e-5, decay="all")
-  config.augment = dict(crop="straight", mirror=True)
+  config.augment = dict(crop="straight", mirror=True, order="blockwise")
   config.image_size = 224
   config.devices = 4
   config.sync_bn = False

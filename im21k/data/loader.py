@@ -7,7 +7,9 @@ Images are uint8 RGB `[devices, batch / devices, size, size, 3]`, labels int32
 import ctypes
 import dataclasses
 import functools
+import multiprocessing
 import os
+import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -241,6 +243,7 @@ class _MakeBatch(grain.transforms.Map):
   position: int
 
   def map(self, index: int) -> dict:
+    _die_with_parent()
     return self.loader.batch(self.position + index * self.loader._step)
 
 
@@ -312,6 +315,17 @@ def usable_cores() -> int:
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
+
+
+@functools.cache
+def _die_with_parent() -> None:
+  """Lets a worker end when the process that it works for is killed (on Linux)."""
+  if multiprocessing.parent_process() is None:
+    return
+  prctl = getattr(ctypes.CDLL(None), "prctl", None)
+  if prctl:
+    set_parent_death_signal = 1
+    prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 @functools.cache

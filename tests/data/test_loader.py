@@ -2,10 +2,12 @@
 
 import itertools
 import os
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -422,6 +424,32 @@ def test_worker_processes_give_the_same_batches(small):
   batches = train(small, workers=2).iter_from(4)
   again, _ = flat(itertools.islice(batches, 6))
   np.testing.assert_array_equal(whole, again)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_workers_end_when_their_process_is_killed(small, tmp_path):
+  script = tmp_path / "script.py"
+  script.write_text(f"""
+import multiprocessing, pathlib, time
+from im21k.data import TrainLoader
+if __name__ == "__main__":
+  batches = TrainLoader(
+    pathlib.Path({str(small)!r}), batch_size=8, image_size=16, workers=2).iter_from(0)
+  next(batches), next(batches)
+  print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+  time.sleep(100)
+""")
+  with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as process:
+    workers = [
+      pathlib.Path("/proc", pid) for pid in process.stdout.readline().decode().split()
+    ]
+    assert len(workers) == 2 and all(path.exists() for path in workers)
+    process.kill()
+  for _ in range(100):
+    if not any(path.exists() for path in workers):
+      return
+    time.sleep(0.1)
+  pytest.fail(f"still there: {workers}")
 
 
 def test_batches_come_to_the_devices_ahead_of_time(small):
