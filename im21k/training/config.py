@@ -12,6 +12,7 @@ from im21k import models
 from im21k.models.registry import nearest
 from im21k.training import optim, parallel, sharded_head
 from im21k.training import step as steps
+from im21k.training.mix import Mix
 
 Duration = dict[str, float]
 
@@ -34,6 +35,7 @@ class Config:
       unit: `{"epochs": [4, 6, 8]}`), or cosine with `peak` and `warmup` (a duration).
     optimizer: arguments of `optim.sgd`: momentum, weight_decay, decay.
     augment: arguments of `TrainLoader`: crop, mirror, order, max_bad_share.
+    mix: fields of `mix.Mix`: what is done to photos on the device; none: nothing.
     image_size: side of the model's input, pixels.
     short_side: of the photo that crops are cut from; None: image_size · 256 / 224.
     mean, std: of the normalisation, on the scale 0–255.
@@ -59,6 +61,7 @@ class Config:
   classes: str = "imagenet21k"
   optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
   augment: dict[str, Any] = dataclasses.field(default_factory=dict)
+  mix: dict[str, Any] = dataclasses.field(default_factory=dict)
   image_size: int = 224
   short_side: int | None = None
   mean: Any = 117.0
@@ -156,6 +159,15 @@ class Config:
       overlap=self.overlap,
       wire_dtype=self.wire_dtype,
       split_head=self.split_head,
+      mix=self._mix(),
+      seed=self.seed,
     )
     axes = sharded_head.axes(state) if self.split_head else None
     return parallel.train_step(step, on, axes), axes
+
+  def _mix(self) -> Mix | None:
+    known = tuple(field.name for field in dataclasses.fields(Mix))
+    for name in self.mix:
+      if name not in known:
+        raise ValueError(f"mix has no key {name!r}{nearest(name, known)}")
+    return Mix(**self.mix) if self.mix else None

@@ -290,6 +290,8 @@ class _Run:
     document = json.loads(json.dumps(dataclasses.asdict(self.config)))
     if path.exists():
       before = json.loads(path.read_text(encoding="utf-8"))
+      # What a run from before a key was there did is what is done without it.
+      before = {**_DEFAULTS, **before}
       changed = [key for key in _FIXED if before.get(key) != document[key]]
       if changed:
         raise ValueError(
@@ -320,8 +322,10 @@ _FIXED = (
   "std",
   "seed",
   "augment",
+  "mix",
   "optimizer",
 )
+_DEFAULTS: dict[str, Any] = {"wire_dtype": "float32", "mix": {}}
 
 
 def evaluate(

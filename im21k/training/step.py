@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax import struct
 
 from im21k.training import parallel, sharded_head
+from im21k.training.mix import Mix
 
 TOP_K = (1, 5, 20)
 
@@ -58,6 +59,8 @@ def train_step(
   overlap: bool = True,
   wire_dtype: Any = None,
   split_head: bool = False,
+  mix: Mix | None = None,
+  seed: int = 0,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
   """Makes the step for `parallel.train_step`.
 
@@ -69,6 +72,8 @@ def train_step(
     overlap: False averages gradients at the end in any case.
     wire_dtype: in which gradients are sent; None: float32, as they are.
     split_head: the state's head is split over the devices: see `sharded_head`.
+    mix: changes of the photos on the device; None: none.
+    seed: of these.
 
   A batch holds `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`. The metrics are
   `loss` (mean cross-entropy) and `top_1` (share) over all devices, float32.
@@ -82,7 +87,14 @@ def train_step(
       return parallel.mean(gradients, wire_dtype)
 
   def step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-    image, label = normalize(batch["image"], mean, std), batch["label"]
+    image, label = batch["image"], batch["label"]
+    if mix:
+      common = jax.random.fold_in(jax.random.key(seed), state.step)
+      of_device = jax.random.fold_in(common, parallel.index())
+      image, other, share = mix.apply(
+        common, of_device, image.astype(jnp.float32), label
+      )
+    image = normalize(image, mean, std)
     # Alone, a device has nothing to reduce.
     early = can_overlap and parallel.axis_size() > 1
     trained = model.clone(reduce=average) if early else model
@@ -96,14 +108,19 @@ def train_step(
         train=True,
         mutable=["batch_stats"],
       )
-      if split_head:
-        loss, top_1 = sharded_head.loss(
-          outputs, params["head"], label, model.num_classes, model.dtype
-        )
-      else:
+
+      def scores(label: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if split_head:
+          return sharded_head.loss(
+            outputs, params["head"], label, model.num_classes, model.dtype
+          )
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
-        loss, correct = losses.mean(), outputs.argmax(-1) == label
-        top_1 = correct.mean(dtype=jnp.float32)
+        correct = outputs.argmax(-1) == label
+        return losses.mean(), correct.mean(dtype=jnp.float32)
+
+      loss, top_1 = scores(label)
+      if mix:
+        loss = share * loss + (1 - share) * scores(other)[0]
       metrics = {"loss": loss, "top_1": top_1}
       return loss, (updates["batch_stats"], metrics)
 
