@@ -19,7 +19,7 @@ def local(
   # Not fork: the process may hold threads of JAX.
   context = multiprocessing.get_context("forkserver")
   with futures.ProcessPoolExecutor(
-    workers, mp_context=context, initializer=_die_with_parent
+    workers, mp_context=context, initializer=die_with_parent
   ) as pool:
     waiting: collections.deque[futures.Future] = collections.deque()
     for task in tasks:
@@ -53,10 +53,11 @@ def beam(
   yield from ()
 
 
-def _die_with_parent() -> None:
-  """Ends a worker whose parent was killed: it would write beside the next run."""
+def die_with_parent() -> None:
+  """Ends a worker when its parent is killed: else it would work beside the next run."""
   parent = multiprocessing.parent_process()
-  assert parent
+  if parent is None:
+    return
 
   def wait() -> None:
     parent.join()

@@ -7,9 +7,7 @@ Images are uint8 RGB `[devices, batch / devices, size, size, 3]`, labels int32
 import ctypes
 import dataclasses
 import functools
-import multiprocessing
 import os
-import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from im21k.data import augment, images
+from im21k.data import augment, executors, images
 from im21k.data.examples import GOOD, Examples, Laps
 from im21k.data.order import ORDERS, Blockwise, Global
 from im21k.data.records import Manifest
@@ -41,11 +39,7 @@ class _Packed:
   ):
     if devices < 1:
       raise ValueError(f"devices is {devices}, but must be at least 1")
-    if batch_size < 1 or batch_size % devices:
-      raise ValueError(
-        f"batch_size {batch_size} is not divisible by the {devices} devices: "
-        f"take {max(1, batch_size // devices) * devices}, say"
-      )
+    check_batch_size(batch_size, devices)
     self.manifest = Manifest.load(folder)
     self.classes = self.manifest.classes(folder)
     if classes is not None:
@@ -202,7 +196,6 @@ class TrainIterator(Iterator[dict[str, Any]]):
     self.position = position
     self.bad: set[int] = set()
     self._loader = loader
-    _keep_freed_memory()
     # Each thread makes whole batches, so that nothing is copied or awaited in between.
     batches: Any = (
       grain.MapDataset.range(_ENDLESS)
@@ -243,7 +236,7 @@ class _MakeBatch(grain.transforms.Map):
   position: int
 
   def map(self, index: int) -> dict:
-    _die_with_parent()
+    _settle()
     return self.loader.batch(self.position + index * self.loader._step)
 
 
@@ -310,6 +303,15 @@ def _without_key(example: dict) -> dict:
   return {"image": example["image"], "label": example["label"]}
 
 
+def check_batch_size(batch_size: int, devices: int) -> None:
+  """Raises ValueError unless the devices can share a batch; says which they can."""
+  if batch_size < 1 or batch_size % devices:
+    raise ValueError(
+      f"batch_size {batch_size} is not divisible by the {devices} devices: "
+      f"take {max(1, batch_size // devices) * devices}, say"
+    )
+
+
 def usable_cores() -> int:
   """Cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
@@ -318,17 +320,12 @@ def usable_cores() -> int:
 
 
 @functools.cache
-def _die_with_parent() -> None:
-  """Lets a worker end when the process that it works for is killed (on Linux)."""
-  if multiprocessing.parent_process() is None:
-    return
-  prctl = getattr(ctypes.CDLL(None), "prctl", None)
-  if prctl:
-    set_parent_death_signal = 1
-    prctl(set_parent_death_signal, signal.SIGKILL)
+def _settle() -> None:
+  """What each process that makes batches does once."""
+  executors.die_with_parent()
+  _keep_freed_memory()
 
 
-@functools.cache
 def _keep_freed_memory() -> None:
   """Lets glibc keep what is freed for the next record, instead of giving it back.
 

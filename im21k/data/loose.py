@@ -7,7 +7,6 @@
 
 import dataclasses
 import functools
-import importlib.util
 import itertools
 import os
 import re
@@ -18,7 +17,9 @@ from typing import Any
 import grain
 import numpy as np
 
+from im21k import synsets
 from im21k.data import augment, images, records, sources
+from im21k.data.loader import check_batch_size
 from im21k.data.records import Manifest
 from im21k.synsets import ClassList
 
@@ -72,29 +73,6 @@ def find(data: Path, split: str, labels: Path | None = None) -> Sequence[Photo]:
   return found
 
 
-def validation_labels(path: Path | None = None) -> list[str]:
-  """The synsets of the photos of ILSVRC2012's validation set, by their numbers.
-
-  Raises:
-    FileNotFoundError: no file is given, and tensorflow-datasets is not installed.
-    ValueError: a line is no synset id; says which.
-  """
-  path = path or _packaged_labels()
-  synsets = path.read_text(encoding="utf-8").split("\n")
-  while synsets and not synsets[-1].strip():
-    synsets.pop()
-  for number, synset in enumerate(synsets, 1):
-    if synset.strip().isdecimal():
-      raise ValueError(
-        f"{path} line {number} is a number. Numbers are of the development kit's own "
-        "order (its meta.mat), not of the sorted synsets: give a file of synset ids, "
-        "or none to take the list in tensorflow-datasets"
-      )
-    if not _SYNSET.fullmatch(synset.strip()):
-      raise ValueError(f"{path} line {number}: {synset[:80]!r} is no synset id")
-  return [synset.strip() for synset in synsets]
-
-
 class ScoreLoader:
   """Every photo exactly once, in order, as its centre crop.
 
@@ -128,11 +106,7 @@ class ScoreLoader:
     Raises:
       ValueError: batch_size does not suit the devices.
     """
-    if batch_size < 1 or batch_size % devices:
-      raise ValueError(
-        f"batch_size {batch_size} is not divisible by the {devices} devices: "
-        f"take {max(1, batch_size // devices) * devices}, say"
-      )
+    check_batch_size(batch_size, devices)
     self._labels = {synset: label for label, synset in enumerate(classes.synsets)}
     self._photos, self._batch_size, self._devices = photos, batch_size, devices
     self._crop = functools.partial(
@@ -234,11 +208,11 @@ class _Prepared(Sequence[Photo]):
         "file_format='array_record', and TFDS_DATA_DIR must name its folder"
       ) from error
     features = dict(builder.info.features or {})
-    synsets = getattr(features.get("label"), "names", None) or ["no names"]
-    strange = [s for s in synsets if not _SYNSET.fullmatch(s)]
+    ids = getattr(features.get("label"), "names", None) or ["no names"]
+    strange = [s for s in ids if not _SYNSET.fullmatch(s)]
     if strange:
       raise ValueError(f"{name}: its labels are no synset ids, but {strange[:3]}")
-    self._synsets, self._split = synsets, split
+    self._synsets, self._split = ids, split
 
   def __len__(self) -> int:
     return len(self._photos)
@@ -253,26 +227,12 @@ class _Prepared(Sequence[Photo]):
 
 
 def _validation(folder: Path, labels: Path | None) -> list[Photo]:
-  synsets = validation_labels(labels)
+  ids = synsets.validation_labels(labels)
   photos = []
   for path in sorted(folder.iterdir()):
     if match := VALIDATION.fullmatch(path.name):
       number = int(match[1])
-      if not 1 <= number <= len(synsets):
-        raise ValueError(f"{path}: there are labels for photos 1 to {len(synsets):,}")
-      photos.append(Photo(path.name, synsets[number - 1], path.read_bytes))
+      if not 1 <= number <= len(ids):
+        raise ValueError(f"{path}: there are labels for photos 1 to {len(ids):,}")
+      photos.append(Photo(path.name, ids[number - 1], path.read_bytes))
   return photos
-
-
-def _packaged_labels() -> Path:
-  """The list in tensorflow-datasets, which is not imported for it."""
-  spec = importlib.util.find_spec("tensorflow_datasets")
-  for folder in (spec and spec.submodule_search_locations) or ():
-    path = Path(folder) / "datasets" / "imagenet2012" / "validation_labels.txt"
-    if path.is_file():
-      return path
-  raise FileNotFoundError(
-    "the labels of ILSVRC2012's validation photos are read from the package "
-    "tensorflow-datasets, file datasets/imagenet2012/validation_labels.txt, which is "
-    "not there: pip install tensorflow-datasets, or give --labels, a file of synset ids"
-  )

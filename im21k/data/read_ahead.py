@@ -11,7 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 # Records asked for at a time: their bytes are in memory until they are thrown away.
 _AT_A_TIME = 64
-_REMEMBERED = 64
+# Blocks: two windows and what is begun. Older ones may have left the cache again.
+_REMEMBERED = 20
 
 
 class ReadAhead:
@@ -23,9 +24,6 @@ class ReadAhead:
     self._thread: ThreadPoolExecutor | None = None
     self._blocks: collections.OrderedDict[range, Future] = collections.OrderedDict()
     self._lock = threading.Lock()
-
-  def __reduce__(self) -> tuple:
-    return ReadAhead, (self._read,)
 
   def wait_for(self, blocks: list[range]) -> None:
     """Orders what is not there yet, and waits for all but the last.

@@ -1,7 +1,6 @@
 """Where photos come from: streams of photos, in the order in which they lie."""
 
 import dataclasses
-import importlib.util
 import os
 import re
 import tarfile
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from im21k import synsets as ids
 from im21k.data import archives
 from im21k.interop import lists, recordio
 
@@ -289,13 +289,9 @@ def _tar_streams(path: Path, labels: Path | None) -> Iterator[Tar]:
 
 
 def _labels(path: Path, labels: Path | None) -> tuple[str, ...]:
-  if labels is None:
-    spec = importlib.util.find_spec("tensorflow_datasets")
-    folders = (spec and spec.submodule_search_locations) or ()
-    if "val" not in path.name or not folders:
-      return ()
-    labels = Path(folders[0]) / "datasets" / "imagenet2012" / "validation_labels.txt"
-  return tuple(labels.read_text(encoding="utf-8").split())
+  if labels is None and "val" not in path.name:
+    return ()
+  return tuple(ids.validation_labels(labels))
 
 
 def _is_tar(path: Path) -> bool:

@@ -16,6 +16,7 @@ from im21k.synsets.classes import (
   ilsvrc2012,
   imagenet21k,
   subset_indices,
+  validation_labels,
 )
 from im21k.synsets.wordnet import WordNet, load
 
@@ -29,4 +30,5 @@ __all__ = [
   "imagenet21k",
   "load",
   "subset_indices",
+  "validation_labels",
 ]

@@ -111,18 +111,39 @@ def ilsvrc2012() -> ClassList:
   Raises:
     FileNotFoundError: that wheel, or its label file, is not there.
   """
-  spec = importlib.util.find_spec("tensorflow_datasets")
-  folders = (spec and spec.submodule_search_locations) or ()
-  for folder in folders:
-    labels = Path(folder) / "datasets" / "imagenet2012" / "labels.txt"
-    if labels.is_file():
-      return ClassList("ilsvrc2012", tuple(sorted(from_file(labels).synsets)))
-  found = f"in {folders[0]} it is missing" if folders else "that is not installed"
-  raise FileNotFoundError(
-    "the 1,000 classes of ILSVRC2012 are read from the package tensorflow-datasets, "
-    f"file datasets/imagenet2012/labels.txt: {found}. Run `pip install "
-    "tensorflow-datasets`, or give a text file of synset ids instead of 'ilsvrc2012'."
+  path = _of_ilsvrc2012(
+    "labels.txt",
+    "the 1,000 classes of ILSVRC2012",
+    "give a text file of synset ids instead of 'ilsvrc2012'",
   )
+  return ClassList("ilsvrc2012", tuple(sorted(from_file(path).synsets)))
+
+
+def validation_labels(path: Path | None = None) -> list[str]:
+  """The synsets of the photos of ILSVRC2012's validation set, by their numbers.
+
+  Raises:
+    FileNotFoundError: no file is given, and tensorflow-datasets is not installed.
+    ValueError: a line is no synset id; says which.
+  """
+  path = path or _of_ilsvrc2012(
+    "validation_labels.txt",
+    "the labels of ILSVRC2012's validation photos",
+    "give --labels, a file of synset ids",
+  )
+  ids = path.read_text(encoding="utf-8").split("\n")
+  while ids and not ids[-1].strip():
+    ids.pop()
+  for number, synset in enumerate(ids, 1):
+    if synset.strip().isdecimal():
+      raise ValueError(
+        f"{path} line {number} is a number. Numbers are of the development kit's own "
+        "order (its meta.mat), not of the sorted synsets: give a file of synset ids, "
+        "or none to take the list in tensorflow-datasets"
+      )
+    if not re.fullmatch("n[0-9]{8}", synset.strip()):
+      raise ValueError(f"{path} line {number}: {synset[:80]!r} is no synset id")
+  return [synset.strip() for synset in ids]
 
 
 def from_file(path: str | os.PathLike[str]) -> ClassList:
@@ -212,3 +233,19 @@ def _name(graph: wordnet.WordNet, synset: str) -> str:
     return graph.name(synset)
   except KeyError:
     return synset
+
+
+def _of_ilsvrc2012(name: str, what: str, instead: str) -> Path:
+  """A file in the installed tensorflow-datasets, which is not imported for it."""
+  spec = importlib.util.find_spec("tensorflow_datasets")
+  folders = (spec and spec.submodule_search_locations) or ()
+  for folder in folders:
+    path = Path(folder) / "datasets" / "imagenet2012" / name
+    if path.is_file():
+      return path
+  found = f"in {folders[0]} it is missing" if folders else "that is not installed"
+  raise FileNotFoundError(
+    f"{what} are read from the package tensorflow-datasets, file "
+    f"datasets/imagenet2012/{name}: {found}. Run `pip install tensorflow-datasets`, or "
+    f"{instead}."
+  )

@@ -65,12 +65,12 @@ class Mix:
     ):
       image = rand_augment(key, image, self.magnitude)
     share = jnp.ones(())
-    which, of_mixup, of_cutmix = jax.random.split(common, 3)
+    which, of_mixup, of_cutmix, place = jax.random.split(common, 4)
     if self.mixup or self.cutmix:
       image, share = jax.lax.cond(
         self._takes_mixup(which),
         lambda: mixup(image, _beta(of_mixup, self.mixup)),
-        lambda: cutmix(common, image, _beta(of_cutmix, self.cutmix)),
+        lambda: cutmix(place, image, _beta(of_cutmix, self.cutmix)),
       )
     return image, label[::-1], share
 

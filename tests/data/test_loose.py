@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_packed_photos_are_the_loose_ones(photos, tmp_path):
 
 
 def test_packaged_labels_are_fifty_of_each_class():
-  labels = loose.validation_labels()
+  labels = synsets.validation_labels()
   ids, counts = np.unique(labels, return_counts=True)
   assert tuple(ids) == synsets.ilsvrc2012().synsets and set(counts) == {50}
   # As ILSVRC2012's own archive labels them: a snake, a ski, a Shetland sheepdog.
@@ -90,7 +91,7 @@ def validation(tmp_path, jpeg):
 
 
 def test_labels_belong_to_the_numbers_in_the_names(validation, tmp_path, jpeg):
-  labels = loose.validation_labels()
+  labels = synsets.validation_labels()
   expected = {(labels[number - 1], jpeg(number)) for number in (1, 3, 50_000)}
   assert contents(loose.find(validation, "eval")) == expected
   own = tmp_path / "own.txt"
@@ -173,6 +174,28 @@ def test_prepared_photos_come_undecoded_and_without_tensorflow(prepare, jpeg):
   assert {example.key for example in examples} == {"0.jpg", "1.jpg", "2.jpg"}
   assert batch["mask"].sum() == 3
   assert "tensorflow" not in sys.modules
+
+
+def test_prepared_photos_are_packed_too(prepare, jpeg, tmp_path):
+  prepare([GOLDFISH, CAT])
+  folder = tmp_path / "tfds" / "tiny" / "1.0.0"
+  pack(folder, tmp_path / "out", source_split="validation", workers=1)
+  found = loose.find(tmp_path / "out", "train")
+  assert contents(found) == {(GOLDFISH, jpeg(0)), (CAT, jpeg(1)), (GOLDFISH, jpeg(2))}
+  assert "tensorflow" not in sys.modules
+
+
+def test_the_validation_tar_is_packed_with_the_labels_of_its_photos(jpeg, tmp_path):
+  path = tmp_path / "ILSVRC2012_img_val.tar"
+  labels = synsets.validation_labels()
+  with tarfile.open(path, "w") as tar:
+    for number in (1, 7, 50_000):
+      photo = tmp_path / f"ILSVRC2012_val_{number:08d}.JPEG"
+      photo.write_bytes(jpeg(number))
+      tar.add(photo, photo.name)
+  pack(path, tmp_path / "out", classes="ilsvrc2012", workers=1)
+  found = contents(loose.find(tmp_path / "out", "train"))
+  assert found == {(labels[n - 1], jpeg(n)) for n in (1, 7, 50_000)}
 
 
 def test_prepared_photos_without_synsets_are_refused(prepare):
