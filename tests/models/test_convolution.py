@@ -56,8 +56,13 @@ def convolutions(draw):
   for _ in range(2):
     k = draw(st.integers(1, 7))
     low, high = (draw(st.integers(0, k - 1)) for _ in range(2))
+    stride = draw(st.integers(1, 3))
+    if (k, stride, low, high) == (2, 2, 1, 1):
+      # Compiling lax's own filter gradient aborts jaxlib 0.10.2 for many of these; no
+      # other of 2,100 geometries did.
+      high = 0
     kernel.append(k)
-    strides.append(draw(st.integers(1, 3)))
+    strides.append(stride)
     sides.append(draw(st.integers(max(1, k - low - high), 12)))
     pads.append((low, high))
   # With one channel in or out jaxlib 0.12.0.1 aborts on gradients of lax's own too.
