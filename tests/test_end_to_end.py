@@ -72,7 +72,10 @@ def test_accuracy_is_measured_on_every_photo_once(work):
   assert out["rows"][0]["images"] == 139
 
 
-@pytest.mark.parametrize("name", ["demo", "inception_bn_1k", "inception_bn_21k"])
+CONFIGS = sorted(path.stem for path in (ROOT / "experiments" / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_is_a_run_that_can_begin(name):
   """Its keys are known, its model and schedule exist, its docstring has a command."""
   import importlib.util

@@ -290,9 +290,15 @@ def pack(
   written, sides = zip(*(_load_side(_side(state, name)) for name in names), strict=True)
   if direct:
     outcomes = report.Outcomes.join(list(sides))
+    of_train = [name.startswith("train-") for name in names]
+    trained = np.concatenate([s.labels for s in itertools.compress(sides, of_train)])
+  else:
+    trained = table.labels[usable & train]
   assert outcomes is not None
   outcomes = dataclasses.replace(outcomes, notes=outcomes.notes + notes)
-  rejected = report.write(destination, outcomes, class_list.synsets, duplicates)
+  rejected = report.write(
+    destination, outcomes, class_list.synsets, duplicates, trained
+  )
   splits: dict[str, tuple[records.Shard, ...]] = {}
   for split in ("train", "eval"):
     in_split = tuple(s for s in written if s.name.startswith(split + "-"))

@@ -63,9 +63,16 @@ def groups(digests: np.ndarray) -> list[np.ndarray]:
 
 
 def write(
-  folder: Path, outcomes: Outcomes, synsets: tuple[str, ...], duplicates: str
+  folder: Path,
+  outcomes: Outcomes,
+  synsets: tuple[str, ...],
+  duplicates: str,
+  trained: np.ndarray,
 ) -> int:
-  """Writes report.json, report.txt and rejected.tsv; returns the number rejected."""
+  """Writes report.json, report.txt and rejected.tsv; returns the number rejected.
+
+  `trained` are the labels of the packed photos that are not held out.
+  """
   counts: dict[str, Counter[str]] = defaultdict(Counter)
   for bit, kind in enumerate(KINDS):
     found = outcomes.labels[outcomes.kinds & np.uint64(1 << bit) > 0]
@@ -85,6 +92,11 @@ def write(
     "packed": len(outcomes.labels),
     "rejected": len(outcomes.notes),
     "duplicates": duplicates,
+    "train_classes": {
+      synsets[label]: int(count)
+      for label, count in enumerate(np.bincount(trained))
+      if count
+    },
     "kinds": {
       kind: {
         "rule": RULES[kind],
@@ -105,6 +117,27 @@ def write(
   table = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows_)]
   files.write_text(folder / REJECTED, "\n".join(table) + "\n")
   return len(outcomes.notes)
+
+
+def train_photos(folder: Path, synsets: tuple[str, ...]) -> np.ndarray | None:
+  """How many photos of each class a packed data set has to train on, `[classes]`.
+
+  None where its report does not tell: it was packed before that was written.
+
+  Raises:
+    ValueError: the report is damaged.
+  """
+  path = folder / REPORT
+  if not path.is_file():
+    return None
+  try:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if "train_classes" not in document:
+      return None
+    counts = {str(s): int(n) for s, n in document["train_classes"].items()}
+  except (ValueError, TypeError, AttributeError) as error:
+    raise ValueError(f"{path} is damaged: {error!r}") from error
+  return np.array([counts.get(synset, 0) for synset in synsets])
 
 
 def _one_line(text: str) -> str:

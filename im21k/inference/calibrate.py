@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from im21k import files, weights
+from im21k.data import report
 from im21k.inference import hedge, hierarchy, measures
 from im21k.inference.classifier import Classifier
 from im21k.inference.evaluate import photos_for
@@ -53,6 +54,7 @@ def calibrate(
   images: int = 5_000,
   batch_size: int = 64,
   accuracy: float | None = None,
+  confidence: float | None = None,
   plot: Path | None = None,
 ) -> dict[str, Any]:
   """Finds the temperature, and how much to hedge, on held-out photos.
@@ -67,11 +69,14 @@ def calibrate(
     images: at most so many photos; 87 KB of memory each with 21,841 classes.
     batch_size: photos at a time.
     accuracy: one more to hedge for, beside 0.5, 0.7, 0.8, 0.9, 0.95 and 0.99.
+    confidence: hedge so much more that the accuracy is reached on other photos, too,
+      with this probability, 0.95 say; by default no more than these photos need.
     plot: draw the reliability curve into this PNG file.
 
   Returns:
-    `weights`, `images`, `temperature`, `trades` by accuracy, and `before` and `after`:
-    cross-entropy `loss` and expected calibration error `error`.
+    `weights`, `images`, `temperature`, `trades` by accuracy, `too_few`: accuracies that
+    so few photos cannot vouch for, and `before` and `after`: cross-entropy `loss` and
+    expected calibration error `error`.
 
   Raises:
     FileNotFoundError: weights or photos are missing.
@@ -85,7 +90,7 @@ def calibrate(
   graph = hierarchy.over(released.classes)
   asked = sorted({*ACCURACIES, *([] if accuracy is None else [accuracy])})
   p = softmax(logits, temperature)
-  trades = hedge.trades(graph, p, labels.tolist(), asked)
+  trades = hedge.trades(graph, p, labels.tolist(), asked, confidence)
   save(weights_dir, Calibration(temperature, trades, len(labels)))
   curves = {"before": reliability(softmax(logits), labels)}
   curves["after"] = reliability(p, labels)
@@ -103,6 +108,7 @@ def calibrate(
     "images": len(labels),
     "temperature": temperature,
     "trades": {f"{a:g}": trade for a, trade in trades.items()},
+    "too_few": [accuracy for accuracy in asked if accuracy not in trades],
     **told,
     "plot": str(plot) if plot else None,
   }
@@ -118,20 +124,34 @@ def text(result: dict[str, Any]) -> str:
     )
   trades = ", ".join(f"{a}: {trade:.3g}" for a, trade in result["trades"].items())
   lines.append(f"λ by accuracy: {trades}")
+  if result["too_few"]:
+    some = ", ".join(f"{accuracy:g}" for accuracy in result["too_few"])
+    lines.append(f"too few photos to be so confident of accuracy {some}: take more")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   return "\n".join(lines)
 
 
 def measured(
-  folder: Path, released: weights.Weights, data: Path, split: str, batch_size: int
+  folder: Path,
+  released: weights.Weights,
+  data: Path,
+  split: str,
+  batch_size: int,
+  trained_on: Path | None = None,
 ) -> dict[str, Any]:
   """`measures.measure` of the weights in a folder on up to 5,000 photos."""
   found = load(folder) or Calibration(1.0, {}, 0)
   logits, labels = logits_of(released, data, split, 5_000, batch_size)
   p = softmax(logits, found.temperature)
   graph = hierarchy.over(released.classes)
-  return measures.measure(graph, p, labels.tolist(), found.trades)
+  counts = report.train_photos(trained_on or data, released.classes.synsets)
+  if trained_on and counts is None:
+    raise ValueError(
+      f"{trained_on / report.REPORT} does not tell how many photos each class has: pack "
+      "again with this im21k"
+    )
+  return measures.measure(graph, p, labels.tolist(), found.trades, counts)
 
 
 def logits_of(

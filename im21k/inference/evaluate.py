@@ -35,6 +35,7 @@ def evaluate(
   csv_file: Path | None = None,
   class_csv: Path | None = None,
   hierarchical: bool = False,
+  trained_on: Path | None = None,
 ) -> dict[str, Any]:
   """Measures top-1, top-5 and top-20 of weights on photos.
 
@@ -58,8 +59,11 @@ def evaluate(
     csv_file: rows are added to it; by default evaluation.csv beside the weights.
     class_csv: file for top-1, top-5 and top-20 of every class, written anew.
     hierarchical: also measure accuracy at each depth of the hierarchy, how far off
-      mistakes are, and hedged answers where im21k calibrate has been run; on up to
-      5,000 packed photos.
+      mistakes are, answers at fixed levels, and hedged ones where im21k calibrate has
+      been run; by the number of training photos of a class, too; on up to 5,000 packed
+      photos.
+    trained_on: with hierarchical, packed photos that the weights were trained on; by
+      default data.
 
   Returns:
     `rows`: one for each set of answers, as in the CSV, with 95 % intervals (Wilson);
@@ -95,7 +99,7 @@ def evaluate(
     from im21k.inference import calibrate  # It uses this module.
 
     result["hierarchy"] = calibrate.measured(
-      weights_dir, released, data, split, batch_size
+      weights_dir, released, data, split, batch_size, trained_on
     )
   return result
 

@@ -8,9 +8,10 @@ import jax
 import optax
 from flax import linen as nn
 
-from im21k import models
+from im21k import models, synsets
 from im21k.models.registry import nearest
-from im21k.training import optim, parallel, sharded_head
+from im21k.synsets import hierarchy
+from im21k.training import losses, optim, parallel, sharded_head
 from im21k.training import step as steps
 from im21k.training.mix import Mix
 
@@ -36,6 +37,7 @@ class Config:
     optimizer: arguments of `optim.sgd`: momentum, weight_decay, decay.
     augment: arguments of `TrainLoader`: crop, mirror, order, max_bad_share.
     mix: fields of `mix.Mix`: what is done to photos on the device; none: nothing.
+    loss: `name` and fields of a loss in `losses`; none: cross-entropy.
     image_size: side of the model's input, pixels.
     short_side: of the photo that crops are cut from; None: image_size · 256 / 224.
     mean, std: of the normalisation, on the scale 0–255.
@@ -62,6 +64,7 @@ class Config:
   optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
   augment: dict[str, Any] = dataclasses.field(default_factory=dict)
   mix: dict[str, Any] = dataclasses.field(default_factory=dict)
+  loss: dict[str, Any] = dataclasses.field(default_factory=dict)
   image_size: int = 224
   short_side: int | None = None
   mean: Any = 117.0
@@ -161,9 +164,22 @@ class Config:
       split_head=self.split_head,
       mix=self._mix(),
       seed=self.seed,
+      loss=self._loss(),
     )
     axes = sharded_head.axes(state) if self.split_head else None
     return parallel.train_step(step, on, axes), axes
+
+  def _loss(self) -> losses.Loss:
+    if not self.loss:
+      return losses.cross_entropy
+    fields = dict(self.loss)
+    name = fields.pop("name", None)
+    if self.split_head and name != "cross_entropy":
+      raise ValueError(
+        f"loss {name!r} needs the logits of all classes on each device, and split_head "
+        "keeps them apart: set split_head to False"
+      )
+    return losses.make(hierarchy.over(synsets.get(self.classes)), str(name), **fields)
 
   def _mix(self) -> Mix | None:
     known = tuple(field.name for field in dataclasses.fields(Mix))

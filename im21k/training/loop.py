@@ -323,9 +323,10 @@ _FIXED = (
   "seed",
   "augment",
   "mix",
+  "loss",
   "optimizer",
 )
-_DEFAULTS: dict[str, Any] = {"wire_dtype": "float32", "mix": {}}
+_DEFAULTS: dict[str, Any] = {"wire_dtype": "float32", "mix": {}, "loss": {}}
 
 
 def evaluate(

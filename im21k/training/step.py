@@ -9,6 +9,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from im21k.training import losses as training_losses
 from im21k.training import parallel, sharded_head
 from im21k.training.mix import Mix
 
@@ -61,6 +62,7 @@ def train_step(
   split_head: bool = False,
   mix: Mix | None = None,
   seed: int = 0,
+  loss: training_losses.Loss = training_losses.cross_entropy,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
   """Makes the step for `parallel.train_step`.
 
@@ -74,9 +76,10 @@ def train_step(
     split_head: the state's head is split over the devices: see `sharded_head`.
     mix: changes of the photos on the device; None: none.
     seed: of these.
+    loss: of logits and labels; a split head has its own cross-entropy.
 
   A batch holds `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`. The metrics are
-  `loss` (mean cross-entropy) and `top_1` (share) over all devices, float32.
+  `loss` (mean) and `top_1` (share) over all devices, float32.
   BatchNorm's moving statistics are each device's own, averaged, as in the original.
   """
 
@@ -114,15 +117,14 @@ def train_step(
           return sharded_head.loss(
             outputs, params["head"], label, model.num_classes, model.dtype
           )
-        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
         correct = outputs.argmax(-1) == label
-        return losses.mean(), correct.mean(dtype=jnp.float32)
+        return loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
 
-      loss, top_1 = scores(label)
+      value, top_1 = scores(label)
       if mix:
-        loss = share * loss + (1 - share) * scores(other)[0]
-      metrics = {"loss": loss, "top_1": top_1}
-      return loss, (updates["batch_stats"], metrics)
+        value = share * value + (1 - share) * scores(other)[0]
+      metrics = {"loss": value, "top_1": top_1}
+      return value, (updates["batch_stats"], metrics)
 
     gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
     if not early:
