@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
   "calibrate": ("im21k.inference.calibrate", "calibrate", "text"),
   "synset": ("im21k.synsets.lookup", "synset", "text"),
   "predict": ("im21k.inference.predict", "predict", "text"),
+  "report": ("im21k.inference.report", "report", "text"),
 }
 
 _NONE, _KEYWORD = type(None), inspect.Parameter.KEYWORD_ONLY

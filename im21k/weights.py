@@ -99,7 +99,7 @@ class Weights:
       "arrays_sha256": checksum,
       "scores": self.scores,
       "config": self.config,
-      "commit": _commit(),
+      "commit": commit(),
     }
     files.write_text(folder / DOCUMENT, json.dumps(document, indent=1) + "\n")
 
@@ -216,7 +216,7 @@ def _unlist(value: Any) -> Any:
   return tuple(value) if isinstance(value, list) else value
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
   """The commit of the im21k that is running; None outside its git checkout."""
   root = Path(__file__).parents[1]
   command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]

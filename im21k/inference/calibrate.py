@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from im21k import files, weights
-from im21k.data import report
+from im21k.data import Manifest, report
 from im21k.inference import hedge, hierarchy, measures
 from im21k.inference.classifier import Classifier
 from im21k.inference.evaluate import photos_for
@@ -145,6 +145,8 @@ def measured(
   logits, labels = logits_of(released, data, split, 5_000, batch_size)
   p = softmax(logits, found.temperature)
   graph = hierarchy.over(released.classes)
+  if trained_on:
+    Manifest.load(trained_on)  # Else a wrong folder would be one that tells nothing.
   counts = report.train_photos(trained_on or data, released.classes.synsets)
   if trained_on and counts is None:
     raise ValueError(

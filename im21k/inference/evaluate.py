@@ -18,8 +18,9 @@ from im21k.inference import measures
 from im21k.inference.scores import Scores
 from im21k.training import parallel, step
 
+CSV = "evaluation.csv"
 # Percent of ILSVRC2012's validation photos, as published in 2015.
-_ORIGINAL = {"all": (41.9, 69.6, 83.6), "ilsvrc2012": (68.3, 89.0, 96.0)}
+ORIGINAL = {"all": (41.9, 69.6, 83.6), "ilsvrc2012": (68.3, 89.0, 96.0)}
 
 
 def evaluate(
@@ -74,9 +75,11 @@ def evaluate(
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
-    ValueError: they are damaged, labels are no synset ids, no photo can be decoded, or
-      batch_size does not suit the devices.
+    ValueError: they are damaged, labels are no synset ids, no photo can be decoded,
+      batch_size does not suit the devices, or trained_on does not tell of its photos.
   """
+  if trained_on and not hierarchical:
+    raise ValueError("trained_on says more about hierarchical measures: ask for these")
   on = devices_for(devices)
   released = weights.load(weights_dir)
   scores = score(
@@ -86,7 +89,7 @@ def evaluate(
   about: dict[str, Any] = {"date": now, "weights": str(weights_dir), "data": str(data)}
   about |= {"split": split, "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
-  _add_rows(csv_file or weights_dir / "evaluation.csv", rows)
+  _add_rows(csv_file or weights_dir / CSV, rows)
   if class_csv:
     files.write_text(class_csv, _as_csv(scores.class_rows()))
   result = {
@@ -220,14 +223,19 @@ def _original(
   known = set(classes.synsets) == set(synsets.imagenet21k().synsets)
   if not (known and scores.is_validation):
     return {}
-  over = (_ORIGINAL["all"], _ORIGINAL["ilsvrc2012"])
+  over = (ORIGINAL["all"], ORIGINAL["ilsvrc2012"])
   return {row["answers"]: numbers for row, numbers in zip(rows, over, strict=True)}
+
+
+def rows_before(path: Path) -> list[dict[str, Any]]:
+  """The rows of an evaluation file, oldest first; none where there is no file."""
+  before = path.read_text(encoding="utf-8") if path.exists() else ""
+  return list(csv.DictReader(io.StringIO(before)))
 
 
 def _add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
   """Older files may have fewer columns; theirs keep their values."""
-  before = path.read_text(encoding="utf-8") if path.exists() else ""
-  files.write_text(path, _as_csv([*csv.DictReader(io.StringIO(before)), *rows]))
+  files.write_text(path, _as_csv([*rows_before(path), *rows]))
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

@@ -53,7 +53,8 @@ def measure(
   depths = int(hierarchy.depth.max()) + 1
   at_depth = [np.flatnonzero(hierarchy.depth == depth) for depth in range(depths)]
   cuts = [_cut(hierarchy, depth) for depth in range(depths)]
-  flat, levels = [], [[] for _ in cuts]  # type: ignore[var-annotated]
+  flat: list[int] = []
+  levels: list[list[int]] = [[] for _ in cuts]
   hedged: dict[float, list[int]] = {accuracy: [] for accuracy in trades}
   right_at = np.full((len(labels), depths), np.nan)
   for at, (row, label) in enumerate(zip(classes, labels, strict=True)):

@@ -1,4 +1,4 @@
-"""One page about photos: no network, no script; whatever comes from files is escaped.
+"""Pages about photos: no network, no script; whatever comes from files is escaped.
 
 Elements that open and close are the browser's own, so keyboards and screen readers
 know them.
@@ -33,8 +33,14 @@ h1,h2,h3{line-height:1.2;overflow-wrap:anywhere}
 img,svg{max-width:100%;height:auto}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.2rem .4rem;vertical-align:top;overflow-wrap:anywhere}
-th:first-child{white-space:nowrap}
-td:first-child{white-space:nowrap;text-align:right;width:6rem}
+tbody th{font-weight:normal}
+.answers th:first-child{white-space:nowrap;width:6rem}
+.answers tbody th{text-align:right}
+.numbers td,.numbers th+th{text-align:right;white-space:nowrap;padding:.2rem .15rem}
+.numbers{font-size:.85rem}
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:1rem}
+figure{margin:0}
+figcaption{font-size:.9rem;overflow-wrap:anywhere}
 details details{margin-left:1rem}
 summary{cursor:pointer;padding:.2rem 0}
 svg text{fill:var(--ink);font-size:13px}
@@ -65,14 +71,49 @@ def write(
     _photo(hierarchy, *each)
     for each in zip(names, thumbnails, classes, answers, strict=True)
   ]
-  files.write_text(
-    path,
+  files.write_text(path, document("What the photos show", "".join(parts)))
+
+
+def document(title: str, body: str) -> str:
+  """A whole page; `title` is text, `body` HTML below the first heading."""
+  shown = html.escape(title)
+  return (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
     '<link rel="icon" href="data:,">'
-    f"<title>What the photos show</title><style>{_STYLE}</style></head><body><main>"
-    f"<h1>What the photos show</h1>{''.join(parts)}</main></body></html>\n",
+    f"<title>{shown}</title><style>{_STYLE}</style></head><body><main>"
+    f"<h1>{shown}</h1>{body}</main></body></html>\n"
   )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+  """A table of texts, the first of each row its heading; `kind` is a class of style."""
+  heads = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in head)
+  lines = "".join(
+    f'<tr><th scope="row">{html.escape(first)}</th>'
+    + "".join(f"<td>{html.escape(text)}</td>" for text in rest)
+    + "</tr>"
+    for first, *rest in rows
+  )
+  return (
+    f'<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody>'
+    "</table>"
+  )
+
+
+def image(alt: str, pixels: npt.NDArray[np.uint8]) -> str:
+  """A photo uint8 `[h, w, 3]` RGB within the page."""
+  how = [cv2.IMWRITE_JPEG_QUALITY, 80]
+  done, jpeg = cv2.imencode(".jpg", pixels[..., ::-1], how)
+  if not done:
+    raise ValueError(f"{alt}: the photo cannot be written as JPEG")
+  return inline(alt, "jpeg", jpeg.tobytes())
+
+
+def inline(alt: str, kind: str, data: bytes) -> str:
+  """An image file within the page."""
+  encoded = base64.b64encode(data).decode("ascii")
+  return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{encoded}">'
 
 
 def _photo(
@@ -82,28 +123,19 @@ def _photo(
   classes: npt.NDArray[np.float32],
   answers: dict[str, list[dict[str, Any]]],
 ) -> str:
-  done, jpeg = cv2.imencode(
-    ".jpg", thumbnail[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80]
-  )
-  if not done:
-    raise ValueError(f"{name}: the thumbnail cannot be written as JPEG")
-  shown, data = html.escape(name), base64.b64encode(jpeg.tobytes()).decode("ascii")
-  nodes = hierarchy.probabilities(classes[None])[0]
   tables = "".join(
-    f"<h3>{html.escape(heading)}</h3><table><thead><tr><th scope='col'>Probability"
-    "</th><th scope='col'>Name</th></tr></thead><tbody>"
-    + "".join(
-      f"<tr><td>{top['probability']:.1%}</td><td>{html.escape(top['name'])}</td></tr>"
-      for top in some
+    f"<h3>{html.escape(heading)}</h3>"
+    + table(
+      ("Probability", "Name"),
+      [(f"{top['probability']:.1%}", top["name"]) for top in some],
+      "answers",
     )
-    + "</tbody></table>"
     for heading, some in answers.items()
   )
   return (
-    f"<section><h2>{shown}</h2>"
-    f'<img alt="{shown}" src="data:image/jpeg;base64,{data}">{tables}'
-    f"<h3>All classes along the hierarchy</h3>{_plot(hierarchy, classes)}"
-    f"<h3>Tree</h3>{_tree(hierarchy, nodes)}</section>"
+    f"<section><h2>{html.escape(name)}</h2>{image(name, thumbnail)}{tables}"
+    f"<h3>All classes along the hierarchy</h3>{_plot(hierarchy, classes)}<h3>Tree</h3>"
+    f"{_tree(hierarchy, hierarchy.probabilities(classes[None])[0])}</section>"
   )
 
 

@@ -1,6 +1,6 @@
 """Names for photos: the most likely classes of released weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,8 @@ import numpy as np
 
 from im21k import synsets, weights
 from im21k.data import images
-from im21k.inference import answers, calibrate, hierarchy, page, plots
+from im21k.inference import answers, calibrate, hierarchy, naming, page, plots
 from im21k.inference.classifier import Classifier
-from im21k.synsets import lookup
 
 _BATCH = 16
 _ANSWERS = ("flat", "hedged", "diverse")
@@ -62,41 +61,15 @@ def predict(
     ValueError: a file is no image, the weights are damaged or not calibrated for such
       an answer, top_k is below 1, or there are too many images for a plot.
   """
-  if top_k < 1:
-    raise ValueError(f"top_k is {top_k}, but must be at least 1")
-  if not image:
-    raise ValueError("no image is named")
-  if report and len(image) > page.MOST_PHOTOS:
-    raise ValueError(
-      f"a report has room for {page.MOST_PHOTOS} images, but {len(image)} are named"
-    )
-  if plot and len(image) > plots.MOST_PHOTOS:
-    raise ValueError(
-      f"a plot has room for {plots.MOST_PHOTOS} images, but {len(image)} are named"
-    )
-  if answer not in _ANSWERS:
-    raise ValueError(f"answer is {answer!r}, but must be one of {', '.join(_ANSWERS)}")
+  _check(image, top_k, answer, plot, report)
   released = weights.load(weights_dir)
   calibration = calibrate.load(weights_dir)
-  trade = 0.0
-  if answer == "hedged":
-    if calibration is None:
-      raise ValueError(
-        f"{weights_dir} is not calibrated, so no accuracy can be promised: run "
-        "im21k calibrate first"
-      )
-    trade = calibration.trade(accuracy)
+  trade = _trade(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
   allowed = None
   if under or classes or only:
     if answer == "hedged":
       raise ValueError("hedged answers are calibrated over all classes, not some")
-    allowed = answers.allowed_classes(
-      hierarchy.over(released.classes),
-      released.classes,
-      under.split(",") if under else (),
-      synsets.get(classes) if classes else None,
-      only,
-    )
+    allowed = _allowed(released.classes, under, classes, only)
   shown: list[np.ndarray] = []
 
   def photos() -> Iterator[np.ndarray]:
@@ -111,37 +84,32 @@ def predict(
   none = None
   if allowed is not None:
     probabilities, none = answers.among(probabilities, allowed)
-  if answer == "flat":
-    found = [_top(released, row, top_k, allowed) for row in probabilities]
-  else:
-    graph = hierarchy.over(released.classes)
-    nodes = graph.probabilities(probabilities)
-    if answer == "hedged":
-      chosen = [[one] for one in answers.hedged(graph, nodes, trade)]
-    else:
-      chosen = answers.diverse(graph, nodes, top_k)
-    found = [
-      [_named(graph.ids[node], probability) for node, probability in some]
-      for some in chosen
-    ]
-  predictions: list[dict[str, Any]] = [
-    {"image": str(path), "top": top} for path, top in zip(image, found, strict=True)
-  ]
-  for at, prediction in enumerate(predictions):
-    if none is not None:
-      prediction["none"] = float(none[at])
-    if definitions:
-      for top in prediction["top"]:
-        top["definition"] = synsets.load().definition(top["synset"])
+  namer = naming.Namer(released.classes, top_k, allowed)
+  how: dict[str, Callable[[np.ndarray], list[naming.Named]]] = {
+    "flat": namer.flat,
+    "diverse": namer.diverse,
+    "hedged": lambda p: namer.hedged(p, trade),
+  }
+  tops = how[answer](probabilities)
   if plot:
-    plots.draw_predictions(plot, shown, [p["top"] for p in predictions])
+    plots.draw_predictions(plot, shown, tops)
   if report:
-    graph = hierarchy.over(released.classes)
-    hedge_for = None
+    told = {"Flat": how["flat"], "Diverse": how["diverse"]}
     if calibration and allowed is None and accuracy in calibration.trades:
-      hedge_for = (accuracy, calibration.trade(accuracy))
-    told = _all_answers(released, probabilities, top_k, allowed, hedge_for)
-    page.write(report, graph, [path.name for path in image], shown, probabilities, told)
+      trade = calibration.trade(accuracy)
+      told[f"Hedged, right in {accuracy:.0%}"] = how["hedged"]
+    by_heading = {heading: name(probabilities) for heading, name in told.items()}
+    each = [dict(zip(told, some, strict=True)) for some in zip(*by_heading.values())]
+    page.write(report, namer.graph, [p.name for p in image], shown, probabilities, each)
+  if definitions:
+    for top in (one for some in tops for one in some):
+      top["definition"] = synsets.load().definition(top["synset"])
+  predictions: list[dict[str, Any]] = [
+    {"image": str(path), "top": top} for path, top in zip(image, tops, strict=True)
+  ]
+  if none is not None:
+    for prediction, rest in zip(predictions, none, strict=True):
+      prediction["none"] = float(rest)
   return {
     "predictions": predictions,
     "plot": str(plot) if plot else None,
@@ -186,41 +154,47 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _all_answers(
-  released: weights.Weights,
-  probabilities: np.ndarray,
-  k: int,
-  allowed: np.ndarray | None,
-  hedge_for: tuple[float, float] | None,
-) -> list[dict[str, list[dict[str, Any]]]]:
-  """What a page shows of each photo; `hedge_for` is an accuracy and its trade."""
-  graph = hierarchy.over(released.classes)
-  nodes = graph.probabilities(probabilities)
-  various = answers.diverse(graph, nodes, k)
-  found = []
-  for row, some in zip(probabilities, various, strict=True):
-    diverse = [_named(graph.ids[node], p) for node, p in some]
-    found.append({"Flat": _top(released, row, k, allowed), "Diverse": diverse})
-  if hedge_for:
-    accuracy, trade = hedge_for
-    for told, (node, p) in zip(found, answers.hedged(graph, nodes, trade), strict=True):
-      told[f"Hedged, right in {accuracy:.0%}"] = [_named(graph.ids[node], p)]
-  return found
+def _check(
+  image: tuple[Path, ...],
+  top_k: int,
+  answer: str,
+  plot: Path | None,
+  report: Path | None,
+) -> None:
+  if top_k < 1:
+    raise ValueError(f"top_k is {top_k}, but must be at least 1")
+  if not image:
+    raise ValueError("no image is named")
+  if answer not in _ANSWERS:
+    raise ValueError(f"answer is {answer!r}, but must be one of {', '.join(_ANSWERS)}")
+  for what, asked, most in (
+    ("report", report, page.MOST_PHOTOS),
+    ("plot", plot, plots.MOST_PHOTOS),
+  ):
+    if asked and len(image) > most:
+      raise ValueError(
+        f"a {what} has room for {most} images, but {len(image)} are named"
+      )
 
 
-def _top(
-  released: weights.Weights, row: np.ndarray, k: int, allowed: np.ndarray | None
-) -> list[dict[str, Any]]:
-  best = np.argsort(-row, kind="stable")
-  if allowed is not None:
-    best = best[allowed[best]]
-  names, ids = released.classes.names, released.classes.synsets
-  return [
-    {"synset": ids[index], "name": names[index], "probability": float(row[index])}
-    for index in best[:k]
-  ]
+def _trade(
+  weights_dir: Path, calibration: calibrate.Calibration | None, accuracy: float
+) -> float:
+  if calibration is None:
+    raise ValueError(
+      f"{weights_dir} is not calibrated, so no accuracy can be promised: run "
+      "im21k calibrate first"
+    )
+  return calibration.trade(accuracy)
 
 
-def _named(synset: str, probability: float) -> dict[str, Any]:
-  name = lookup.distinct_name(synset)
-  return {"synset": synset, "name": name, "probability": probability}
+def _allowed(
+  known: synsets.ClassList, under: str | None, classes: str | None, only: str | None
+) -> np.ndarray:
+  return answers.allowed_classes(
+    hierarchy.over(known),
+    known,
+    under.split(",") if under else (),
+    synsets.get(classes) if classes else None,
+    only,
+  )

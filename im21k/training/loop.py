@@ -23,7 +23,12 @@ from im21k.training import optim, parallel, sharded_head
 from im21k.training import step as steps
 from im21k.training.checkpoint import Checkpoints
 from im21k.training.config import Config
-from im21k.training.metrics import Clock, MetricsFile, draw_learning_curve
+from im21k.training.metrics import (
+  Clock,
+  MetricsFile,
+  draw_learning_curve,
+  environment,
+)
 from im21k.weights import Input, Weights
 
 
@@ -32,8 +37,8 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
 
   Args:
     config: the run.
-    workdir: for config.json, parameters.tsv, metrics.jsonl, learning_curve.png,
-      checkpoints/ and, at the end, weights/.
+    workdir: for config.json, environment.json, parameters.tsv, metrics.jsonl,
+      learning_curve.png, checkpoints/ and, at the end, weights/.
     profile: write a trace of five steps into workdir/profile, for xprof or perfetto.
 
   Returns:
@@ -300,6 +305,8 @@ class _Run:
           + ". Take another workdir, or the old settings"
         )
     files.write_text(path, json.dumps(document, indent=1) + "\n")
+    about = json.dumps(environment(self.devices), indent=1)
+    files.write_text(self.workdir / "environment.json", about + "\n")
     flat = jax.tree_util.tree_leaves_with_path(params)
     lines = [
       f"{jax.tree_util.keystr(key, simple=True, separator='/')}\t{value.shape}\t"

@@ -66,7 +66,9 @@ def semantic_softmax(hierarchy: Hierarchy, flat: float = 0.5) -> Loss:
   answers = np.stack([np.bincount(level[some], minlength=levels) for some in above])
   weight = np.minimum(_MOST_WEIGHT, 1 / (answers > 0).mean(0)) / levels
   weights = jnp.asarray((answers > 0) * weight, jnp.float32)
-  share = [weight[level[some]] / answers[i, level[some]] for i, some in enumerate(above)]
+  share = [
+    weight[level[some]] / answers[i, level[some]] for i, some in enumerate(above)
+  ]
   above_table = jnp.asarray(_padded(above, 0))
   share_table = jnp.asarray(_padded(share, 0.0), jnp.float32)
   in_level = jax.nn.one_hot(level, levels, dtype=jnp.float32)

@@ -1,14 +1,19 @@
-"""What a run tells: `metrics.jsonl`, the clock, and the learning curve's picture."""
+"""What a run tells: metrics, the clock, its environment, the learning curve."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from im21k import files
+from im21k.weights import commit
 
 
 class MetricsFile:
@@ -79,6 +84,18 @@ class Clock:
   def restore(self, state: dict[str, float]) -> None:
     """Goes on from a checkpoint's clock."""
     self.train_secs, self.data_secs = state["train_secs"], state["data_secs"]
+
+
+def environment(on: Sequence[jax.Device]) -> dict[str, str]:
+  """What a run runs on: devices, system, versions of what decides its numbers."""
+  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+  return {
+    "devices": f"{len(on)} x {on[0].device_kind}",
+    "system": f"{platform.platform()}, {os.cpu_count()} CPU cores",
+    "python": platform.python_version(),
+    **{name: importlib.metadata.version(name) for name in packages},
+    "commit": commit() or "not a git checkout",
+  }
 
 
 def draw_learning_curve(

@@ -133,7 +133,7 @@ def test_every_kind_is_under_its_heading_and_the_good_ones_are_there(
       told = report["kinds"][kind]
       extra = {"PNG": 2, "GIF": 1}.get(kind, 0)  # that have another kind too
       assert told["count"] == count + extra == told["classes"][FISH], kind
-    assert result["train"] == report["packed"]
+    assert result["train"] == report["packed"] == report["train_classes"][FISH]
     assert result["train"] + result["rejected"] == 5 + len(bad)
 
 

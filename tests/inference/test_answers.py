@@ -4,6 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from im21k import synsets
 from im21k.inference import answers, hedge, hierarchy
@@ -180,28 +183,86 @@ def published(graph, nodes, labels, accuracy):
   return high
 
 
+def fixed_level(graph, nodes, depth):
+  """The likeliest of the nodes of a depth and the classes above it, for each photo."""
+  inside = graph.depth == depth
+  above = graph.label_node[graph.depth[graph.label_node] < depth]
+  inside[above] = True
+  return np.where(inside, nodes, -1).argmax(1)
+
+
+@pytest.mark.parametrize("confidence", [None, 0.95])
 @pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.9, 0.95, 0.99])
-def test_asked_accuracy_is_reached_with_most_information(posteriors, accuracy):
+def test_asked_accuracy_is_reached_with_most_information(
+  posteriors, accuracy, confidence
+):
   graph, p, labels = posteriors
   half = len(p) // 2
-  trade = hedge.trades(graph, p[:half], labels[:half], [accuracy])[accuracy]
+  first, second = labels[:half], labels[half:]
+  trade = hedge.trades(graph, p[:half], first, [accuracy], confidence)[accuracy]
   nodes = graph.probabilities(p)
-  reached, told = measured(graph, nodes[:half], labels[:half], trade)
+  mine, others = nodes[:half], nodes[half:]
+  reached, told = measured(graph, mine, first, trade)
+  margin = (
+    0.0 if confidence is None else 2.5 * np.sqrt(accuracy * (1 - accuracy) / half)
+  )
   assert reached >= accuracy
   if trade > 0:
-    assert reached < accuracy + 0.01
-  held_out, _ = measured(graph, nodes[half:], labels[half:], trade)
+    assert reached < accuracy + 0.01 + margin
+  held_out, told_held_out = measured(graph, others, second, trade)
   error = 2.6 * np.sqrt(
     2 * accuracy * (1 - accuracy) / half
   )  # Both halves are samples.
   assert held_out >= accuracy - error
-  other = published(graph, nodes[:half], labels[:half], accuracy)
-  assert told >= measured(graph, nodes[:half], labels[:half], other)[1] - 1e-6
+  if confidence:  # A margin costs information.
+    return
+  other = published(graph, mine, first, accuracy)
+  assert told >= measured(graph, mine, first, other)[1] - 1e-6
+  assert told_held_out >= measured(graph, others, second, other)[1] - 1e-6
   for depth in range(graph.depth.max() + 1):
-    chosen = np.where(graph.depth == depth, nodes[:half], -1).argmax(1)
-    right = [graph.is_right(v, c) for v, c in zip(chosen, labels, strict=False)]
+    chosen = fixed_level(graph, mine, depth)
+    right = [graph.is_right(v, c) for v, c in zip(chosen, first, strict=True)]
     if np.mean(right) >= accuracy:
       assert told >= np.mean(graph.information[chosen] * right)
+      chosen = fixed_level(graph, others, depth)
+      right = [graph.is_right(v, c) for v, c in zip(chosen, second, strict=True)]
+      assert told_held_out >= np.mean(graph.information[chosen] * right)
+
+
+def test_a_margin_keeps_the_promise_on_other_photos_as_often_as_asked(posteriors):
+  """Its truth is known: a node of probability p is right with probability p."""
+  graph, p, labels = posteriors
+  nodes = graph.probabilities(p)
+
+  def kept(confidence, asked=0.8, size=200):
+    times = 0
+    for start in range(0, len(p), size):
+      some = slice(start, start + size)
+      trade = hedge.trades(graph, p[some], labels[some], [asked], confidence)[asked]
+      answered = answers.hedged(graph, nodes, trade)
+      times += np.mean([probability for _, probability in answered]) >= asked
+    return times / (len(p) // size)
+
+  assert kept(0.9) >= 0.8  # Of 15 times, less than 12 have a chance of 0.06.
+  assert kept(None) < 0.75
+
+
+@settings(max_examples=100)
+@given(st.floats(0.05, 0.999), st.integers(1, 400), st.floats(0.5, 0.999))
+def test_what_must_be_right_is_the_exact_binomial_bound(accuracy, count, confidence):
+  needed = hedge.needed_right(accuracy, count, confidence)
+  tail = stats.binom.sf(np.arange(count + 1) - 1, count, accuracy)
+  enough = np.flatnonzero(tail <= 1 - confidence)
+  near = np.abs(tail - (1 - confidence)).min() < 1e-9
+  assert near or needed == (enough[0] if enough.size else None)
+
+
+def test_too_few_photos_cannot_vouch_for_much(posteriors):
+  graph, p, labels = posteriors
+  found = hedge.trades(graph, p[:40], labels[:40], [0.5, 0.99, 1.0], 0.95)
+  assert [*found] == [0.5]
+  with pytest.raises(ValueError, match=r"confidence is 1, but must be between"):
+    hedge.trades(graph, p[:4], labels[:4], [0.5], 1)
 
 
 def test_trades_refuse_what_cannot_be(posteriors):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from im21k import synsets
+from im21k.data import pack, report
 from im21k.inference import calibrate, evaluate, hierarchy, predict
 from im21k.inference.evaluate import table
 from im21k.inference.predict import text
@@ -63,6 +64,9 @@ def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp
   measured = evaluate(saved, packed, split="train", devices=1, hierarchical=True)
   assert [row["asked"] for row in measured["hierarchy"]["hedged"]] == [*found.trades]
   assert measured["hierarchy"]["depths"][0]["accuracy"] == 1
+  groups = measured["hierarchy"]["groups"]
+  assert sum(group["photos"] for group in groups) == 139
+  assert groups[0]["least"] == 1  # Each was trained on.
   assert "hedged for 90%" in table(measured)
   trades = list(found.trades.values())
   assert trades == sorted(trades)
@@ -73,6 +77,42 @@ def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp
     predict(saved, photo, answer="hedged", accuracy=0.42)
   with pytest.raises(ValueError, match="calibrated over all classes"):
     predict(saved, photo, answer="hedged", only="leaves")
+
+
+def test_a_margin_hedges_more_and_names_what_it_cannot_promise(saved, packed):
+  plain = calibrate.calibrate(saved, packed, split="train", images=60)
+  assert plain["too_few"] == []
+  safe = calibrate.calibrate(saved, packed, split="train", images=60, confidence=0.95)
+  assert safe["too_few"] == [0.99]
+  assert "too few photos to be so confident of accuracy 0.99" in calibrate.text(safe)
+  assert all(safe["trades"][a] >= plain["trades"][a] for a in safe["trades"])
+  assert safe["trades"]["0.9"] > plain["trades"]["0.9"]
+
+
+def test_photos_of_each_class_are_those_that_were_trained_on(
+  saved, packed, sample_photos, tmp_path
+):
+  pack(sample_photos, tmp_path / "all", shards=2, workers=1)
+  for how in (packed, None):
+    found = evaluate(saved, packed, devices=1, hierarchical=True, trained_on=how)
+    groups = found["hierarchy"]["groups"]
+    assert sum(group["photos"] for group in groups) == 24
+  counts = report.train_photos(tmp_path / "all", FULL.synsets)
+  assert counts.sum() == 163 and counts[FULL.index("n02512053")] == 26
+  assert report.train_photos(packed, FULL.synsets)[FULL.index("n02512053")] == 25
+  with pytest.raises(ValueError, match="ask for these"):
+    evaluate(saved, packed, devices=1, trained_on=packed)
+  with pytest.raises(FileNotFoundError, match="holds no packed photos"):
+    evaluate(saved, packed, devices=1, hierarchical=True, trained_on=tmp_path)
+  path = tmp_path / "all" / report.REPORT
+  document = json.loads(path.read_text())
+  path.write_text(json.dumps({**document, "train_classes": 3}))
+  with pytest.raises(ValueError, match=r"report\.json is damaged"):
+    report.train_photos(tmp_path / "all", FULL.synsets)
+  del document["train_classes"]
+  path.write_text(json.dumps(document))
+  with pytest.raises(ValueError, match="pack again"):
+    evaluate(saved, packed, devices=1, hierarchical=True, trained_on=tmp_path / "all")
 
 
 def test_calibration_of_other_weights_or_damaged_is_refused(saved, photo):
