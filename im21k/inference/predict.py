@@ -98,8 +98,10 @@ def predict(
     if calibration and allowed is None and accuracy in calibration.trades:
       trade = calibration.trade(accuracy)
       told[f"Hedged, right in {accuracy:.0%}"] = how["hedged"]
-    by_heading = {heading: name(probabilities) for heading, name in told.items()}
-    each = [dict(zip(told, some, strict=True)) for some in zip(*by_heading.values())]
+    by_heading = [name(probabilities) for name in told.values()]
+    each = [
+      dict(zip(told, some, strict=True)) for some in zip(*by_heading, strict=True)
+    ]
     page.write(report, namer.graph, [p.name for p in image], shown, probabilities, each)
   if definitions:
     for top in (one for some in tops for one in some):

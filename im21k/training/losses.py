@@ -41,10 +41,10 @@ def make(hierarchy: Hierarchy, name: str, **fields: Any) -> Loss:
 def semantic_softmax(hierarchy: Hierarchy, flat: float = 0.5) -> Loss:
   """A softmax over the classes of each level, and the usual one over all classes.
 
-  Ridnik et al. 2021, "ImageNet-21K Pretraining for the Masses", section 3.2: a photo of
-  a class is one of each class above it, too, so it has a right answer in the softmax of
-  its own level and of those above; the levels below say nothing. A level is the depth of
-  a class, by the longest way from the root; its weight is 1 / the share of classes that
+  Ridnik et al. 2021, "ImageNet-21K Pretraining for the Masses": a photo of a class is
+  one of each class above it, too, so it has a right answer in the softmax of its own
+  level and of those above; the levels below say nothing. A level is the depth of a
+  class, by the longest way from the root; its weight is 1 / the share of classes that
   have an answer there, at most 20, over the number of levels. Where several hypernyms
   lead to several classes of one level, they share the answer.
 
@@ -90,14 +90,14 @@ def semantic_softmax(hierarchy: Hierarchy, flat: float = 0.5) -> Loss:
 def smoothed(hierarchy: Hierarchy, beta: float = 30.0) -> Loss:
   """Cross-entropy with labels smoothed over kin: a class counts exp(−β · distance).
 
-  Bertinetto et al. 2020, "Making Better Mistakes", section 3.2: the distance of two
+  Bertinetto et al. 2020, "Making Better Mistakes", soft labels: the distance of two
   classes is the height of the lowest node above both over that of the root, heights
   counted in edges of the longest way down; of a class to itself it is 0.
 
-  exp(−β · distance) is written as a sum over the nodes above both: each adds what it
-  exceeds its lowest hypernym by. In a tree that is the same. In a DAG it needs no lowest
-  node: kin by two hypernyms are nearer than by either. So the labels of an example come
-  from its own few nodes, and no table of classes by classes is needed.
+  exp(−β · distance) is written as a sum over the nodes above both: each adds what its
+  own exceeds that of its lowest hypernym by. In a tree that is the same. A DAG needs no
+  lowest node then: kin by two hypernyms are nearer than by either. So an example's
+  labels come from its own few nodes, and no table of classes by classes is needed.
 
   Args:
     hierarchy: of the classes.
