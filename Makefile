@@ -24,10 +24,11 @@ $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PIP) -e '.[dev]'
 	touch $@
 
-# XLA's compiler for CUDA, 600 MB, in jaxlib's own version; no GPU is needed for it.
+# What some tests need: XLA's compiler for CUDA, 600 MB, in jaxlib's own version (no GPU
+# is needed for it), and what drives a browser.
 $(PLANNER): $(INSTALLED)
 	version=$$($(BIN)/python -c 'import jaxlib; print(jaxlib.__version__)') && \
-	  $(PIP) -e '.[plan]' jax-cuda12-plugin==$$version jax-cuda12-pjrt==$$version
+	  $(PIP) -e '.[plan,browser]' jax-cuda12-plugin==$$version jax-cuda12-pjrt==$$version
 	touch $@
 
 demo: install

@@ -6,9 +6,9 @@ TAR holds `train/<synset>/*` and `val/<synset>/*`, photos of 64 pixels (Tiny Ima
 which may not be passed on). The whole path, by the project's own commands: pack, train
 a narrow net on one core or more for some epochs, calibrate on every second photo of
 `val`, measure on the others. Killed, it goes on where it was. Prints a JSON row for
-flat, hedged and best fixed-level answers: accuracy, mean bits of right answers, depth;
+flat, hedged and best fixed-level answers: accuracy, mean bits of right ones, depth;
 the best fixed level is chosen on the measured photos themselves, in its favour.
-`--confidence 0.95` calibrates with a margin, `--loss smoothed` trains with another loss.
+`--confidence 0.95` calibrates with a margin, `--loss smoothed` trains with that loss.
 """
 
 import argparse

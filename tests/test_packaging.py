@@ -66,7 +66,8 @@ def test_every_requirement_has_a_range_and_a_reason(required):
 
 
 def test_tools_are_pinned_exactly(setup):
-  tools = setup["options.extras_require"]["dev"].split()
+  extras = setup["options.extras_require"]
+  tools = [*extras["dev"].split(), *extras["browser"].split()]
   assert tools and all(parse(tool)[2].startswith("==") for tool in tools)
 
 

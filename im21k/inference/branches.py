@@ -1,66 +1,94 @@
 """A few branches of the hierarchy that photos are spread over, and their confusion."""
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
 from im21k.inference.hierarchy import Hierarchy
 
 
+@dataclasses.dataclass
+class Branch:
+  """Classes at or below a node.
+
+  Attributes:
+    node: that all lie at or below.
+    classes: bool `[classes]`.
+  """
+
+  node: int
+  classes: npt.NDArray[np.bool_]
+
+
 def choose(
   hierarchy: Hierarchy, labels: npt.NDArray[np.int64], most: int = 8
-) -> list[int]:
-  """Up to `most` nodes that all photos lie below, the fullest first.
+) -> list[Branch]:
+  """Up to `most` disjoint branches that hold all photos, the fullest first.
 
-  From the roots on, the branch with most photos that can be divided is, into what is
-  directly below it and has photos. A class that has photos of its own stays whole.
+  From the roots on, the fullest branch gives up the fullest part of it that lies below
+  one node; a branch without photos is none. In the end each is what lies at or below
+  the lowest node that has all its photos.
   """
-  photos = _photos(hierarchy, labels)
-  own = set(hierarchy.label_node[np.unique(labels)].tolist())
-  below: dict[int, list[int]] = {}
+  photos = np.bincount(labels, minlength=len(hierarchy.label_node))
+  below: list[list[int]] = [[] for _ in hierarchy.ids]
   for node, parents in enumerate(hierarchy.parents):
-    for above in parents if photos[node] else ():
-      below.setdefault(above, []).append(node)
-  chosen = [v for v, above in enumerate(hierarchy.parents) if not above and photos[v]]
+    for above in parents:
+      below[above].append(node)
+  chosen: list[Branch] = []
+  free = np.ones(len(photos), bool)
+  for node, parents in enumerate(hierarchy.parents):
+    if not parents:
+      chosen.append(Branch(node, _part(hierarchy, node, free)))
+      free &= ~chosen[-1].classes
+
+  def size(classes: npt.NDArray[np.bool_]) -> int:
+    return int(photos[classes].sum())
+
+  def fullest(branch: Branch) -> Branch | None:
+    """What lies below the node directly below that has most photos."""
+    parts = [Branch(v, _part(hierarchy, v, branch.classes)) for v in below[branch.node]]
+    largest = max(parts, key=lambda part: size(part.classes), default=None)
+    return largest if largest and size(largest.classes) else None
+
+  def give_up(branch: Branch) -> bool:
+    if part := fullest(branch):
+      branch.classes = branch.classes & ~part.classes
+      chosen.append(part)
+    return part is not None
+
   while True:
-    for node in sorted(chosen, key=lambda v: -photos[v]):
-      into = [v for v in below.get(node, ()) if v not in chosen]
-      if node not in own and len(chosen) - 1 + len(into) <= most:
-        chosen = [v for v in chosen if v != node] + into
-        break
-    else:
-      return sorted(chosen, key=lambda v: (-photos[v], hierarchy.ids[v]))
+    chosen = [branch for branch in chosen if size(branch.classes)]
+    chosen.sort(key=lambda b: (-size(b.classes), hierarchy.ids[b.node]))
+    if len(chosen) >= most or not any(give_up(branch) for branch in chosen):
+      break
+  for branch in chosen:
+    while (part := fullest(branch)) and size(part.classes) == size(branch.classes):
+      branch.node, branch.classes = part.node, part.classes
+  return chosen
 
 
 def confusion(
-  hierarchy: Hierarchy,
-  nodes: list[int],
+  branches: list[Branch],
   labels: npt.NDArray[np.int64],
   answers: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-  """`[branches, branches + 1]`: photos by branch of the class and of the answer.
+  """`[branches, branches + 1]`: photos by branch of their class and of the answer.
 
-  The last column counts answers of no branch. What lies below several branches counts
-  for the first; an answer below the photo's own branch counts for that.
+  The last column counts answers of no branch.
   """
-  under = np.zeros((len(nodes), len(hierarchy.label_node)), bool)
-  for row, node in zip(under, nodes, strict=True):
-    row[hierarchy.below(node)] = True
-  table = np.zeros((len(nodes), len(nodes) + 1), int)
-  for label, answer in zip(labels.tolist(), answers.tolist(), strict=True):
-    true = int(under[:, label].argmax())
-    if under[true, answer]:
-      found = true
-    else:
-      found = int(under[:, answer].argmax()) if under[:, answer].any() else len(nodes)
-    table[true, found] += 1
+  of_class = np.full(len(branches[0].classes), len(branches))
+  for at, branch in enumerate(branches):
+    of_class[branch.classes] = at
+  table = np.zeros((len(branches), len(branches) + 1), int)
+  np.add.at(table, (of_class[labels], of_class[answers]), 1)
   return table
 
 
-def _photos(
-  hierarchy: Hierarchy, labels: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-  """How many photos lie at or below each node."""
-  found = np.zeros(len(hierarchy.ids), int)
-  for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-    found[hierarchy.above(int(label))] += count
-  return found
+def _part(
+  hierarchy: Hierarchy, node: int, classes: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+  """Those of the classes that lie at or below a node."""
+  under = np.zeros(len(classes), bool)
+  under[hierarchy.below(node)] = True
+  return under & classes

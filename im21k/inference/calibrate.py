@@ -150,8 +150,8 @@ def measured(
   counts = report.train_photos(trained_on or data, released.classes.synsets)
   if trained_on and counts is None:
     raise ValueError(
-      f"{trained_on / report.REPORT} does not tell how many photos each class has: pack "
-      "again with this im21k"
+      f"{trained_on / report.REPORT} does not tell how many photos each class has: "
+      "pack again with this im21k"
     )
   return measures.measure(graph, p, labels.tolist(), found.trades, counts)
 

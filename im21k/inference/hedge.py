@@ -47,12 +47,12 @@ def trades(
 ) -> dict[float, float]:
   """The smallest λ that reaches each asked accuracy on held-out photos.
 
-  The dual search of Deng et al. 2012, algorithm 1, over the exact corners. What it finds
-  reaches the accuracy on these photos; on others it falls a little short about as often
-  as not. With `confidence` each λ has a margin: of as many other photos, it and all
-  greater ones would have been right less often if their true accuracy were below the
-  asked one, save with probability 1 − confidence (Angelopoulos et al. 2021, "Learn then
-  Test": binomial tests of a fixed sequence, from the safest λ on).
+  The dual search of Deng et al. 2012, algorithm 1, over the exact corners. What it
+  finds reaches the accuracy on these photos; on others it falls a little short about as
+  often as not. With `confidence` there is a margin: λ reaches the accuracy on photos
+  like these with that probability at least (Angelopoulos et al. 2021, "Learn then
+  Test": binomial tests in a fixed sequence, from the safest λ down to the first that
+  fails).
 
   Args:
     hierarchy: of the classes.

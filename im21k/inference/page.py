@@ -24,9 +24,10 @@ _LEAST = 0.01  # Of probability, that the tree shows.
 _WIDTH, _HEIGHT = 420, 220  # So that letters stay legible on a phone.
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--line:#666;--bar:#1f5fa8}
+:root{color-scheme:light dark;
+--ink:#1b1b1b;--paper:#fff;--line:#666;--bar:#1f5fa8;--other:#a33a1f}
 @media(prefers-color-scheme:dark){
-:root{--ink:#eee;--paper:#161616;--line:#aaa;--bar:#8ab8ee}}
+:root{--ink:#eee;--paper:#161616;--line:#aaa;--bar:#8ab8ee;--other:#f0a58f}}
 body{font:1rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
 max-width:46rem;margin:auto;padding:1rem}
 h1,h2,h3{line-height:1.2;overflow-wrap:anywhere}
@@ -36,8 +37,10 @@ th,td{text-align:left;padding:.2rem .4rem;vertical-align:top;overflow-wrap:anywh
 tbody th{font-weight:normal}
 .answers th:first-child{white-space:nowrap;width:6rem}
 .answers tbody th{text-align:right}
-.numbers td,.numbers th+th{text-align:right;white-space:nowrap;padding:.2rem .15rem}
+.numbers td,.numbers th+th{text-align:right;white-space:nowrap;padding:.2rem .25rem}
 .numbers{font-size:.85rem}
+.pairs th:first-child{white-space:nowrap}
+.photos img{width:100%}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:1rem}
 figure{margin:0}
 figcaption{font-size:.9rem;overflow-wrap:anywhere}
@@ -46,6 +49,7 @@ summary{cursor:pointer;padding:.2rem 0}
 svg text{fill:var(--ink);font-size:13px}
 svg path{stroke:var(--bar);fill:none}
 svg line{stroke:var(--line)}
+svg path.second{stroke:var(--other);stroke-dasharray:5 3}
 """
 
 
@@ -107,13 +111,43 @@ def image(alt: str, pixels: npt.NDArray[np.uint8]) -> str:
   done, jpeg = cv2.imencode(".jpg", pixels[..., ::-1], how)
   if not done:
     raise ValueError(f"{alt}: the photo cannot be written as JPEG")
-  return inline(alt, "jpeg", jpeg.tobytes())
+  data = base64.b64encode(jpeg.tobytes()).decode("ascii")
+  return f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">'
 
 
-def inline(alt: str, kind: str, data: bytes) -> str:
-  """An image file within the page."""
-  encoded = base64.b64encode(data).decode("ascii")
-  return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{encoded}">'
+def lines(told: str, series: dict[str, list[tuple[float, float]]]) -> str:
+  """A chart of shares, 0 to 1, over one axis from 0; the second line is dashed.
+
+  Args:
+    told: the same in words, text.
+    series: (x, share) of each line, by its name; at most two.
+  """
+  points = [x for line in series.values() for x, _ in line]
+  left, right, base, top = 40, _WIDTH - 8, _HEIGHT - 24, 24
+  scale = (right - left) / max(max(points), 1)
+  shapes = []
+  for share in (0, 0.25, 0.5, 0.75, 1):
+    y = base - (base - top) * share
+    shapes.append(
+      f'<line x1="{left}" y1="{y}" x2="{right}" y2="{y}" opacity=".4"/>'
+      f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share:.0%}</text>'
+    )
+  for at, (name, line) in enumerate(series.items()):
+    if not line:
+      continue
+    way = "L".join(
+      f"{left + x * scale:.1f} {base - (base - top) * y:.1f}" for x, y in line
+    )
+    kind, sign = (("first", "—"), ("second", "- -"))[at]
+    shapes.append(
+      f'<path class="{kind}" stroke-width="2" d="M{way}"/>'
+      f'<text x="{left + 110 * at}" y="14">{sign} {html.escape(name)}</text>'
+    )
+  return (
+    f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(told)}"'
+    f'>{"".join(shapes)}<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end">'
+    f"{max(points):,.0f}</text></svg>"
+  )
 
 
 def _photo(

@@ -13,7 +13,7 @@ from im21k.data import EvalLoader
 from im21k.inference import branches, calibrate, hierarchy, page, scores
 from im21k.inference.evaluate import CSV, ORIGINAL, photos_for, rows_before
 from im21k.synsets import lookup
-from im21k.training.metrics import draw_learning_curve, read_rows
+from im21k.training.metrics import read_rows
 
 _SHOWN = 6  # Of the best and of the worst classes.
 # Train top-1 of the original at the end of its ninth pass, percent.
@@ -52,7 +52,7 @@ def report(
   config = _read(workdir / "config.json")
   rows = read_rows(workdir / "metrics.jsonl")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
-  parts = [_section("Learning curve", _curve(workdir, rows, config))]
+  parts = [_section("Learning curve", _curve(rows))]
   parts.append(_section("Beside the original", _against(workdir, rows)))
   looked_at, top_1 = 0, None
   if finished:
@@ -116,18 +116,19 @@ def _percent(share: float | None, missing: str = "not measured") -> str:
   return missing if share is None else f"{100 * share:.1f} %"
 
 
-def _curve(workdir: Path, rows: list[dict[str, Any]], config: dict[str, Any]) -> str:
-  if not rows:
+def _curve(rows: list[dict[str, Any]]) -> str:
+  lines = {
+    name: [(row["images"], row[key]) for row in rows if key in row]
+    for name, key in (("train", "train_top_1"), ("held out", "eval_top_1"))
+  }
+  if not lines["train"]:
     return "<p>Nothing has been measured yet.</p>"
-  # The picture in the folder may be older than the rows.
-  path = workdir / "learning_curve.png"
-  draw_learning_curve(path, rows, config.get("reference"))
   told = (
     f"Top-1 accuracy over images seen, {rows[-1]['images']:,} in all: at last "
     f"{_percent(_last(rows, 'train_top_1'))} of training photos and "
     f"{_percent(_last(rows, 'eval_top_1'))} of held-out photos"
   )
-  return f"{page.inline(told, 'png', path.read_bytes())}<p>{told}.</p>"
+  return f"{page.lines(told, lines)}<p>{told}.</p>"
 
 
 def _against(workdir: Path, rows: list[dict[str, Any]]) -> str:
@@ -154,20 +155,23 @@ def _against(workdir: Path, rows: list[dict[str, Any]]) -> str:
       share = float(mine[f"top_{k}"]) if mine else None
       what = f"ILSVRC2012 val among {answers}, top-{k}"
       lines.append((what, _percent(share), f"{original} %"))
-  return page.table(("", "this run", "2015"), lines, "numbers")
+  return page.table(("measure", "this run", "2015"), lines, "numbers")
 
 
 def _confusion(
   graph: hierarchy.Hierarchy, p: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> str:
-  nodes = branches.choose(graph, labels)
-  table = branches.confusion(graph, nodes, labels, p.argmax(1))
-  names = [lookup.distinct_name(graph.ids[v]).partition(",")[0] for v in nodes]
+  chosen = branches.choose(graph, labels)
+  table = branches.confusion(chosen, labels, p.argmax(1))
   lines = []
-  for at, (name, row) in enumerate(zip(names, table, strict=True)):
+  for at, (branch, row) in enumerate(zip(chosen, table, strict=True), 1):
+    name = lookup.distinct_name(graph.ids[branch.node]).partition(",")[0]
+    other = "" if branch.classes[graph.below(branch.node)].all() else "other "
     shares = [f"{100 * n / row.sum():.0f}" if n else "" for n in row]
-    lines.append((f"{at + 1} {name} ({row.sum():,})", *shares))
-  heads = ("branch (photos)", *map(str, range(1, len(nodes) + 1)), "else")
+    lines.append((f"{at} {other}{name} ({row.sum():,})", *shares))
+  heads = ("branch (photos)", *map(str, range(1, len(chosen) + 1)), "else")
+  if not table[:, -1].any():
+    heads, lines = heads[:-1], [line[:-1] for line in lines]
   return (
     "<p>Of 100 photos of the branch that a row names, how many are named as "
     f"something of the branch in each column.</p>{page.table(heads, lines, 'numbers')}"
@@ -228,4 +232,4 @@ def _pairs(document: dict[str, Any]) -> str:
     (key, value if isinstance(value, str) else json.dumps(value))
     for key, value in document.items()
   ]
-  return page.table(("key", "value"), rows)
+  return page.table(("key", "value"), rows, "pairs")

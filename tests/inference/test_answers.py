@@ -10,6 +10,7 @@ from scipy import stats
 
 from im21k import synsets
 from im21k.inference import answers, hedge, hierarchy
+from im21k.synsets import lookup
 
 FULL = synsets.imagenet21k()
 TREE = "n13104059"
@@ -97,6 +98,25 @@ def test_diverse_agrees_with_brute_force():
           best = max(best, tuple(float(reward[v]) for v in some))
     found = [v for v, _ in answers.diverse(graph, nodes, k)[0]]
     assert tuple(float(reward[v]) for v in found) == best
+
+
+def test_a_photo_of_mountains_is_told_by_different_things_at_their_natural_level():
+  """Its five likeliest classes are five kinds of fir."""
+  graph = hierarchy.over(FULL)
+  firs = [c for c in graph.below(graph.node["n11620673"])[-5:]]
+  p = np.full(len(FULL), 0.04 / len(FULL), np.float32)
+  p[firs] = 0.09
+  # alp, volcano; valley, gorge; suspension bridge.
+  for synset, share in (
+    ("n09193705", 0.08), ("n09472597", 0.07), ("n09468604", 0.085), ("n09263912", 0.05),
+    ("n04366367", 0.085), ("n04311004", 0.07),
+  ):  # fmt: skip
+    p[FULL.index(synset)] = share
+  assert set(np.argsort(-p)[:5]) == set(firs)
+  p /= p.sum()
+  (found,) = answers.diverse(graph, graph.probabilities(p[None]), 4)
+  names = [lookup.distinct_name(graph.ids[v]).partition(",")[0] for v, _ in found]
+  assert names == ["fir", "bridge", "mountain", "valley"]
 
 
 def test_among_is_renormalised_with_the_rest_as_none():

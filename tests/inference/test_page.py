@@ -3,7 +3,6 @@
 import html
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from im21k import synsets
 from im21k.inference import calibrate, page, predict
 
 FULL = synsets.imagenet21k()
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture
@@ -41,17 +39,50 @@ def test_page_is_small_escaped_and_needs_no_network(written):
   assert text.count("<details open>") >= 20 and text.count("<svg ") == 20
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
-def test_browser_reads_the_page_without_an_error(written, tmp_path):
-  command = [
-    CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-    f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", written.as_uri(),
-  ]  # fmt: skip
-  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-  assert done.returncode == 0
-  assert "CONSOLE" not in done.stderr
-  assert done.stdout.count("<section>") == 20
-  assert done.stdout.count("</details>") == written.read_text().count("</details>")
+@pytest.mark.parametrize(("width", "dark"), [(375, False), (375, True), (1280, False)])
+def test_browser_and_axe_find_no_fault(written, check_page, width, dark):
+  driver = check_page(written, width, dark)
+  assert (
+    driver.execute_script("return document.querySelectorAll('section').length") == 20
+  )
+  assert driver.execute_script("return getComputedStyle(document.body).color") == (
+    "rgb(238, 238, 238)" if dark else "rgb(27, 27, 27)"
+  )
+
+
+def test_a_bad_page_is_found_out(check_page, tmp_path):
+  """Else the checks could pass whatever the page is."""
+  path = tmp_path / "bad.html"
+  text = (
+    '<!doctype html><html lang="en"><title>t</title><main><h1>t</h1>'
+    '<img alt="x" src="data:,">{}</main></html>'
+  )
+  path.write_text(text.format(""))
+  check_page(path, 375, False)
+  for wrong in (
+    "<p style='color:#ccc;background:#fff'>pale</p>",
+    "<img src='data:,'>",
+    "<script>console.error(1)</script>",
+    "<div style='width:600px'>wide</div>",
+  ):
+    path.write_text(text.format(wrong))
+    with pytest.raises(AssertionError):
+      check_page(path, 375, False)
+
+
+def test_the_tree_opens_and_closes_by_keyboard(written, browse):
+  from selenium.webdriver.common.keys import Keys
+
+  driver = browse(written)
+  driver.switch_to.active_element.send_keys(Keys.TAB)
+  reached = driver.switch_to.active_element
+  assert reached.tag_name == "summary"
+  was = "return document.activeElement.parentElement.open"
+  before = driver.execute_script(was)
+  reached.send_keys(Keys.ENTER)
+  assert driver.execute_script(was) is not before
+  reached.send_keys(Keys.SPACE)
+  assert driver.execute_script(was) is before
 
 
 def test_more_photos_than_a_page_holds_are_refused(tmp_path):

@@ -49,6 +49,8 @@ def test_a_run_leaves_all_that_is_needed(config, tmp_path):
     assert all(row[key] is not None for row in train), key
   assert train[-1]["loss"] < train[0]["loss"]
   assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 8
+  about = json.loads((tmp_path / "environment.json").read_text())
+  assert about["devices"] == "4 x cpu" and about["jax"] == jax.__version__
   assert "head/kernel\t(8, 21841)" in (tmp_path / "parameters.tsv").read_text()
   assert (tmp_path / "learning_curve.png").stat().st_size > 5000
   loaded = weights.load(tmp_path / "weights")
