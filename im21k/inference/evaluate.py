@@ -61,8 +61,8 @@ def evaluate(
     class_csv: file for top-1, top-5 and top-20 of every class, written anew.
     hierarchical: also measure accuracy at each depth of the hierarchy, how far off
       mistakes are, answers at fixed levels, and hedged ones where im21k calibrate has
-      been run; by the number of training photos of a class, too; on up to 5,000 packed
-      photos.
+      been run; by the number of training photos of a class, too; on packed photos, 5000
+      at most.
     trained_on: with hierarchical, packed photos that the weights were trained on; by
       default data.
 
