@@ -277,6 +277,19 @@ def test_what_must_be_right_is_the_exact_binomial_bound(accuracy, count, confide
   assert near or needed == (enough[0] if enough.size else None)
 
 
+def test_with_a_margin_every_greater_trade_is_good_enough_too(monkeypatch):
+  """Without one, the first good one is taken, as published."""
+  along = np.array([0.0, 1, 2, 3]), np.array([50, 96, 80, 100])
+  monkeypatch.setattr(hedge, "_right_along", lambda *_: along)
+
+  def found(confidence):
+    none = np.zeros((100, 1), np.float32)
+    return hedge.trades(None, none, [0] * 100, [0.8], confidence)[0.8]
+
+  assert found(None) == pytest.approx(1, rel=1e-5)
+  assert found(0.9) == pytest.approx(3, rel=1e-5)
+
+
 def test_too_few_photos_cannot_vouch_for_much(posteriors):
   graph, p, labels = posteriors
   found = hedge.trades(graph, p[:40], labels[:40], [0.5, 0.99, 1.0], 0.95)

@@ -100,6 +100,12 @@ def test_photos_of_each_class_are_those_that_were_trained_on(
   counts = report.train_photos(tmp_path / "all", FULL.synsets)
   assert counts.sum() == 163 and counts[FULL.index("n02512053")] == 26
   assert report.train_photos(packed, FULL.synsets)[FULL.index("n02512053")] == 25
+  how = {"eval_per_class": 1, "shards": 4, "workers": 1, "shuffle": "external"}
+  pack(sample_photos, tmp_path / "external", **how)
+  np.testing.assert_array_equal(
+    report.train_photos(tmp_path / "external", FULL.synsets),
+    report.train_photos(packed, FULL.synsets),
+  )
   with pytest.raises(ValueError, match="ask for these"):
     evaluate(saved, packed, devices=1, trained_on=packed)
   with pytest.raises(FileNotFoundError, match="holds no packed photos"):

@@ -24,7 +24,13 @@ def run(linear_weights, packed, tmp_path):
   linear_weights(np.zeros((48, len(FULL)), np.float32), bias, FULL).save(
     workdir / "weights"
   )
-  config = {"data": str(packed), "seed": 3, "note": EVIL, "total": {"epochs": 2}}
+  config = {
+    "data": str(packed),
+    "seed": 3,
+    "note": EVIL,
+    "<i>": 1,
+    "total": {"epochs": 2},
+  }
   (workdir / "config.json").write_text(json.dumps(config))
   (workdir / "environment.json").write_text(json.dumps({"devices": f"4 x {EVIL}"}))
   rows = [
@@ -56,7 +62,7 @@ def test_page_tells_what_was_measured(run):
 def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
   report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
-  assert "<script" not in text and "<b>" not in text
+  assert "<script" not in text and "<b>" not in text and "<i>" not in text
   assert text.count(html.escape(EVIL)) == 1 + 1
   assert "<h1>The run &lt;b&gt;run</h1>" in text
   assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
