@@ -1,6 +1,6 @@
 """Names for photos: the most likely classes of released weights."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +85,17 @@ def predict(
   if allowed is not None:
     probabilities, none = answers.among(probabilities, allowed)
   namer = naming.Namer(released.classes, top_k, allowed)
-  how: dict[str, Callable[[np.ndarray], list[naming.Named]]] = {
-    "flat": namer.flat,
-    "diverse": namer.diverse,
-    "hedged": lambda p: namer.hedged(p, trade),
-  }
-  tops = how[answer](probabilities)
+  if answer == "hedged":
+    tops = namer.hedged(probabilities, trade)
+  else:
+    tops = (namer.flat if answer == "flat" else namer.diverse)(probabilities)
   if plot:
     plots.draw_predictions(plot, shown, tops)
   if report:
-    told = {"Flat": how["flat"], "Diverse": how["diverse"]}
-    if calibration and allowed is None and accuracy in calibration.trades:
-      trade = calibration.trade(accuracy)
-      told[f"Hedged, right in {accuracy:.0%}"] = how["hedged"]
-    by_heading = [name(probabilities) for name in told.values()]
-    each = [
-      dict(zip(told, some, strict=True)) for some in zip(*by_heading, strict=True)
-    ]
-    page.write(report, namer.graph, [p.name for p in image], shown, probabilities, each)
+    # Over some classes nothing is promised.
+    promised = calibration if allowed is None else None
+    told = _told(namer, probabilities, accuracy, promised)
+    page.write(report, namer.graph, [p.name for p in image], shown, probabilities, told)
   if definitions:
     for top in (one for some in tops for one in some):
       top["definition"] = synsets.load().definition(top["synset"])
@@ -154,6 +147,22 @@ def text(result: dict[str, Any]) -> str:
   if result.get("report"):
     lines.append(f"page: {result['report']}")
   return "\n".join(lines)
+
+
+def _told(
+  namer: naming.Namer,
+  probabilities: np.ndarray,
+  accuracy: float,
+  calibration: calibrate.Calibration | None,
+) -> list[dict[str, naming.Named]]:
+  """Each photo's answers of every kind, by heading."""
+  told = {"Flat": namer.flat(probabilities), "Diverse": namer.diverse(probabilities)}
+  if calibration and accuracy in calibration.trades:
+    trade = calibration.trade(accuracy)
+    told[f"Hedged, right in {accuracy:.0%}"] = namer.hedged(probabilities, trade)
+  return [
+    dict(zip(told, some, strict=True)) for some in zip(*told.values(), strict=True)
+  ]
 
 
 def _check(
