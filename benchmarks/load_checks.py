@@ -4,7 +4,8 @@
 
 `resume`: 100 stops at random examples, each time with other threads, worker processes,
 devices and batch sizes; the stream's pixels must be those of an unbroken one.
-`memory`: memory over 20 epochs, with two threads and with two worker processes. `scaling`: images/s of one thread and of two.
+`memory`: over 20 epochs, with two threads and with two worker processes.
+`scaling`: images/s of one thread and of two.
 `order`: how far blockwise order moves records, and its runs of one shard, beside the
 global order's. `disk`: reads of one epoch, traced by strace, on a model of a disk of
 110 seeks/s and 170 MB/s behind 2 GB of cache (needs strace and 3 GB of disk).
