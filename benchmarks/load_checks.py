@@ -4,7 +4,8 @@
 
 `resume`: 100 stops at random examples, each time with other threads, worker processes,
 devices and batch sizes; the stream's pixels must be those of an unbroken one.
-`memory`: resident memory over 20 epochs. `scaling`: images/s of one thread and of two.
+`memory`: over 20 epochs, with two threads and with two worker processes.
+`scaling`: images/s of one thread and of two.
 `order`: how far blockwise order moves records, and its runs of one shard, beside the
 global order's. `disk`: reads of one epoch, traced by strace, on a model of a disk of
 110 seeks/s and 170 MB/s behind 2 GB of cache (needs strace and 3 GB of disk).
@@ -14,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -64,19 +64,40 @@ def resume() -> dict:
 
 
 def memory() -> dict:
-  loader = TrainLoader(SMALL, batch_size=128, threads=2)
+  return {
+    "threads_2": _memory(threads=2, workers=0),
+    "workers_2": _memory(threads=1, workers=2),
+  }
+
+
+def _memory(**options: int) -> dict:
+  """Of this process and its workers together; pages they share are counted once."""
+  loader = TrainLoader(SMALL, batch_size=128, **options)
   batches, after = loader.iter_from(0), []
   steps = loader.count // 128
   for _ in range(20):
     for _ in range(steps):
       next(batches)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    after.append(pages * resource.getpagesize() / 1e6)
+    time.sleep(1)  # Until as many batches are ready as there ever are.
+    after.append(sum(_proportional_mb(pid) for pid in ("self", *_children())))
   return {
+    "processes": 1 + len(_children()),
     "mb_after_epoch": [round(mb, 1) for mb in after],
     "growth_from_2_to_20": round(after[-1] / after[1] - 1, 4),
+    "spread_from_2_to_20": round(max(after[1:]) / min(after[1:]) - 1, 4),
     "shm_files": len(os.listdir("/dev/shm")),
   }
+
+
+def _children() -> list[str]:
+  """Whichever thread started them."""
+  listed = Path("/proc/self/task").glob("*/children")
+  return [pid for threads_own in listed for pid in threads_own.read_text().split()]
+
+
+def _proportional_mb(pid: str) -> float:
+  text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+  return int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1]) / 1e3
 
 
 def scaling() -> dict:

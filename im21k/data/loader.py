@@ -8,6 +8,7 @@ import ctypes
 import dataclasses
 import functools
 import os
+import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class _Packed:
 
   def __init__(
     self,
-    folder: Path,
+    folder: Path | str,
     split: str,
     batch_size: int,
     devices: int,
@@ -40,6 +41,7 @@ class _Packed:
     if devices < 1:
       raise ValueError(f"devices is {devices}, but must be at least 1")
     check_batch_size(batch_size, devices)
+    self._folder = folder = Path(folder)
     self.manifest = Manifest.load(folder)
     self.classes = self.manifest.classes(folder)
     if classes is not None:
@@ -70,7 +72,7 @@ class TrainLoader(_Packed):
 
   def __init__(
     self,
-    folder: Path,
+    folder: Path | str,
     *,
     batch_size: int,
     devices: int = 1,
@@ -127,7 +129,7 @@ class TrainLoader(_Packed):
     short_side = short_side or augment.usual_short_side(image_size)
     shards = [shard for shard in self.manifest.splits["train"] if shard.count]
     self._examples = Examples(
-      [str(folder / shard.name) for shard in shards],
+      [str(self._folder / shard.name) for shard in shards],
       Global(self.count, seed)
       if order == "global"
       else Blockwise([s.count for s in shards], [s.bytes for s in shards], seed),
@@ -211,23 +213,35 @@ class TrainIterator(Iterator[dict[str, Any]]):
         flags.FLAGS.mark_as_parsed()
       batches = batches.mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(
-          num_workers=loader.workers, per_worker_buffer_size=2
+          num_workers=loader.workers, per_worker_buffer_size=1
         )
       )
     if place is not None:
       batches = grain.experimental.device_put(
         batches, place, cpu_buffer_size=1, device_buffer_size=2
       )
-    self._batches = iter(batches)
+    self._batches = [iter(batches)]
+    # Also when the interpreter ends, while grain can still stop what it has begun.
+    self._end = weakref.finalize(self, _end, self._batches)
+
+  def close(self) -> None:
+    """Ends threads and worker processes; there are no further batches."""
+    self._end()
 
   def __next__(self) -> dict[str, Any]:
-    batch = dict(next(self._batches))
+    if not self._batches:
+      raise StopIteration
+    batch = dict(next(self._batches[0]))
     bad = np.asarray(batch.pop("bad"))
     if (bad != GOOD).any():
       self.bad |= set(bad[bad != GOOD].tolist())
       self._loader.check_bad(self.bad)
     self.position += self._loader._step
     return batch
+
+
+def _end(batches: list) -> None:
+  batches.pop().close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +263,7 @@ class EvalLoader(_Packed):
 
   def __init__(
     self,
-    folder: Path,
+    folder: Path | str,
     split: str = "eval",
     *,
     batch_size: int,

@@ -202,6 +202,7 @@ class _Run:
 
   def close(self) -> None:
     """Waits until what was begun is written."""
+    self.batches.close()
     self._progress.close()
     self.metrics.close()
     self.checkpoints.close()

@@ -1,10 +1,12 @@
 """Batches hold each example as often as they should, the same in every run."""
 
 import itertools
+import multiprocessing
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -424,6 +426,40 @@ def test_worker_processes_give_the_same_batches(small):
   batches = train(small, workers=2).iter_from(4)
   again, _ = flat(itertools.islice(batches, 6))
   np.testing.assert_array_equal(whole, again)
+
+
+def test_a_program_that_ends_leaves_no_worker_and_says_nothing(small):
+  script = f"""
+from im21k.data import TrainLoader
+if __name__ == "__main__":
+  batches = TrainLoader({str(small)!r}, batch_size=8, image_size=16, workers=2
+    ).iter_from(0)
+  next(batches)
+"""
+  path = small / "script.py"
+  path.write_text(script)
+  done = subprocess.run([sys.executable, path], capture_output=True, text=True)
+  path.unlink()
+  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_iterator_ends(small):
+  batches = train(small).iter_from(0)
+  next(batches)
+  batches.close()
+  batches.close()
+  assert list(batches) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_is_an_error_and_no_hang(small, how):
+  batches = train(small, workers=2).iter_from(0)
+  next(batches)
+  worker = multiprocessing.active_children()[0]
+  os.kill(worker.pid, how)
+  with pytest.raises(RuntimeError, match=f"terminated unexpectedly.*code -{how}\\b"):
+    for _ in range(100):
+      next(batches)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
