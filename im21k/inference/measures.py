@@ -24,7 +24,7 @@ def measure(
 
   An answer is a node; it is right if it is at or above the photo's class, and its bits
   of information count if it is right. A fixed level answers with the likeliest of the
-  nodes of one depth and the classes above that.
+  nodes of one depth and the classes above that, these by their own probability alone.
 
   Args:
     hierarchy: of the classes.
@@ -52,9 +52,10 @@ def measure(
     raise ValueError("there are no photos to measure on")
   depths = int(hierarchy.depth.max()) + 1
   at_depth = [np.flatnonzero(hierarchy.depth == depth) for depth in range(depths)]
-  cuts = [_cut(hierarchy, depth) for depth in range(depths)]
+  depth_of = hierarchy.depth[hierarchy.label_node]
+  higher = [np.flatnonzero(depth_of < depth) for depth in range(depths)]
   flat: list[int] = []
-  levels: list[list[int]] = [[] for _ in cuts]
+  levels: list[list[int]] = [[] for _ in range(depths)]
   hedged: dict[float, list[int]] = {accuracy: [] for accuracy in trades}
   right_at = np.full((len(labels), depths), np.nan)
   for at, (row, label) in enumerate(zip(classes, labels, strict=True)):
@@ -63,8 +64,8 @@ def measure(
       best = at_depth[depth][nodes[0, at_depth[depth]].argmax()]
       right_at[at, depth] = hierarchy.is_right(int(best), label)
     flat.append(int(hierarchy.label_node[row.argmax()]))
-    for some, cut in zip(levels, cuts, strict=True):
-      some.append(int(cut[nodes[0, cut].argmax()]))
+    for depth, some in enumerate(levels):
+      some.append(_at_level(hierarchy, nodes[0], row, at_depth[depth], higher[depth]))
     for accuracy, trade in trades.items():
       hedged[accuracy].append(answers.hedged(hierarchy, nodes, trade)[0][0])
 
@@ -135,11 +136,24 @@ def _group_lines(groups: list[dict[str, Any]]) -> list[str]:
   return lines
 
 
-def _cut(hierarchy: Hierarchy, depth: int) -> npt.NDArray[np.int64]:
-  """The nodes of a depth, and the classes above it: something for every photo."""
-  mask = hierarchy.depth == depth
-  mask[hierarchy.label_node] |= hierarchy.depth[hierarchy.label_node] < depth
-  return np.flatnonzero(mask)
+def _at_level(
+  hierarchy: Hierarchy,
+  nodes: npt.NDArray[np.float32],
+  classes: npt.NDArray[np.float32],
+  inside: npt.NDArray[np.int64],
+  higher: npt.NDArray[np.int64],
+) -> int:
+  """The likeliest of the nodes `inside` a level and of the labels of `higher` classes.
+
+  What lies below a higher class has a node in the level, so only the class's own
+  probability speaks for it.
+  """
+  best = int(inside[nodes[inside].argmax()])
+  if len(higher):
+    label = int(higher[classes[higher].argmax()])
+    if classes[label] > nodes[best]:
+      return int(hierarchy.label_node[label])
+  return best
 
 
 def _best(levels: list[dict[str, Any]], asked: float) -> dict[str, Any] | None:

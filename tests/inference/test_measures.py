@@ -61,6 +61,17 @@ def test_a_fixed_level_below_a_class_answers_with_the_class():
   assert found["levels"][2]["depth"] == 1.5
 
 
+def test_at_a_fixed_level_a_class_above_stands_for_itself_alone():
+  """Animal is a class, and cat and dog are classes below it."""
+  graph = hierarchy.Hierarchy(
+    [f"n{i:08}" for i in range(4)], [[], [0], [1], [1]], [1, 2, 3]
+  )
+  p = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]], np.float32)
+  found = measures.measure(graph, p, [1, 0], {})
+  assert [row["depth"] for row in found["levels"]] == [0, 1, 1.5]
+  assert [row["accuracy"] for row in found["levels"]] == [1, 1, 1]
+
+
 def test_classes_of_few_training_photos_are_told_apart():
   p = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], np.float32)
   found = measures.measure(GRAPH, p, [0, 1, 2], {}, np.array([9, 12, 9]))
