@@ -1,7 +1,6 @@
 """Reads a packed data set back and compares it with its manifest."""
 
 import functools
-import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,6 @@ from tqdm import tqdm
 
 from im21k.data import executors, images, records
 
-_READ = 1 << 20
 _BATCH = 256
 
 
@@ -67,11 +65,7 @@ def _check(
   folder: Path, classes: int, every: int, shard: records.Shard
 ) -> tuple[Counter[int], int]:
   path = folder / shard.name
-  digest = hashlib.sha256()
-  with path.open("rb") as file:
-    while data := file.read(_READ):
-      digest.update(data)
-  if digest.hexdigest() != shard.sha256:
+  if records.checksum(path) != shard.xxh3_128:
     raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
   reader = ArrayRecordReader(str(path))
   try:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import pytest
 
 from im21k.data import pack, records
 
-packing = sys.modules["im21k.data.pack"]
 FISH, SHARK, RAY = "n01440764", "n01484850", "n01496331"
 
 
@@ -112,13 +112,13 @@ def test_killed_it_goes_on_and_repeats_no_finished_shard(fishes, tmp_path, shuff
 import os, pathlib, signal
 from im21k.data import pack, records
 seen = []
-encode = records.encode
-def kills(example):
+head = records.head
+def kills(key, label):
   seen.append(1)
   if len(seen) == {at}:
     os.kill(os.getpid(), signal.SIGKILL)
-  return encode(example)
-records.encode = kills
+  return head(key, label)
+records.head = kills
 pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
 """
   killed = subprocess.run([sys.executable, "-c", script], check=False)
@@ -133,9 +133,9 @@ pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
 
 def test_a_full_disk_is_told_before_and_goes_on_later(fishes, tmp_path, monkeypatch):
   source = tar_of(fishes, tmp_path / "all.tar")
-  usage = packing.shutil.disk_usage(tmp_path)
+  usage = shutil.disk_usage(tmp_path)
   with monkeypatch.context() as patch:
-    patch.setattr(packing.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(OSError, match=r"GB are missing"):
       pack(source, tmp_path / "out", workers=1)
   assert pack(source, tmp_path / "out", workers=1)["train"] == 24
