@@ -23,7 +23,7 @@ _GAP = 1 << 20  # bytes; a disk reads them in less time than it seeks
 _MOST_PIECES = 1024  # that the system writes in one call
 # Memory for records, kept from one run or shard to the next: to have it anew from the
 # system takes as long as to read what goes into it.
-_arena = bytearray()
+_arena = np.empty(0, np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Batch:
       size = len(head) + len(jpeg)
       if self._size + size > self._limit and self._size:
         return False
-      view = memoryview(_room(max(self._limit, size)))
+      view = _room(max(self._limit, size))
       view[start : start + len(head)] = head
       view[start + len(head) : start + size] = jpeg
       self._size += size
@@ -167,7 +167,8 @@ class _Batch:
     order = np.argsort(places[:, 0], kind="stable")
     starts, lengths = (np.array(columns[i], np.int64)[order] for i in (5, 6))
     bin_path = path.with_suffix(".bin")
-    with files.whole(bin_path) as aside, memoryview(_arena) as view, executors.disk():
+    view = _arena.data
+    with files.whole(bin_path) as aside, executors.disk():
       spans = zip(starts.tolist(), lengths.tolist(), strict=True)
       _write(aside, [view[at : at + size] for at, size in spans if size])
     keys = [columns[1][row] for row in order.tolist()]
@@ -245,7 +246,7 @@ def read_records(
   lasts = np.append(firsts[1:], len(order)) - 1
   sizes = stop[lasts] - start[firsts]
   bases = np.cumsum(sizes) - sizes
-  view = memoryview(_room(int(sizes.sum())))
+  view = _room(int(sizes.sum()))
   for first, base, size in zip(firsts, bases.tolist(), sizes.tolist(), strict=True):
     _read_into(paths[run[first]], int(start[first]), view[base : base + size])
   places = np.empty(len(order), np.int64)
@@ -254,11 +255,11 @@ def read_records(
   return (bytes(view[at:end]) for at, end in spans)
 
 
-def _room(size: int) -> bytearray:
+def _room(size: int) -> memoryview:
   global _arena
   if len(_arena) < size:
-    _arena = bytearray(size)
-  return _arena
+    _arena = np.empty(size, np.uint8)
+  return _arena.data
 
 
 def _write(path: Path, pieces: list[memoryview]) -> None:
