@@ -11,17 +11,19 @@ the same way over few photos, which is what a job costs before its first photo.
 Photos: those of `data/sample_photos` enlarged to a short side of 375, quality 90, each
 repeated with a comment of its own, so that no two are equal; or yours: --photos, a
 folder of synset folders. They are in the system's cache of files.
+
+The host of a virtual machine may take back what memory is free for a moment, and to
+have it again costs more than all that is measured here. So every job begins with a
+pause, and none inherits the memory that the one before it has just given up.
 """
 
 import argparse
 import json
-import mmap
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import cv2
@@ -44,7 +46,7 @@ def make_photos(source: Path, folder: Path, count: int) -> None:
     scale = 375 / min(image.shape[:2])
     size = [max(375, round(side * scale)) for side in image.shape[1::-1]]
     image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    noisy = np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
     coded = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
     originals.append((path.parent.name, coded))
   for i in range(count):
@@ -56,60 +58,16 @@ def make_photos(source: Path, folder: Path, count: int) -> None:
 
 
 def run(python: str, way: str, photos: Path, folder: Path) -> dict:
-  size = sum(file.stat().st_size for file in photos.glob("*/*") if file.read_bytes())
   path = f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
-  with tempfile.TemporaryDirectory(dir=folder) as out, Feeder(3 * size + AHEAD) as feeder:
-    process = subprocess.Popen(
+  with tempfile.TemporaryDirectory(dir=folder) as out:
+    done = subprocess.run(
       [python, HERE / "packers.py", way, photos, out],
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
       env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
-    feeder.follow(process.pid)
-    printed = process.communicate()[0]
-  if process.returncode:
-    raise SystemExit(f"{way}: {printed[-2000:]}")
-  return json.loads(printed.strip().splitlines()[-1])
-
-
-class Feeder:
-  """Memory that is in use until a process needs it.
-
-  The host of a virtual machine takes back what has been free for a moment, and to have
-  it again costs several times all that is measured here, now and then. So this lets
-  memory go as the process writes.
-  """
-
-  def __init__(self, size: int):
-    self._size = -(-size // PIECE) * PIECE
-    self._memory = mmap.mmap(-1, self._size)
-    for at in range(0, self._size, PIECE):
-      self._memory[at : at + PIECE] = b"\1" * PIECE
-    self._end = threading.Event()
-    self._thread = threading.Thread(target=lambda: None)
-
-  def __enter__(self) -> "Feeder":
-    return self
-
-  def __exit__(self, *error: object) -> None:
-    self._end.set()
-    self._thread.join()
-    self._memory.close()
-
-  def follow(self, pid: int) -> None:
-    self._thread = threading.Thread(target=self._feed, args=(pid,))
-    self._thread.start()
-
-  def _feed(self, pid: int) -> None:
-    released = 0
-    while not self._end.wait(0.002):
-      try:
-        told = Path(f"/proc/{pid}/io").read_text()
-      except OSError:
-        return
-      written = int(told.partition("wchar: ")[2].partition("\n")[0])
-      while released < min(written + AHEAD, self._size):
-        self._memory.madvise(mmap.MADV_DONTNEED, released, PIECE)
-        released += PIECE
+  if done.returncode:
+    raise SystemExit(f"{way}: {done.stdout[-2000:]}")
+  return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def main() -> None:

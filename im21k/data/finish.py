@@ -77,13 +77,16 @@ def write(
   """
   destination = options.destination
   aside = destination / shards.STATE
-  sides = [shards.load_side(destination, name) for name in names]
-  outcomes = outcomes or report.Outcomes.join([of for _, of in sides if of])
+  written, told = zip(
+    *(shards.load_side(destination, name) for name in names), strict=True
+  )
+  outcomes = outcomes or report.Outcomes.join(list(told))
+  del told  # Its memory is that of a copy of all outcomes.
   outcomes = dataclasses.replace(outcomes, notes=outcomes.notes + notes)
   rejected = report.write(
     destination, outcomes, classes.synsets, options.duplicates, aside
   )
-  splits = _splits(destination, [shard for shard, _ in sides])
+  splits = _splits(destination, written)
   if "train" not in splits:
     shutil.rmtree(aside, ignore_errors=True)
     raise ValueError(
@@ -118,7 +121,7 @@ def result(destination: Path) -> dict[str, Any]:
 
 
 def _splits(
-  destination: Path, written: list[records.Shard]
+  destination: Path, written: tuple[records.Shard, ...]
 ) -> dict[str, tuple[records.Shard, ...]]:
   """Shards by split; a split whose photos were all rejected is removed."""
   splits: dict[str, tuple[records.Shard, ...]] = {}

@@ -11,8 +11,6 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from im21k import files
 from im21k.synsets import ClassList
 from im21k.synsets import from_file as classes_from_file
@@ -71,16 +69,6 @@ def decode(record: bytes) -> Example:
   return Example(key, label, record[start:])
 
 
-def checksum(path: Path) -> str:
-  """XXH3 (128 bits) of a file, in hex: a third of what SHA-256 takes, reading too."""
-  digest, buffer = xxhash.xxh3_128(), bytearray(1 << 20)
-  view = memoryview(buffer)
-  with path.open("rb", buffering=0) as file:
-    while count := file.readinto(buffer):
-      digest.update(view[:count])
-  return digest.hexdigest()
-
-
 def shard_name(split: str, index: int, count: int) -> str:
   """`train-00000-of-00016.array_record`."""
   return f"{split}-{index:05d}-of-{count:05d}.array_record"
@@ -88,7 +76,7 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """One file: its name, records, bytes, and their checksum (as of `xxhsum -H2`)."""
+  """One file: its name, records, bytes; XXH3 (128 bits) of the records in turn."""
 
   name: str
   count: int

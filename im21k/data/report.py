@@ -60,7 +60,7 @@ def note(key: bytes, synset: str, error: Exception) -> Note:
 
 def bits(kinds: tuple[str, ...]) -> int:
   """Kinds as the bits of a number."""
-  return sum(1 << KINDS.index(kind) for kind in kinds)
+  return sum(1 << KINDS.index(kind) for kind in kinds) if kinds else 0
 
 
 def as_bytes(notes: list[Note]) -> np.ndarray:
@@ -76,7 +76,10 @@ def from_bytes(array: np.ndarray) -> list[Note]:
 def groups(digests: np.ndarray) -> list[np.ndarray]:
   """Rows that have the same digest, for each that comes more than once."""
   order = np.lexsort((digests[:, 1], digests[:, 0]))
-  same = (digests[order[1:]] == digests[order[:-1]]).all(axis=1)
+  same = np.ones(max(len(order) - 1, 0), bool)
+  for column in (0, 1):
+    ordered = digests[order, column]
+    same &= ordered[1:] == ordered[:-1]
   ends = np.flatnonzero(~np.append(same, False)) + 1
   starts = np.append(0, ends[:-1])
   chosen = np.flatnonzero(ends - starts > 1)

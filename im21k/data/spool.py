@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,10 @@ class Choice:
       "away, or give a list that has it (--classes, a text file of synset ids)"
     )
 
-  def place(self, key: bytes) -> bytes:
-    """16 bytes: the place in the shuffle, and in the draw of held-out photos."""
-    secret = self.seed.to_bytes(16, "little", signed=True)
-    return hashlib.blake2b(key, digest_size=16, key=secret).digest()
+  def placer(self) -> Callable[[bytes], bytes]:
+    """Gives 16 bytes for a key: its place in the shuffle, and in that of held-out."""
+    secret, hashed = self.seed.to_bytes(16, "little", signed=True), hashlib.blake2b
+    return lambda key: hashed(key, digest_size=16, key=secret).digest()
 
   def prepared(self, data: bytes) -> tuple[bytes, int, bytes]:
     """Bytes to pack, kinds as bits, and digest of the original.
@@ -124,7 +124,7 @@ class _Batch:
 
   def __init__(self, choice: Choice, limit: int):
     self._choice, self._limit, self._size = choice, limit, 0
-    self._synsets = tuple(choice.labels)
+    self._synsets, self._place = tuple(choice.labels), choice.placer()
     self._rows: list[tuple[bytes, bytes, int, bytes, int, int, int]] = []
     self.notes: list[report.Note] = []
 
@@ -157,8 +157,7 @@ class _Batch:
       view[start + len(head) : start + size] = jpeg
       self._size += size
     assert label is not None
-    place = choice.place(key)
-    self._rows.append((place, key, label, digest, kinds, start, size))
+    self._rows.append((self._place(key), key, label, digest, kinds, start, size))
     return True
 
   def save(self, path: Path, consumed: int, last: bool) -> None:

@@ -50,16 +50,18 @@ class Table:
     keys, places = bytearray(), bytearray()
     ends, labels = array.array("q"), array.array("i")
     left_out = 0
-    for entry in entries:
-      label = choice.label(entry.synset, entry.path)
+    place, latest, label = choice.placer(), "", None
+    for name, synset, path in entries:
+      if synset != latest:
+        latest, label = synset, choice.label(synset, path)
       if label is None:
         left_out += 1
         continue
-      key = entry.key.encode("utf-8", "surrogateescape")
+      key = name.encode("utf-8", "surrogateescape")
       keys += key
       ends.append(len(keys))
       labels.append(label)
-      places += choice.place(key)
+      places += place(key)
     table = cls(
       np.frombuffer(keys, np.uint8),
       np.frombuffer(ends, np.int64),

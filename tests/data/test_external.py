@@ -1,18 +1,29 @@
 """The external shuffle: any source, any order of arrival, the same bytes."""
 
+import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from im21k.data import pack, records
+from im21k.data import estimate, pack, records, shards, spool
 
+ROOT = Path(__file__).parents[2]
+SMALL_DISKS = (
+  shutil.which("unshare")
+  and not subprocess.run(
+    ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "x", "/mnt"],
+    capture_output=True,
+  ).returncode
+)
 FISH, SHARK, RAY = "n01440764", "n01484850", "n01496331"
 
 
@@ -226,3 +237,112 @@ def packing_reader(shard):
   found = reader.read_all()
   reader.close()
   return found
+
+
+def test_a_run_that_fits_no_photo_still_holds_one(fishes, tmp_path):
+  pack(fishes, tmp_path / "one", shards=2, workers=1)
+  options = {"shards": 2, "workers": 1, "shuffle": "external", "memory": 1e-9}
+  pack(fishes, tmp_path / "out", **options)
+  assert contents(tmp_path / "out") == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+@pytest.mark.parametrize("at", [1, 6_000, 12_000])
+def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
+  fishes, tmp_path, monkeypatch, shuffle, at
+):
+  """The writers' own calls fail, after `at` bytes, as on a full disk."""
+  options = {"shards": 4, "workers": 1, "memory": 1e-5, "shuffle": shuffle}
+  pack(fishes, tmp_path / "unbroken", **options)
+  out, left = tmp_path / "out", at
+
+  def take(size, error):
+    nonlocal left
+    left -= size
+    if left < 0:
+      raise error
+
+  class Writer(shards.ArrayRecordWriter):
+    def write(self, record):
+      take(len(record), RuntimeError("Failed to write: No space left on device"))
+      super().write(record)
+
+  writev = os.writev
+
+  def write_some(file, pieces):
+    take(sum(map(len, pieces)), OSError(errno.ENOSPC, "No space left on device"))
+    return writev(file, pieces)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(shards, "ArrayRecordWriter", Writer)
+    patch.setattr(spool.os, "writev", write_some)
+    usage = shutil.disk_usage(tmp_path)
+    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    patch.setattr(estimate, "check_space", lambda *args: None)
+    with pytest.raises(OSError, match=r"is full: at most 0\.0[0-9]+ GB more") as error:
+      pack(fishes, out, **options)
+  assert error.value.errno == errno.ENOSPC
+  assert not [p for p in out.rglob("*") if p.name.startswith(".writing-")]
+  assert pack(fishes, out, **options)["train"] == 24
+  assert contents(out) == contents(tmp_path / "unbroken")
+
+
+@pytest.mark.skipif(not SMALL_DISKS, reason="no small disk can be mounted here")
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_a_disk_that_is_really_full(jpeg, tmp_path, shuffle):
+  source = tmp_path / "photos" / FISH
+  source.mkdir(parents=True)
+  for i in range(60):
+    (source / f"{i}.jpg").write_bytes(jpeg(i, 300, 400, quality=95) + bytes(40_000))
+  size = sum(path.stat().st_size for path in source.iterdir())
+  pack(source.parent, tmp_path / "unbroken", shards=4, workers=1)
+  script = f"""
+cd {tmp_path} && mount -t tmpfs -o size={int(size * 0.7)} tmpfs disk || exit 9
+pack() {{ {sys.executable} -m im21k.cli pack photos disk/out --shards 4 --workers 1 \\
+  --memory 0.001 --shuffle {shuffle}; }}
+pack; echo "status $?"; ls -A disk/out/.packing | grep -c ^.writing-
+mount -o remount,size={size * 4} disk && pack; echo "status $?"
+cp -r disk/out out
+"""
+  (tmp_path / "disk").mkdir()
+  done = subprocess.run(
+    ["unshare", "--mount", "--map-root-user", "bash", "-c", script],
+    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+  )  # fmt: skip
+  assert re.findall(r"status (\d)\n(?:(\d)\n)?", done.stdout) == [
+    ("1", "0"),
+    ("0", ""),
+  ], done.stderr
+  assert "GB more" in done.stderr and done.stderr.count("\n") == 1
+  assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def test_a_killed_parts_files_are_removed_by_that_part_alone(fishes, tmp_path):
+  source, out = tar_of(fishes, tmp_path / "all.tar"), tmp_path / "out"
+  options = {"shards": 4, "workers": 1, "memory": 1e-5}
+  pack(source, tmp_path / "one", **options)
+  assert pack(source, out, part="1/2", **options)["waiting"]
+  names = [
+    f".writing-1-{name}"
+    for i in range(2)
+    for name in (
+      f"run-{i:05d}-00003.bin",
+      f"train-{i:05d}-of-00004.array_record",
+      f"train-{i:05d}-of-00004.array_record.done",
+    )
+  ]
+  for name in names:
+    (out / ".packing" / name).touch()
+  for part, gone in (("1/2", names[:3]), ("2/2", names)):
+    pack(source, out, part=part, **options)
+    left = {p.name for p in out.rglob(".writing-*")}
+    assert left == set(names) - set(gone)
+  pack(source, out, part="1/2", **options)
+  assert contents(out) == contents(tmp_path / "one")
+
+
+def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+  with pytest.raises(OSError, match=r"GB are missing"):
+    pack(fishes, tmp_path / "out", workers=1, shuffle="external")

@@ -130,10 +130,10 @@ def test_the_manifest_tells_the_truth(packed):
     assert told["count"] == sum(shard["count"] for shard in told["shards"])
     assert told["bytes"] == sum(shard["bytes"] for shard in told["shards"])
     for shard in told["shards"]:
-      data = (packed / shard["name"]).read_bytes()
-      assert shard["bytes"] == len(data)
-      assert shard["xxh3_128"] == xxhash.xxh3_128_hexdigest(data)
+      assert shard["bytes"] == (packed / shard["name"]).stat().st_size
       reader = ArrayRecordReader(str(packed / shard["name"]))
+      content = b"".join(reader.read_all())
+      assert shard["xxh3_128"] == xxhash.xxh3_128_hexdigest(content)
       assert shard["count"] == reader.num_records()
       assert "group_size:1,transpose:false" in reader.writer_options_string()
       assert "uncompressed" in reader.writer_options_string()
