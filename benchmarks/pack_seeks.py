@@ -13,7 +13,6 @@ chooses the memory: seeks of the runs' parts, and of readers and writers in turn
 import argparse
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -26,7 +25,7 @@ import numpy as np
 import simplejpeg
 
 from im21k import synsets
-from im21k.data import estimate
+from im21k.data import archives, estimate
 from im21k.data.table import default_shards
 
 NEAR, CLASSES, PHOTO = 1 << 20, 100, 110_000
@@ -133,25 +132,17 @@ def _row(trace: Path, folder: Path, tar: Path) -> dict:
 
 def _imagenet() -> dict:
   size, count = 1.3e12, default_shards(14_197_122)
-  machine = os.cpu_count() or 1
   memory = estimate.memory(size, count, 1)
   parts = size / memory / 1e9 * count
   # Two workers at one disk: each piece that is read may follow another's.
-  pieces = 2 * size / archives_buffer()
+  pieces = 2 * size / archives.BUFFER
   sequential = 4 * size / estimate.HARD_DISK
   seconds = sequential + (parts + pieces) * estimate.SEEK
   return {
     "memory_gb": memory,
-    "cores": machine,
     "seeks": round(parts + pieces),
     "over_sequential": round(seconds / sequential, 3),
   }
-
-
-def archives_buffer() -> int:
-  from im21k.data import archives
-
-  return archives.BUFFER
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Job:
     held = self.options.held_out(table)  # Nothing is written where this fails.
     self.begin({"direct": True, "memory": None, "photos": table.digest()})
     repeated = table.repeated()
-    tasks = _ShardTasks(table, held, ~repeated, self.options.shards)
+    tasks = ShardTasks(table, held, ~repeated, self.options.shards)
     root = self.found.root
     assert root is not None
     write = functools.partial(shards.write_direct, root, self.destination, self.choice)
@@ -84,7 +84,7 @@ class Job:
       usable, more = finish.one_of_each(table, usable, outcomes, self.classes, to)
       left_out += more
     # Rejected photos have their place in a shard too, as they do in the direct way.
-    tasks = _ShardTasks(table, held, ~repeated, self.options.shards)
+    tasks = ShardTasks(table, held, ~repeated, self.options.shards)
 
     def located(task: Task) -> tuple:
       return task.name, *(array[task.rows[usable[task.rows]]] for array in where)
@@ -120,7 +120,7 @@ class Job:
   def write_shards(
     self,
     write: Callable[[Any], None],
-    tasks: "_ShardTasks",
+    tasks: "ShardTasks",
     prepared: Callable[[Task], Any],
     size: Callable[[Task], int],
   ) -> int:
@@ -208,7 +208,7 @@ class Job:
   def finish(
     self,
     missing: int,
-    tasks: "_ShardTasks",
+    tasks: "ShardTasks",
     table: Table,
     outcomes: report.Outcomes | None,
     notes: list[report.Note],
@@ -221,7 +221,7 @@ class Job:
     return {**finish.result(self.destination), "classes": classes}
 
 
-class _ShardTasks:
+class ShardTasks:
   """The shards of both splits."""
 
   def __init__(

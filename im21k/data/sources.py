@@ -228,7 +228,7 @@ class Tar:
   labels: tuple[str, ...] = ()
 
   def photos(self) -> Iterator[Photo]:
-    with archives.open_tar(self.path, self.offset) as file:
+    with archives.open_tar(self.path, self.offset, self.size) as file:
       name = str(self.path)
       zipped = isinstance(file, archives.gzip.GzipFile)
       reader = archives.Reader(file, name, None if zipped else self.size)
@@ -281,10 +281,11 @@ class Tar:
 def _tar_streams(path: Path, labels: Path | None) -> Iterator[Tar]:
   """The inner tars of a tar; where there are none, the tar as a whole."""
   size = path.stat().st_size
-  with archives.open_tar(path) as file:
-    if isinstance(file, archives.gzip.GzipFile):
-      yield Tar(path, 0, size, labels=_labels(path, labels))
-      return
+  if archives.is_gzip(path):
+    yield Tar(path, 0, size, labels=_labels(path, labels))
+    return
+  # Of headers only: a large buffer would be filled for each.
+  with archives.open_tar(path, 0, size, archives.BLOCK) as file:
     for member in (reader := archives.Reader(file, str(path), size)):
       inner = _SYNSET_TAR.fullmatch(PurePosixPath(member.name).name)
       whole = member.offset + member.size <= size

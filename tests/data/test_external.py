@@ -305,9 +305,10 @@ mount -o remount,size={size * 4} disk && pack; echo "status $?"
 cp -r disk/out out
 """
   (tmp_path / "disk").mkdir()
+  path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
   done = subprocess.run(
     ["unshare", "--mount", "--map-root-user", "bash", "-c", script],
-    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
   )  # fmt: skip
   assert re.findall(r"status (\d)\n(?:(\d)\n)?", done.stdout) == [
     ("1", "0"),

@@ -98,9 +98,9 @@ def test_a_dry_run_tells_what_it_takes_and_does_nothing(photos, tmp_path, kind):
     assert result["packed_bytes"] == size
     assert (result["scratch_bytes"], result["memory_gb"]) == (0, 0)
   else:
-    # So small are these that the tar is headers for the most part.
-    assert result["photos"] == round(given.stat().st_size / size * 50)
-    assert result["source_bytes"] == given.stat().st_size
+    # So small are these photos that the tar is headers for the most part.
+    assert given.stat().st_size - 2048 <= result["source_bytes"] <= given.stat().st_size
+    assert result["photos"] == round(result["source_bytes"] / size * 50)
     assert result["scratch_bytes"] == result["packed_bytes"]
     assert result["memory_gb"] == 0.5
   assert result["core_hours"] > 0 and result["free_bytes"] > 0
