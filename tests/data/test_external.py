@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from im21k.data import estimate, pack, records, shards, spool
+from im21k.data import table as tables
 
 ROOT = Path(__file__).parents[2]
 SMALL_DISKS = (
@@ -347,3 +348,22 @@ def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
   monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
   with pytest.raises(OSError, match=r"GB are missing"):
     pack(fishes, tmp_path / "out", workers=1, shuffle="external")
+
+
+def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
+  source, out = tar_of(fishes, tmp_path / "all.tar"), tmp_path / "out"
+  pack(source, tmp_path / "one", shards=3, workers=1)
+  assert pack(source, out, part="1/2", shards=3, workers=1, memory=1e-5)["waiting"]
+  pack(source, out, part="2/2", shards=3, workers=1)
+  pack(source, out, part="1/2", shards=3, workers=1)
+  assert contents(out) == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("size", [1e9, 50e9, 1.3e12])
+def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
+  monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
+  memory = estimate.memory(int(size), None, 4) * 1e9
+  shards_ = tables.default_shards(int(size / 110_000))
+  seconds = size / memory * shards_ * 0.009
+  assert seconds <= 0.21 * 4 * size / 170e6
+  assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
