@@ -48,8 +48,8 @@ def check_space(destination: Path, needed: int) -> None:
   if needed > free:
     raise OSError(
       errno.ENOSPC,
-      f"{destination} needs {needed / 1e9:,.1f} GB more, runs and shards together, but "
-      f"has {free / 1e9:,.1f} GB free: {(needed - free) / 1e9:,.1f} GB are missing",
+      f"{destination} needs {_amount(needed)} more, runs and shards together, but has "
+      f"{_amount(free)} free: {_amount(needed - free)} are missing",
     )
 
 
@@ -62,12 +62,11 @@ def full_disk_told(destination: Path, needed: Any) -> Iterator[None]:
     if error.errno != errno.ENOSPC and "No space left" not in str(error):
       raise
     free = shutil.disk_usage(destination).free
-    missing = max(needed() - free, 0) / 1e9
     raise OSError(
       errno.ENOSPC,
-      f"the disk of {destination} is full: at most {missing:,.3f} GB more are needed "
-      f"than the {free / 1e9:,.3f} GB that are free; make space, and give the same "
-      "command to go on",
+      f"the disk of {destination} is full: {_amount(free)} are free, and at most "
+      f"{_amount(max(needed() - free, 0))} more are needed; make space, and give the "
+      "same command to go on",
     ) from error
 
 
@@ -162,6 +161,10 @@ class _Tried:
         jpeg, _, _ = choice.prepared(photo.data)
         self.written += len(jpeg)
         yield records.head(photo.key.encode("utf-8", "surrogateescape"), 0) + jpeg
+
+
+def _amount(size: int) -> str:
+  return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.3f} MB"
 
 
 def _cpu() -> float:

@@ -148,7 +148,7 @@ def test_a_full_disk_is_told_before_and_goes_on_later(fishes, tmp_path, monkeypa
   usage = shutil.disk_usage(tmp_path)
   with monkeypatch.context() as patch:
     patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"GB are missing"):
+    with pytest.raises(OSError, match=r"MB are missing"):
       pack(source, tmp_path / "out", workers=1)
   assert pack(source, tmp_path / "out", workers=1)["train"] == 24
 
@@ -280,8 +280,14 @@ def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
     usage = shutil.disk_usage(tmp_path)
     patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
     patch.setattr(estimate, "check_space", lambda *args: None)
-    with pytest.raises(OSError, match=r"is full: at most 0\.0[0-9]+ GB more") as error:
+    with pytest.raises(OSError, match=r"is full: 0\.000 MB are free") as error:
       pack(fishes, out, **options)
+  missing = 1e6 * float(re.findall(r"at most ([\d.]+) MB more", str(error.value))[0])
+  total = sum(path.stat().st_size for path in fishes.glob("*/*"))
+  # Four shards of 5 kB, and each byte once; or runs of 10 kB, and each byte twice.
+  step, times = (5_000, 1) if shuffle == "direct" else (10_000, 2)
+  done = at // step * step
+  assert times * total - done - 2_500 < missing < times * total - 0.8 * done
   assert error.value.errno == errno.ENOSPC
   assert not [p for p in out.rglob("*") if p.name.startswith(".writing-")]
   assert pack(fishes, out, **options)["train"] == 24
@@ -315,7 +321,7 @@ cp -r disk/out out
     ("1", "0"),
     ("0", ""),
   ], done.stderr
-  assert "GB more" in done.stderr and done.stderr.count("\n") == 1
+  assert "MB more" in done.stderr and done.stderr.count("\n") == 1
   assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
 
 
@@ -346,7 +352,7 @@ def test_a_killed_parts_files_are_removed_by_that_part_alone(fishes, tmp_path):
 def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-  with pytest.raises(OSError, match=r"GB are missing"):
+  with pytest.raises(OSError, match=r"MB are missing"):
     pack(fishes, tmp_path / "out", workers=1, shuffle="external")
 
 
