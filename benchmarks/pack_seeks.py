@@ -132,7 +132,7 @@ def _row(trace: Path, folder: Path, tar: Path) -> dict:
 
 def _imagenet() -> dict:
   size, count = 1.3e12, default_shards(14_197_122)
-  memory = estimate.memory(size, count, 1)
+  memory = estimate.memory(int(size), None, 1)
   parts = size / memory / 1e9 * count
   # Two workers at one disk: each piece that is read may follow another's.
   pieces = 2 * size / archives.BUFFER

@@ -20,7 +20,7 @@ from im21k.data.table import default_shards
 
 SEEK, HARD_DISK, SSD = 0.009, 170e6, 2e9  # seconds, bytes/s, bytes/s
 _TRIED = 500  # photos
-_PHOTO_BYTES = 110_000  # of ImageNet, on average, where photos are not counted
+_PHOTO_BYTES = 90_000  # of ImageNet, on average, where photos are not counted
 _LEAST_MEMORY = 256e6
 
 

@@ -287,7 +287,8 @@ def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
   # Four shards of 5 kB, and each byte once; or runs of 10 kB, and each byte twice.
   step, times = (5_000, 1) if shuffle == "direct" else (10_000, 2)
   done = at // step * step
-  assert times * total - done - 2_500 < missing < times * total - 0.8 * done
+  # The message has three digits behind a MB's point.
+  assert times * total - done - 2_500 < missing < times * total - 0.8 * done + 600
   assert error.value.errno == errno.ENOSPC
   assert not [p for p in out.rglob("*") if p.name.startswith(".writing-")]
   assert pack(fishes, out, **options)["train"] == 24
@@ -369,7 +370,7 @@ def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
 def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
   monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
   memory = estimate.memory(int(size), None, 4) * 1e9
-  shards_ = tables.default_shards(int(size / 110_000))
+  shards_ = tables.default_shards(int(size / 90_000))
   seconds = size / memory * shards_ * 0.009
   assert seconds <= 0.21 * 4 * size / 170e6
   assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
