@@ -2,24 +2,25 @@
 
     python benchmarks/pack.py --peer mds=mds/bin/python --peer im2rec=mx/bin/python …
 
-Every row is a process of its own, with one worker; rounds go through all ways in turn,
-and a row tells the median. `cpu_ms` is user and system time an image of the process and
-its children, `over_bare` that over the bare loop's of the same round. Neither holds
+Every job is a process of its own, with one worker; each round goes through all ways in
+an order of its own. `cpu_ms` is user and system time an image of the process and its
+children, the median over the rounds; `least_cpu_ms` the least. Neither holds
 `startup_s`, the time of imports and class list; `few_s` is the whole processor time of
 the same way over few photos, which is what a job costs before its first photo.
+
+On a virtual machine look at the least: its host takes back what memory was free for a
+moment, and to have it again costs more than all that is measured here, now and then. A
+pause before each job keeps it from what memory the one before has just given up.
 
 Photos: those of `data/sample_photos` enlarged to a short side of 375, quality 90, each
 repeated with a comment of its own, so that no two are equal; or yours: --photos, a
 folder of synset folders. They are in the system's cache of files.
-
-The host of a virtual machine may take back what memory is free for a moment, and to
-have it again costs more than all that is measured here. So every job begins with a
-pause, and none inherits the memory that the one before it has just given up.
 """
 
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -91,23 +92,25 @@ def main() -> None:
   if arguments.ways:
     ways = {w: p for w, p in ways.items() if w == "bare" or w in arguments.ways}
   rows: dict[str, list[dict]] = {way: [] for way in ways}
+  order = list(ways)
   for _ in range(arguments.rounds):
-    bare = 0.0
-    for way, python in ways.items():
-      row = run(python, way, photos, folder)
-      bare = bare or row["cpu_ms"]
-      row["over_bare"] = round(row["cpu_ms"] / bare, 3)
-      short = run(python, way, few, folder)
-      row["few_s"] = short["startup_s"] + short["cpu_ms"] * short["images"] / 1e3
-      rows[way].append(row)
-      print(json.dumps(row), file=sys.stderr, flush=True)
-  for found in rows.values():
-    middle = {
-      key: round(statistics.median(row[key] for row in found), 4)
-      for key in ("cpu_ms", "over_bare", "startup_s", "few_s")
+    random.shuffle(order)
+    for way in order:
+      rows[way].append(run(ways[way], way, photos, folder))
+      print(json.dumps(rows[way][-1]), file=sys.stderr, flush=True)
+  least = min(row["cpu_ms"] for row in rows["bare"])
+  for way, found in rows.items():
+    short = run(ways[way], way, few, folder)
+    each = sorted(row["cpu_ms"] for row in found)
+    told = {
+      **found[0],
+      "cpu_ms": round(statistics.median(each), 4),
+      "least_cpu_ms": each[0],
+      "least_over_bare": round(each[0] / least, 3),
+      "few_s": round(short["startup_s"] + short["cpu_ms"] * short["images"] / 1e3, 3),
+      "rounds": each,
     }
-    each = [row["over_bare"] for row in found]
-    print(json.dumps({**found[0], **middle, "over_bare_rounds": each}), flush=True)
+    print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
