@@ -7,6 +7,7 @@ hardly seeks. How photos fall into runs does not change what is packed.
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from im21k.data import bundle, executors, records, repair, report
 from im21k.data.sources import Photo
 
 _GAP = 1 << 20  # bytes; a disk reads them in less time than it seeks
-_MOST_PIECES = 1024  # that the system writes in one call
+# Records that are written in one call, and their bytes: of 1 MB and more the system
+# takes large pages, which costs several times as much where memory is not at hand.
+_MOST_PIECES, _MOST_BYTES = 1024, 256 << 10
 # Memory for records, kept from one run or shard to the next: to have it anew from the
 # system takes as long as to read what goes into it.
 _arena = np.empty(0, np.uint8)
@@ -263,13 +266,24 @@ def _room(size: int) -> memoryview:
 
 def _write(path: Path, pieces: list[memoryview]) -> None:
   with path.open("wb", buffering=0) as file:
-    for first in range(0, len(pieces), _MOST_PIECES):
-      some = pieces[first : first + _MOST_PIECES]
-      written = os.writev(file.fileno(), some)
-      if written < sum(map(len, some)):  # A full disk takes a part, then nothing.
-        rest = memoryview(b"".join(some))[written:]
-        while rest:
-          rest = rest[file.write(rest) :]
+    some: list[memoryview] = []
+    size = 0
+    for piece in pieces:
+      if some and (size + len(piece) > _MOST_BYTES or len(some) == _MOST_PIECES):
+        _write_all(file, some, size)
+        some, size = [], 0
+      some.append(piece)
+      size += len(piece)
+    if some:
+      _write_all(file, some, size)
+
+
+def _write_all(file: io.FileIO, pieces: list[memoryview], size: int) -> None:
+  written = os.writev(file.fileno(), pieces)
+  if written < size:  # A full disk takes a part, then nothing.
+    rest = memoryview(b"".join(pieces))[written:]
+    while rest:
+      rest = rest[file.write(rest) :]
 
 
 def _read_into(path: Path, start: int, view: memoryview) -> None:
