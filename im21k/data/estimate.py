@@ -107,7 +107,7 @@ def estimate(
     "scratch_bytes": scratch,
     "free_bytes": shutil.disk_usage(existing).free,
     "memory_gb": 0.0 if direct else runs_memory,
-    "core_hours": round(core_hours, 6),
+    "core_hours": round(core_hours, 9),
     "hours": {
       "processors": round(core_hours / workers, 4),
       "hard_disk": round((moved / HARD_DISK + seeks * SEEK) / 3600, 4),
