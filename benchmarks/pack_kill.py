@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,13 +36,16 @@ def main() -> None:
     begin = time.perf_counter()
     _start(work, "unbroken", options.shuffle).wait()
     seconds = time.perf_counter() - begin
-    kills = 0
+    kills, ends, same = 0, 0, True
     while kills < options.kills:
       process = _start(work, "broken", options.shuffle)
       try:
-        # Short spans after start-up: else it would end before the fiftieth kill.
+        # Short spans after start-up: else it would end before many kills.
         process.wait(chance.uniform(0, 1.5 + 2.5 * seconds / options.kills))
-        break
+        # It came to its end all the same: once more from the beginning.
+        same &= _contents(work / "broken") == _contents(work / "unbroken")
+        ends += 1
+        shutil.rmtree(work / "broken")
       except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -52,7 +56,8 @@ def main() -> None:
       "photos": options.photos,
       "kills": kills,
       "unbroken_seconds": round(seconds, 1),
-      "same_bytes": _contents(work / "broken") == _contents(work / "unbroken"),
+      "ends": ends + 1,
+      "same_bytes": same and _contents(work / "broken") == _contents(work / "unbroken"),
       "temporary": [n for n in os.listdir(work / "broken") if n.startswith(".")],
     }
   print(json.dumps(row))

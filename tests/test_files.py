@@ -90,3 +90,31 @@ with files.whole(pathlib.Path({str(path)!r})) as aside:
 def test_text_is_utf_8_whatever_the_locale(tmp_path):
   files.write_text(tmp_path / "file", "a × b\n")
   assert (tmp_path / "file").read_bytes() == b"a \xc3\x97 b\n"
+
+
+def test_a_file_is_created_once(tmp_path):
+  files.create_text(tmp_path / "a", "first")
+  files.create_text(tmp_path / "a", "second")
+  assert (tmp_path / "a").read_text() == "first"
+  assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_is_being_written_lies_in_the_folder_asked_for(tmp_path):
+  (tmp_path / "aside").mkdir()
+  with files.whole(tmp_path / "a", tmp_path / "aside") as aside:
+    aside.write_text("x")
+    assert aside.parent == tmp_path / "aside"
+  assert (tmp_path / "a").read_text() == "x"
+  assert not os.listdir(tmp_path / "aside")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_a_file_is_read_whole_even_if_a_read_ends_early(tmp_path, monkeypatch, size):
+  data = os.urandom(size)
+  (tmp_path / "a").write_bytes(data)
+  assert files.read(str(tmp_path / "a")) == data
+  read = os.read
+  monkeypatch.setattr(
+    files.os, "read", lambda file, count: read(file, min(count, 9999))
+  )
+  assert files.read(os.fsencode(tmp_path / "a")) == data

@@ -5,14 +5,16 @@ Python's tarfile takes a damaged header in the middle for the end; here it is an
 
 import dataclasses
 import gzip
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 BLOCK = 512
 LARGEST = 256 << 20  # bytes of a member that is a photo
-_BUFFER = 8 << 20  # bytes read at once, so that a disk has little to seek
+BUFFER = 16 << 20  # bytes read at once, so that a disk has little to seek
+_WORTH_A_SEEK = 1 << 20
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _LARGEST_HEADER = 1 << 20
 
@@ -117,12 +119,12 @@ class Reader:
 
   def _skip(self, count: int) -> None:
     while count > 0:
-      if count > _BUFFER and self._file.seekable():
+      if count > _WORTH_A_SEEK and self._file.seekable():
         # Up to the last byte, which must be there to be read.
         self._file.seek(count - 1, 1)
         self.at += count - 1
         count = 1
-      count -= len(self._take(min(count, _BUFFER)))
+      count -= len(self._take(min(count, BUFFER)))
 
 
 class _Within:
@@ -138,14 +140,30 @@ class _Within:
     return False
 
 
-def open_tar(path: Path, offset: int = 0) -> BinaryIO:
-  """A tar, or a gzipped one, to be read from a byte on."""
-  file = path.open("rb", buffering=_BUFFER)
-  if file.read(2) == b"\x1f\x8b":
-    file.close()
+class _Part(io.FileIO):
+  """A file up to some byte: a buffer would fill itself with what follows too."""
+
+  def __init__(self, path: Path, start: int, stop: int):
+    super().__init__(path)
+    self.seek(start)
+    self._stop = stop
+
+  def readinto(self, buffer: Any) -> int:
+    room = max(0, self._stop - self.tell())
+    return super().readinto(memoryview(buffer)[:room])
+
+
+def is_gzip(path: Path) -> bool:
+  """Whether a file is gzipped."""
+  with path.open("rb", buffering=0) as file:
+    return file.read(2) == b"\x1f\x8b"
+
+
+def open_tar(path: Path, offset: int, size: int, buffer: int = BUFFER) -> BinaryIO:
+  """A tar, or a gzipped one as a whole, to be read from a byte on."""
+  if is_gzip(path):
     return gzip.open(path)  # type: ignore[return-value]
-  file.seek(offset)
-  return file
+  return io.BufferedReader(_Part(path, offset, offset + size), buffer)
 
 
 def _pax(data: bytes, where: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from im21k import synsets
+from im21k import files, synsets
 from im21k.data import augment, images, records, sources
 from im21k.data.loader import check_batch_size
 from im21k.data.records import Manifest
@@ -63,7 +63,7 @@ def find(data: Path, split: str, labels: Path | None = None) -> Sequence[Photo]:
     return _validation(data, labels)
   else:
     found = [
-      Photo(entry.key, entry.synset, entry.where.read_bytes)
+      Photo(entry.key, entry.synset, functools.partial(files.read, entry.path))
       for entry in sources.synset_folders(data)
     ]
   if labels is not None:

@@ -43,10 +43,14 @@ class Example:
 def encode(example: Example) -> bytes:
   """The record's bytes."""
   key = example.key.encode("utf-8", "surrogateescape")
+  return head(key, example.label) + example.jpeg
+
+
+def head(key: bytes, label: int) -> bytes:
+  """All of a record that goes before its JPEG."""
   if len(key) > 0xFFFF:
     raise ValueError(f"key of {len(key)} bytes, but 65,535 is the most: {key[:80]!r}…")
-  header = _HEADER.pack(_MAGIC, FORMAT_VERSION, len(key), example.label)
-  return header + key + example.jpeg
+  return _HEADER.pack(_MAGIC, FORMAT_VERSION, len(key), label) + key
 
 
 def decode(record: bytes) -> Example:
@@ -72,12 +76,12 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """One file: its name, records, bytes and checksum."""
+  """One file: its name, records, bytes; XXH3 (128 bits) of the records in turn."""
 
   name: str
   count: int
   bytes: int
-  sha256: str
+  xxh3_128: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Manifest:
     """Photos in a split."""
     return sum(shard.count for shard in self.splits[split])
 
-  def save(self, folder: Path) -> None:
+  def save(self, folder: Path, aside: Path | None = None) -> None:
     """Writes `manifest.json`, whole, as the last file of a data set."""
     splits = {
       split: {
@@ -115,7 +119,8 @@ class Manifest:
       for split, shards in self.splits.items()
     }
     document = {"format_version": FORMAT_VERSION, **vars(self), "splits": splits}
-    files.write_text(folder / MANIFEST, json.dumps(document, indent=1) + "\n")
+    text = json.dumps(document, indent=1) + "\n"
+    files.write_text(folder / MANIFEST, text, aside)
 
   @classmethod
   def load(cls, folder: Path) -> "Manifest":

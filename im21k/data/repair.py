@@ -82,7 +82,7 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
     raise Rejected("empty", "no bytes")
   if not data.startswith(b"\xff\xd8\xff"):
     return _convert(data, rules)
-  if data.find(b"\xff\xd9", -4096) < 0 and b"\xff\xd9" not in data:
+  if not images.has_end(data, anywhere=rules.decode):
     raise Rejected("truncated", "Premature end of JPEG file")
   try:
     height, width, color, _ = simplejpeg.decode_jpeg_header(data)
@@ -95,13 +95,14 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
     return _convert(data, rules, "CMYK")
   if _orientation(data) > 1:
     return _convert(data, rules, "EXIF orientation")
-  kinds = ("grey",) if color.lower() == "gray" else ()
+  kinds = ("grey",) if color == "Gray" else ()
   if rules.resize and min(height, width) > rules.resize:
     return _smaller(data, height, width, bool(kinds), rules), kinds
-  try:
-    images.check_jpeg(data, decode_all=rules.decode)
-  except images.ImageError as error:
-    raise Rejected(_heading(str(error)), str(error)) from error
+  if rules.decode:
+    try:
+      images.check_pixels(data)
+    except images.ImageError as error:
+      raise Rejected(_heading(str(error)), str(error)) from error
   return data, kinds
 
 
@@ -205,12 +206,13 @@ def _heading(message: str) -> str:
 
 def _orientation(data: bytes) -> int:
   """EXIF's number from 1 (upright) to 8; 1 where nothing says otherwise."""
-  at = 2
-  while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-    if data[at + 1] in (0xDA, 0xD9):  # The pixels begin, or all ends.
+  at, last = 2, len(data) - 4
+  while at <= last and data[at] == 0xFF:
+    marker = data[at + 1]
+    if marker == 0xDA or marker == 0xD9:  # The pixels begin, or all ends.
       return 1
-    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+    end = at + 2 + (data[at + 2] << 8 | data[at + 3])
+    if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
       return _orientation_tag(data[at + 10 : end])
     at = end
   return 1

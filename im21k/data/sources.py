@@ -6,8 +6,9 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from im21k import files
 from im21k import synsets as ids
 from im21k.data import archives
 from im21k.interop import lists, recordio
@@ -16,17 +17,15 @@ _SYNSET = re.compile(r"n[0-9]{8}")
 _SYNSET_TAR = re.compile(r"(n[0-9]{8})\.tar")
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-  """A photo that can be read: its key, its synset, and the file."""
+class Entry(NamedTuple):
+  """A photo that can be read: its key, its synset, and its file's path."""
 
   key: str
   synset: str
-  where: Path
+  path: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
   """A photo that was read; `problem` is heading and reason if it could not be."""
 
   key: str
@@ -54,6 +53,16 @@ class Source:
     """The list of photos, none read; only with `root`."""
     for stream in self.streams:
       yield from stream.entries()
+
+  def measured(self) -> "Source":
+    """The same with the bytes of each stream of loose files; they are looked up."""
+    if not self.root:
+      return self
+    sized = (
+      dataclasses.replace(stream, size=sum(_size(e.path) for e in stream.entries()))
+      for stream in self.streams
+    )
+    return Source(tuple(sized), self.root)
 
 
 def find(
@@ -117,8 +126,9 @@ class Folder:
   size: int = 0
 
   def entries(self) -> Iterator[Entry]:
-    for path in _files(self.root / self.synset):
-      yield Entry(path.relative_to(self.root).as_posix(), self.synset, path)
+    root = os.path.join(self.root, "")
+    for key in _files(root, self.synset):
+      yield Entry(key, self.synset, root + key)
 
   def photos(self) -> Iterator[Photo]:
     return map(_read, self.entries())
@@ -137,7 +147,7 @@ class Listed:
     for name, synset in self._lines():
       if _leaves(name):
         raise ValueError(f"{self.path}: path {name!r} is absolute or leaves its folder")
-      yield Entry(name, synset, self.root / name)
+      yield Entry(name, synset, os.path.join(self.root, name))
 
   def photos(self) -> Iterator[Photo]:
     return map(_read, self.entries())
@@ -218,7 +228,7 @@ class Tar:
   labels: tuple[str, ...] = ()
 
   def photos(self) -> Iterator[Photo]:
-    with archives.open_tar(self.path, self.offset) as file:
+    with archives.open_tar(self.path, self.offset, self.size) as file:
       name = str(self.path)
       zipped = isinstance(file, archives.gzip.GzipFile)
       reader = archives.Reader(file, name, None if zipped else self.size)
@@ -271,10 +281,11 @@ class Tar:
 def _tar_streams(path: Path, labels: Path | None) -> Iterator[Tar]:
   """The inner tars of a tar; where there are none, the tar as a whole."""
   size = path.stat().st_size
-  with archives.open_tar(path) as file:
-    if isinstance(file, archives.gzip.GzipFile):
-      yield Tar(path, 0, size, labels=_labels(path, labels))
-      return
+  if archives.is_gzip(path):
+    yield Tar(path, 0, size, labels=_labels(path, labels))
+    return
+  # Of headers only: a large buffer would be filled for each.
+  with archives.open_tar(path, 0, size, archives.BLOCK) as file:
     for member in (reader := archives.Reader(file, str(path), size)):
       inner = _SYNSET_TAR.fullmatch(PurePosixPath(member.name).name)
       whole = member.offset + member.size <= size
@@ -309,10 +320,17 @@ def _by_number(labels: tuple[float, ...], synsets: tuple[str, ...], where: str) 
 
 def _read(entry: Entry) -> Photo:
   try:
-    return Photo(entry.key, entry.synset, entry.where.read_bytes())
+    return Photo(entry.key, entry.synset, files.read(entry.path))
   except OSError as error:
     problem = ("unreadable", error.strerror or str(error))
     return Photo(entry.key, entry.synset, problem=problem)
+
+
+def _size(path: str) -> int:
+  try:
+    return os.stat(path).st_size
+  except OSError:
+    return 0  # It is told when it is to be read.
 
 
 def _leaves(name: str) -> bool:
@@ -339,13 +357,15 @@ def _synset_folders(root: Path) -> list[str]:
   return folders
 
 
-def _files(folder: Path) -> Iterator[Path]:
-  entries = sorted((e for e in os.scandir(folder) if _visible(e)), key=lambda e: e.name)
-  for entry in entries:
+def _files(root: str, folder: str) -> Iterator[str]:
+  """Paths below `root` of the files in one of its folders, `root` left out."""
+  entries = sorted((e.name, e) for e in os.scandir(root + folder) if _visible(e))
+  for name, entry in entries:
+    path = f"{folder}/{name}"
     if entry.is_dir(follow_symlinks=False):
-      yield from _files(Path(entry.path))
+      yield from _files(root, path)
     else:
-      yield Path(entry.path)
+      yield path
 
 
 def _visible(entry: os.DirEntry) -> bool:

@@ -6,10 +6,10 @@ keys alone: not on the order of arrival, and not on the number of workers.
 
 import array
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import xxhash
 
 from im21k.data import records, sources, spool
 
@@ -25,6 +25,11 @@ class Task:
   rows: np.ndarray
   labels: np.ndarray
   keys: list[bytes]
+
+
+def default_shards(photos: int) -> int:
+  """Number of shards where nobody says it."""
+  return max(_LEAST_SHARDS, -(-photos // _PHOTOS_PER_SHARD))
 
 
 class Table:
@@ -45,16 +50,18 @@ class Table:
     keys, places = bytearray(), bytearray()
     ends, labels = array.array("q"), array.array("i")
     left_out = 0
-    for entry in entries:
-      label = choice.label(entry.synset, entry.where)
+    place, latest, label = choice.placer(), "", None
+    for name, synset, path in entries:
+      if synset != latest:
+        latest, label = synset, choice.label(synset, path)
       if label is None:
         left_out += 1
         continue
-      key = entry.key.encode("utf-8", "surrogateescape")
+      key = name.encode("utf-8", "surrogateescape")
       keys += key
       ends.append(len(keys))
       labels.append(label)
-      places += choice.place(key)
+      places += place(key)
     table = cls(
       np.frombuffer(keys, np.uint8),
       np.frombuffer(ends, np.int64),
@@ -68,7 +75,9 @@ class Table:
 
   def digest(self) -> str:
     """Changes when any key or label does."""
-    return hashlib.sha256(self._keys.tobytes() + self.labels.tobytes()).hexdigest()
+    digest = xxhash.xxh3_128(np.ascontiguousarray(self._keys).data)
+    digest.update(np.ascontiguousarray(self.labels).data)
+    return digest.hexdigest()
 
   def repeated(self) -> np.ndarray:
     """Mask of the photos whose key another had before them."""
@@ -98,8 +107,7 @@ class Table:
   def shards(self, split: str, mask: np.ndarray, count: int | None) -> Iterator[Task]:
     """The tasks of a split: its photos in shuffled order, cut into equal shards."""
     chosen = np.flatnonzero(mask)
-    places = self.places[chosen]
-    order = chosen[np.argsort(places[:, 0], kind="stable")]
+    order = chosen[np.argsort(self.places[chosen, 0], kind="stable")]
     # Equal hashes: one pair is likely among 14 million with chance 1e-5.
     for at in np.flatnonzero(np.diff(self.places[order, 0]) == 0):
       order[at : at + 2] = sorted(order[at : at + 2], key=self.key)
@@ -107,15 +115,19 @@ class Table:
     cuts = np.arange(len(names) + 1) * len(order) // max(len(names), 1)
     for index, name in enumerate(names):
       rows = order[cuts[index] : cuts[index + 1]]
-      yield Task(name, rows, self.labels[rows], [self.key(row) for row in rows])
+      yield Task(name, rows, self.labels[rows], self._keys_of(rows))
 
   def shard_names(self, split: str, mask: np.ndarray, count: int | None) -> list[str]:
     """Names of the shards of a split; `count` None lets the photos decide."""
     total = int(mask.sum())
-    if count is None:
-      count = max(_LEAST_SHARDS, -(-total // _PHOTOS_PER_SHARD))
-    count = min(count, total)
+    count = min(count or default_shards(total), total)
     return [records.shard_name(split, index, count) for index in range(count)]
+
+  def _keys_of(self, rows: np.ndarray) -> list[bytes]:
+    starts = np.where(rows > 0, self._ends[rows - 1], 0).tolist()
+    view = self._keys.data
+    spans = zip(starts, self._ends[rows].tolist(), strict=True)
+    return [bytes(view[start:end]) for start, end in spans]
 
   def key(self, row: int) -> bytes:
     """The key of the photo in a row."""

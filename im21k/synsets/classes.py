@@ -95,6 +95,7 @@ class ClassList:
     return {synset: label for label, synset in enumerate(self.synsets)}
 
 
+@functools.cache
 def imagenet21k() -> ClassList:
   """The 21,841 synsets of the fall 2011 release, sorted by id."""
   graph = wordnet.load()

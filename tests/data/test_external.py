@@ -1,18 +1,30 @@
 """The external shuffle: any source, any order of arrival, the same bytes."""
 
+import errno
 import hashlib
 import io
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from im21k.data import pack, records
+from im21k.data import estimate, pack, records, shards, spool
+from im21k.data import table as tables
 
-packing = sys.modules["im21k.data.pack"]
+ROOT = Path(__file__).parents[2]
+SMALL_DISKS = (
+  shutil.which("unshare")
+  and not subprocess.run(
+    ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "x", "/mnt"],
+    capture_output=True,
+  ).returncode
+)
 FISH, SHARK, RAY = "n01440764", "n01484850", "n01496331"
 
 
@@ -112,13 +124,13 @@ def test_killed_it_goes_on_and_repeats_no_finished_shard(fishes, tmp_path, shuff
 import os, pathlib, signal
 from im21k.data import pack, records
 seen = []
-encode = records.encode
-def kills(example):
+head = records.head
+def kills(key, label):
   seen.append(1)
   if len(seen) == {at}:
     os.kill(os.getpid(), signal.SIGKILL)
-  return encode(example)
-records.encode = kills
+  return head(key, label)
+records.head = kills
 pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
 """
   killed = subprocess.run([sys.executable, "-c", script], check=False)
@@ -133,10 +145,10 @@ pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
 
 def test_a_full_disk_is_told_before_and_goes_on_later(fishes, tmp_path, monkeypatch):
   source = tar_of(fishes, tmp_path / "all.tar")
-  usage = packing.shutil.disk_usage(tmp_path)
+  usage = shutil.disk_usage(tmp_path)
   with monkeypatch.context() as patch:
-    patch.setattr(packing.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"GB are missing"):
+    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(OSError, match=r"MB are missing"):
       pack(source, tmp_path / "out", workers=1)
   assert pack(source, tmp_path / "out", workers=1)["train"] == 24
 
@@ -226,3 +238,139 @@ def packing_reader(shard):
   found = reader.read_all()
   reader.close()
   return found
+
+
+def test_a_run_that_fits_no_photo_still_holds_one(fishes, tmp_path):
+  pack(fishes, tmp_path / "one", shards=2, workers=1)
+  options = {"shards": 2, "workers": 1, "shuffle": "external", "memory": 1e-9}
+  pack(fishes, tmp_path / "out", **options)
+  assert contents(tmp_path / "out") == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+@pytest.mark.parametrize("at", [1, 6_000, 12_000])
+def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
+  fishes, tmp_path, monkeypatch, shuffle, at
+):
+  """The writers' own calls fail, after `at` bytes, as on a full disk."""
+  options = {"shards": 4, "workers": 1, "memory": 1e-5, "shuffle": shuffle}
+  pack(fishes, tmp_path / "unbroken", **options)
+  out, left = tmp_path / "out", at
+
+  def take(size, error):
+    nonlocal left
+    left -= size
+    if left < 0:
+      raise error
+
+  class Writer(shards.ArrayRecordWriter):
+    def write(self, record):
+      take(len(record), RuntimeError("Failed to write: No space left on device"))
+      super().write(record)
+
+  writev = os.writev
+
+  def write_some(file, pieces):
+    take(sum(map(len, pieces)), OSError(errno.ENOSPC, "No space left on device"))
+    return writev(file, pieces)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(shards, "ArrayRecordWriter", Writer)
+    patch.setattr(spool.os, "writev", write_some)
+    usage = shutil.disk_usage(tmp_path)
+    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    patch.setattr(estimate, "check_space", lambda *args: None)
+    with pytest.raises(OSError, match=r"is full: 0\.000 MB are free") as error:
+      pack(fishes, out, **options)
+  missing = 1e6 * float(re.findall(r"at most ([\d.]+) MB more", str(error.value))[0])
+  total = sum(path.stat().st_size for path in fishes.glob("*/*"))
+  # Four shards of 5 kB, and each byte once; or runs of 10 kB, and each byte twice.
+  step, times = (5_000, 1) if shuffle == "direct" else (10_000, 2)
+  done = at // step * step
+  # The message has three digits behind a MB's point.
+  assert times * total - done - 2_500 < missing < times * total - 0.8 * done + 600
+  assert error.value.errno == errno.ENOSPC
+  assert not [p for p in out.rglob("*") if p.name.startswith(".writing-")]
+  assert pack(fishes, out, **options)["train"] == 24
+  assert contents(out) == contents(tmp_path / "unbroken")
+
+
+@pytest.mark.skipif(not SMALL_DISKS, reason="no small disk can be mounted here")
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_a_disk_that_is_really_full(jpeg, tmp_path, shuffle):
+  source = tmp_path / "photos" / FISH
+  source.mkdir(parents=True)
+  for i in range(60):
+    (source / f"{i}.jpg").write_bytes(jpeg(i, 300, 400, quality=95) + bytes(40_000))
+  size = sum(path.stat().st_size for path in source.iterdir())
+  pack(source.parent, tmp_path / "unbroken", shards=4, workers=1)
+  script = f"""
+cd {tmp_path} && mount -t tmpfs -o size={int(size * 0.7)} tmpfs disk || exit 9
+pack() {{ {sys.executable} -m im21k.cli pack photos disk/out --shards 4 --workers 1 \\
+  --memory 0.001 --shuffle {shuffle}; }}
+pack; echo "status $?"; ls -A disk/out/.packing | grep -c ^.writing-
+mount -o remount,size={size * 4} disk && pack; echo "status $?"
+cp -r disk/out out
+"""
+  (tmp_path / "disk").mkdir()
+  path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+  done = subprocess.run(
+    ["unshare", "--mount", "--map-root-user", "bash", "-c", script],
+    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
+  )  # fmt: skip
+  assert re.findall(r"status (\d)\n(?:(\d)\n)?", done.stdout) == [
+    ("1", "0"),
+    ("0", ""),
+  ], done.stderr
+  assert "MB more" in done.stderr and done.stderr.count("\n") == 1
+  assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def test_a_killed_parts_files_are_removed_by_that_part_alone(fishes, tmp_path):
+  source, out = tar_of(fishes, tmp_path / "all.tar"), tmp_path / "out"
+  options = {"shards": 4, "workers": 1, "memory": 1e-5}
+  pack(source, tmp_path / "one", **options)
+  assert pack(source, out, part="1/2", **options)["waiting"]
+  names = [
+    f".writing-1-{name}"
+    for i in range(2)
+    for name in (
+      f"run-{i:05d}-00003.bin",
+      f"train-{i:05d}-of-00004.array_record",
+      f"train-{i:05d}-of-00004.array_record.done",
+    )
+  ]
+  for name in names:
+    (out / ".packing" / name).touch()
+  for part, gone in (("1/2", names[:3]), ("2/2", names)):
+    pack(source, out, part=part, **options)
+    left = {p.name for p in out.rglob(".writing-*")}
+    assert left == set(names) - set(gone)
+  pack(source, out, part="1/2", **options)
+  assert contents(out) == contents(tmp_path / "one")
+
+
+def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+  with pytest.raises(OSError, match=r"MB are missing"):
+    pack(fishes, tmp_path / "out", workers=1, shuffle="external")
+
+
+def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
+  source, out = tar_of(fishes, tmp_path / "all.tar"), tmp_path / "out"
+  pack(source, tmp_path / "one", shards=3, workers=1)
+  assert pack(source, out, part="1/2", shards=3, workers=1, memory=1e-5)["waiting"]
+  pack(source, out, part="2/2", shards=3, workers=1)
+  pack(source, out, part="1/2", shards=3, workers=1)
+  assert contents(out) == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("size", [1e9, 50e9, 1.3e12])
+def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
+  monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
+  memory = estimate.memory(int(size), None, 4) * 1e9
+  shards_ = tables.default_shards(int(size / 90_000))
+  seconds = size / memory * shards_ * 0.009
+  assert seconds <= 0.21 * 4 * size / 170e6
+  assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6

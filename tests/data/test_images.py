@@ -346,3 +346,28 @@ def test_resize_takes_a_view_of_an_image():
   np.testing.assert_array_equal(
     images.resize(view, 10, 10), images.resize(view.copy(), 10, 10)
   )
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_damage_is_found_as_if_all_pixels_were_made(jpeg, data):
+  """One pixel of 64 without colours gives the verdict and words of a whole decoding."""
+  options = data.draw(st.sampled_from([{}, {"progressive": True}, {"mode": "L"}]))
+  whole = bytearray(jpeg(data.draw(st.integers(0, 3)), 60, 80, quality=90, **options))
+  start = segments(bytes(whole))[0xDA] + 14
+  for _ in range(data.draw(st.integers(1, 3))):
+    at = data.draw(st.integers(start, len(whole) - 3))
+    whole[at : at + data.draw(st.integers(1, 4))] = data.draw(st.binary(max_size=4))
+  verdicts = []
+  for options in ({}, {"colorspace": "GRAY", "min_factor": 8}):
+    try:
+      images.simplejpeg.decode_jpeg(
+        bytes(whole), **options, **dict.fromkeys(("min_height", "min_width"), 1)
+      ) if options else images.simplejpeg.decode_jpeg(bytes(whole))
+      verdicts.append("sound")
+    except ValueError as error:
+      verdicts.append(str(error))
+  assert verdicts[0] == verdicts[1]
+  sound = verdicts[0] == "sound" or "extraneous bytes before marker" in verdicts[0]
+  with contextlib.nullcontext() if sound else pytest.raises(ImageError):
+    images.check_pixels(bytes(whole))

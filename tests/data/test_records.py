@@ -81,7 +81,7 @@ SHARDS = st.builds(
   name=st.from_regex(r"[a-z0-9-]{1,20}\.array_record", fullmatch=True),
   count=st.integers(0),
   bytes=st.integers(0),
-  sha256=st.text(max_size=64),
+  xxh3_128=st.text(max_size=64),
 )
 SPLITS = st.dictionaries(
   st.sampled_from(["train", "eval"]), st.lists(SHARDS, max_size=4).map(tuple)
@@ -115,7 +115,7 @@ def test_a_folder_without_manifest_tells_how_to_make_one(tmp_path):
     Manifest.load(tmp_path)
 
 
-SHARD = {"name": "x", "count": 1, "bytes": 2, "sha256": ""}
+SHARD = {"name": "x", "count": 1, "bytes": 2, "xxh3_128": ""}
 FIELDS = {
   "class_list": "a", "class_list_hash": "b", "seed": 0, "options": {}, "rejected": 0,
 }  # fmt: skip

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from im21k.data import pack
 from im21k.data.records import Manifest
 from im21k.data.verify import text, verify
 
@@ -36,3 +37,19 @@ def test_a_flipped_bit_names_shard_record_and_byte(copied, share):
   message = rf"{shard.name} is not what was packed.*(record is \d+ of .*at byte|around)"
   with pytest.raises(ValueError, match=message):
     verify(copied, workers=1)
+
+
+def test_a_shard_of_other_sound_photos_is_found(photos, tmp_path):
+  synset = "n01440764"
+  for name in ("one", "other"):
+    source = photos({synset: 2}, name)
+    if name == "other":  # Two photos change places.
+      first, second = sorted((source / synset).iterdir())
+      one, two = first.read_bytes(), second.read_bytes()
+      first.write_bytes(two)
+      second.write_bytes(one)
+    pack(source, tmp_path / f"{name}-packed", shards=1, workers=1)
+  (shard,) = Manifest.load(tmp_path / "one-packed").splits["train"]
+  shutil.copy(tmp_path / "other-packed" / shard.name, tmp_path / "one-packed")
+  with pytest.raises(ValueError, match="sound each, but not those that were packed"):
+    verify(tmp_path / "one-packed", workers=1)

@@ -1,0 +1,133 @@
+"""Records -> a shard, whole or not at all; then a side file tells that it is finished.
+
+A shard is written below DESTINATION/.packing, so that a killed job leaves nothing
+outside, and moved to DESTINATION when it is on the disk.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from im21k import files
+from im21k.data import bundle, executors, records, repair, report, spool
+from im21k.data.table import Task
+
+STATE = ".packing"  # folder below the destination, gone when all is packed
+
+
+def write_direct(
+  root: Path, destination: Path, choice: spool.Choice, task: Task
+) -> None:
+  """Writes a shard from photos that are files, read in its order."""
+  kept: list[tuple[int, int, bytes]] = []
+  notes: list[report.Note] = []
+  shard = write(destination, task.name, _direct(root, choice, task, kept, notes))
+  labels, kinds, digests = zip(*kept, strict=True) if kept else ((), (), ())
+  outcomes = report.Outcomes(
+    np.array(labels, np.int32),
+    np.array(kinds, np.uint32),
+    np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2),
+    notes,
+  )
+  finished(destination, shard, outcomes)
+
+
+def write_external(bins: list[Path], destination: Path, task: tuple) -> None:
+  """Writes a shard from sorted runs: name, and run, offset and length of its records.
+
+  Reading and writing take turns at the disk of their own: neither is long, and both
+  are sequential as long as nobody else disturbs them.
+  """
+  name, *where = task
+  with executors.disk():
+    encoded = spool.read_records(bins, *where)
+  with executors.disk():
+    shard = write(destination, name, _counted(encoded))
+  finished(destination, shard, None)
+
+
+def write(destination: Path, name: str, encoded: Iterable[bytes]) -> records.Shard:
+  """Writes the records.
+
+  Raises:
+    OSError: the disk is full, or a photo cannot be read.
+  """
+  count, digest = 0, xxhash.xxh3_128()
+  with files.whole(destination / name, destination / STATE) as aside:
+    with _writer(aside) as writer:
+      for count, record in enumerate(encoded, 1):  # noqa: B007
+        writer.write(record)
+        digest.update(record)
+    size = aside.stat().st_size
+  return records.Shard(name, count, size, digest.hexdigest())
+
+
+def side(destination: Path, shard: str) -> Path:
+  """The file that is there when the shard is."""
+  return destination / STATE / f"{shard}.done"
+
+
+def finished(
+  destination: Path, shard: records.Shard, outcomes: report.Outcomes | None
+) -> None:
+  """Tells that a shard is finished, and what became of its photos."""
+  arrays = outcomes.arrays() if outcomes else {}
+  bundle.save(side(destination, shard.name), dataclasses.asdict(shard), **arrays)
+
+
+def load_side(
+  destination: Path, name: str
+) -> tuple[records.Shard, report.Outcomes | None]:
+  """The inverse of `finished`."""
+  told, arrays = bundle.load(side(destination, name))
+  outcomes = report.Outcomes.of(arrays) if arrays else None
+  return records.Shard(**told), outcomes
+
+
+def _direct(
+  root: Path,
+  choice: spool.Choice,
+  task: Task,
+  kept: list[tuple[int, int, bytes]],
+  notes: list[report.Note],
+) -> Iterator[bytes]:
+  folder, synsets = os.path.join(os.fsencode(root), b""), tuple(choice.labels)
+  tally = executors.Tally()
+  for key, label in zip(task.keys, task.labels.tolist(), strict=True):
+    data = b""
+    try:
+      data = files.read(folder + key)
+      jpeg, kinds, digest = choice.prepared(data)
+    except (repair.Rejected, OSError) as error:
+      notes.append(report.note(key, synsets[label], error))
+      tally.add(len(data), rejected=True)
+    else:
+      kept.append((label, kinds, digest))
+      tally.add(len(data))
+      yield records.head(key, label) + jpeg
+  tally.tell()
+
+
+def _counted(encoded: Iterable[bytes]) -> Iterator[bytes]:
+  tally = executors.Tally()
+  for record in encoded:
+    tally.add(len(record))
+    yield record
+  tally.tell()
+
+
+@contextlib.contextmanager
+def _writer(path: Path) -> Iterator[ArrayRecordWriter]:
+  """A writer that is closed at the end, with errors such as a full disk as OSError."""
+  try:
+    writer = ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
+    yield writer
+    writer.close()
+  except RuntimeError as error:
+    raise OSError(str(error)) from error
