@@ -216,9 +216,10 @@ class Job:
     if missing:
       return {"waiting": missing, "part": self.options.part}
     names = list(tasks.counts)
-    finish.write(self.options, self.classes, names, outcomes, notes, tasks.to_train)
-    classes = len(np.unique(table.labels))
-    return {**finish.result(self.destination), "classes": classes}
+    finish.write(
+      self.options, self.classes, names, outcomes, notes, table, tasks.to_train
+    )
+    return finish.result(self.destination)
 
 
 class ShardTasks:

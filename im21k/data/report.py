@@ -91,6 +91,7 @@ def write(
   outcomes: Outcomes,
   synsets: tuple[str, ...],
   duplicates: str,
+  classes: int,
   aside: Path | None = None,
 ) -> int:
   """Writes report.json, report.txt and rejected.tsv; returns the number rejected."""
@@ -99,6 +100,7 @@ def write(
     "packed": len(outcomes.labels),
     "rejected": len(outcomes.notes),
     "duplicates": duplicates,
+    "classes": classes,
     "kinds": {
       kind: {
         "rule": RULES[kind],

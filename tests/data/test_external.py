@@ -374,3 +374,16 @@ def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size
   seconds = size / memory * shards_ * 0.009
   assert seconds <= 0.21 * 4 * size / 170e6
   assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_killed_while_it_takes_its_state_away_it_is_finished(fishes, tmp_path, shuffle):
+  options = {"shards": 2, "workers": 1, "shuffle": shuffle}
+  expected = pack(fishes, tmp_path / "out", **options)
+  before = contents(tmp_path / "out")
+  (tmp_path / "out" / ".packing").mkdir()
+  (tmp_path / "out" / ".packing" / "run-00000-00000.bin").touch()
+  with pytest.raises(FileExistsError, match="holds a packed data set already"):
+    pack(fishes, tmp_path / "out", **options, seed=1)
+  assert pack(fishes, tmp_path / "out", **options) == expected
+  assert contents(tmp_path / "out") == before
