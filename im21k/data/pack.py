@@ -78,8 +78,8 @@ def pack(
       (reads and writes in sequence: for hard disks), or auto: direct where each photo
       is a file of its own.
     memory: GB of photos that a worker holds at once in the external shuffle; by default
-      1.9 MB for each shard (3.4 GB for ImageNet), which keeps a hard disk's seeks below a
-      fifth of its time, but at most half of the machine's memory.
+      1.9 MB for each shard (3.4 GB for ImageNet), which keeps a hard disk's seeks below
+      a fifth of its time, but at most half of the machine's memory.
     part: i/n: do the i-th of n shares, on a disk that all machines see.
     runner: local, or beam: an Apache Beam pipeline on a disk that all workers see.
     dry_run: tell what would be read, written and taken, and do nothing.
