@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -112,14 +113,37 @@ def write(
   shutil.rmtree(aside, ignore_errors=True)  # Another part may be at it too.
 
 
+def was_cut_short(options: Options, classes: ClassList) -> bool:
+  """Whether the same job was killed after all, when it took its state away.
+
+  Raises:
+    FileExistsError: the destination holds something else that was packed.
+  """
+  destination = options.destination
+  if not (destination / records.MANIFEST).exists():
+    return False
+  state = destination / shards.STATE
+  if state.exists():
+    manifest = records.Manifest.load(destination)
+    packed = manifest.options, manifest.seed, manifest.class_list_hash
+    if packed == (options.content(), options.seed, classes.hash):
+      shutil.rmtree(state, ignore_errors=True)
+      return True
+  raise FileExistsError(
+    f"{destination} holds a packed data set already: remove it, or pack elsewhere"
+  )
+
+
 def result(destination: Path) -> dict[str, Any]:
   """Counts of a packed data set, as `pack` returns them."""
   manifest = records.Manifest.load(destination)
+  told = json.loads((destination / report.REPORT).read_text(encoding="utf-8"))
   kept = [shard for in_split in manifest.splits.values() for shard in in_split]
   return {
     "train": manifest.count("train"),
     "eval": manifest.count("eval") if "eval" in manifest.splits else 0,
     "rejected": manifest.rejected,
+    "classes": told["classes"],
     "bytes": sum(shard.bytes for shard in kept),
     "shards": len(kept),
     "manifest": str(destination / records.MANIFEST),

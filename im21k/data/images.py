@@ -33,7 +33,7 @@ def check_jpeg(data: bytes, decode_all: bool = True) -> None:
 
   Stray bytes among the coded pixels are let pass, for some writers pad with them;
   those between the segments of the header are not. `decode_all=False` looks at the
-  header and the end marker only (20 µs instead of 1 ms for a photo of 500×375).
+  header and the end marker only (3 µs instead of 0.2 ms for a photo of 500×375).
   """
   if not data:
     raise ImageError("no bytes")

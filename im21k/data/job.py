@@ -222,8 +222,7 @@ class Job:
     finish.write(
       self.options, self.classes, names, outcomes, trained, notes, tasks.to_train
     )
-    classes = len(np.unique(table.labels))
-    return {**finish.result(self.destination), "classes": classes}
+    return finish.result(self.destination)
 
 
 class ShardTasks:

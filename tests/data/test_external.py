@@ -214,6 +214,14 @@ def test_excluded_remapped_and_held_out_by_list(fishes, tmp_path):
   assert result["classes"] == 1
 
 
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuffle):
+  keys = tmp_path / "keys"
+  keys.write_text(f"{FISH}/another.jpg\n")
+  with pytest.raises(ValueError, match="keys: no line is the key of .* its keys is 'n"):
+    pack(fishes, tmp_path / "out", workers=1, shuffle=shuffle, eval_keys=keys)
+
+
 def test_a_rec_is_packed_without_a_re_encode(jpeg, tmp_path):
   import struct
 
@@ -374,3 +382,16 @@ def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size
   seconds = size / memory * shards_ * 0.009
   assert seconds <= 0.21 * 4 * size / 170e6
   assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_killed_while_it_takes_its_state_away_it_is_finished(fishes, tmp_path, shuffle):
+  options = {"shards": 2, "workers": 1, "shuffle": shuffle}
+  expected = pack(fishes, tmp_path / "out", **options)
+  before = contents(tmp_path / "out")
+  (tmp_path / "out" / ".packing").mkdir()
+  (tmp_path / "out" / ".packing" / "run-00000-00000.bin").touch()
+  with pytest.raises(FileExistsError, match="holds a packed data set already"):
+    pack(fishes, tmp_path / "out", **options, seed=1)
+  assert pack(fishes, tmp_path / "out", **options) == expected
+  assert contents(tmp_path / "out") == before
