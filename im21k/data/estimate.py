@@ -149,7 +149,9 @@ class _Tried:
     with tempfile.TemporaryDirectory() as folder:
       (Path(folder) / shards.STATE).mkdir()
       start = _cpu()
-      shards.write(Path(folder), "tried", tried._packed(photos, choice))
+      shards.write(
+        Path(folder), "tried", tried._packed(photos, choice), records.Checksum()
+      )
       tried.seconds = _cpu() - start
     return tried
 

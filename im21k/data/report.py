@@ -103,7 +103,7 @@ def write(
     "packed": len(outcomes.labels),
     "rejected": len(outcomes.notes),
     "duplicates": duplicates,
-    "classes": len(np.unique(outcomes.labels)),
+    "classes": int(np.count_nonzero(np.bincount(outcomes.labels))),
     "train_classes": {
       synsets[label]: int(count)
       for label, count in enumerate(np.bincount(trained))

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from im21k import files
@@ -27,7 +26,9 @@ def write_direct(
   """Writes a shard from photos that are files, read in its order."""
   kept: list[tuple[int, int, bytes]] = []
   notes: list[report.Note] = []
-  shard = write(destination, task.name, _direct(root, choice, task, kept, notes))
+  checksum = records.Checksum()
+  encoded = _direct(root, choice, task, kept, notes, checksum)
+  shard = write(destination, task.name, encoded, checksum)
   labels, kinds, digests = zip(*kept, strict=True) if kept else ((), (), ())
   outcomes = report.Outcomes(
     np.array(labels, np.int32),
@@ -48,24 +49,29 @@ def write_external(bins: list[Path], destination: Path, task: tuple) -> None:
   with executors.disk():
     encoded = spool.read_records(bins, *where)
   with executors.disk():
-    shard = write(destination, name, _counted(encoded))
+    checksum = records.Checksum()
+    shard = write(destination, name, _counted(encoded, checksum), checksum)
   finished(destination, shard, None)
 
 
-def write(destination: Path, name: str, encoded: Iterable[bytes]) -> records.Shard:
-  """Writes the records.
+def write(
+  destination: Path,
+  name: str,
+  encoded: Iterable[bytes],
+  checksum: records.Checksum,
+) -> records.Shard:
+  """Writes records, which add themselves to the checksum when they are asked for.
 
   Raises:
     OSError: the disk is full, or a photo cannot be read.
   """
-  count, digest = 0, xxhash.xxh3_128()
+  count = 0
   with files.whole(destination / name, destination / STATE) as aside:
     with _writer(aside) as writer:
       for count, record in enumerate(encoded, 1):  # noqa: B007
         writer.write(record)
-        digest.update(record)
     size = aside.stat().st_size
-  return records.Shard(name, count, size, digest.hexdigest())
+  return records.Shard(name, count, size, checksum.hexdigest())
 
 
 def side(destination: Path, shard: str) -> Path:
@@ -96,6 +102,7 @@ def _direct(
   task: Task,
   kept: list[tuple[int, int, bytes]],
   notes: list[report.Note],
+  checksum: records.Checksum,
 ) -> Iterator[bytes]:
   folder, synsets = os.path.join(os.fsencode(root), b""), tuple(choice.labels)
   tally = executors.Tally()
@@ -110,14 +117,17 @@ def _direct(
     else:
       kept.append((label, kinds, digest))
       tally.add(len(data))
-      yield records.head(key, label) + jpeg
+      head = records.head(key, label)
+      checksum.add(head, digest if jpeg is data else records.digest(jpeg))
+      yield head + jpeg
   tally.tell()
 
 
-def _counted(encoded: Iterable[bytes]) -> Iterator[bytes]:
+def _counted(encoded: Iterable[bytes], checksum: records.Checksum) -> Iterator[bytes]:
   tally = executors.Tally()
   for record in encoded:
     tally.add(len(record))
+    checksum.add_record(record)
     yield record
   tally.tell()
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from im21k import files
 from im21k.data import bundle, executors, records, repair, report
@@ -84,7 +83,7 @@ class Choice:
     if self.excluded and hashlib.sha256(data).digest() in self.excluded:
       raise repair.Rejected("excluded", "its SHA-256 is among those to exclude")
     jpeg, kinds = repair.prepare(data, self.rules)
-    return jpeg, report.bits(kinds), xxhash.xxh3_128_digest(data)
+    return jpeg, report.bits(kinds), records.digest(data)
 
 
 def run_path(folder: Path, task: int, index: int) -> Path:

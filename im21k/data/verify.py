@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from array_record.python.array_record_module import ArrayRecordReader
 from tqdm import tqdm
 
@@ -67,11 +66,11 @@ def _check(
   folder: Path, classes: int, every: int, shard: records.Shard
 ) -> tuple[Counter[int], int]:
   path = folder / shard.name
-  digest, sizes, tried = xxhash.xxh3_128(), Counter[int](), 0
+  checksum, sizes, tried = records.Checksum(), Counter[int](), 0
   try:
     for index, record in enumerate(_records(path, shard.count)):
-      digest.update(record)
       try:
+        checksum.add_record(record)
         example = records.decode(record)
         if example.label >= classes:
           raise ValueError(f"label {example.label} of {classes:,} classes")
@@ -83,7 +82,7 @@ def _check(
       sizes[example.label] += 1
   except RuntimeError:
     sizes.clear()  # Its own checksums say that it is damaged.
-  if sizes.total() != shard.count or digest.hexdigest() != shard.xxh3_128:
+  if sizes.total() != shard.count or checksum.hexdigest() != shard.xxh3_128:
     raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
   return sizes, tried
 

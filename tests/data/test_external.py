@@ -218,7 +218,9 @@ def test_excluded_remapped_and_held_out_by_list(fishes, tmp_path):
 def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuffle):
   keys = tmp_path / "keys"
   keys.write_text(f"{FISH}/another.jpg\n")
-  with pytest.raises(ValueError, match=r"keys: no line is the key of .* its keys is 'n"):
+  with pytest.raises(
+    ValueError, match=r"keys: no line is the key of .* its keys is 'n"
+  ):
     pack(fishes, tmp_path / "out", workers=1, shuffle=shuffle, eval_keys=keys)
 
 
