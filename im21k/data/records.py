@@ -106,7 +106,7 @@ class Checksum:
     return self._hash.hexdigest()
 
 
-# Of a photo's bytes: not for secrets, but twenty times as fast as SHA-256.
+# Of a photo's bytes: not for secrets, but ten times as fast as SHA-256.
 digest = xxhash.xxh3_128_digest
 
 

@@ -440,7 +440,9 @@ if __name__ == "__main__":
   path.write_text(script)
   done = subprocess.run([sys.executable, path], capture_output=True, text=True)
   path.unlink()
-  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+  assert (done.returncode, done.stdout) == (0, "")
+  # XLA may say that it finds no driver.
+  assert not re.search("Error|Exception|leaked", done.stderr), done.stderr
 
 
 def test_a_closed_iterator_ends(small):
