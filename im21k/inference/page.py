@@ -123,7 +123,7 @@ def lines(told: str, series: dict[str, list[tuple[float, float]]]) -> str:
     series: (x, share) of each line, by its name; at most two.
   """
   points = [x for line in series.values() for x, _ in line]
-  left, right, base, top = 40, _WIDTH - 8, _HEIGHT - 24, 24
+  left, right, base, top = 46, _WIDTH - 8, _HEIGHT - 24, 24
   scale = (right - left) / max(max(points), 1)
   shapes = []
   for share in (0, 0.25, 0.5, 0.75, 1):

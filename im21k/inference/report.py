@@ -73,7 +73,7 @@ def report(
   parts.append(_section("Environment", _environment(workdir)))
   target = page_file or workdir / "report.html"
   name = workdir.resolve().name
-  files.write_text(target, page.document(f"The run {name}", "".join(parts)))
+  files.write_text(target, page.document(f"Run {name}", "".join(parts)))
   return {
     "page": str(target),
     "finished": finished,
@@ -184,15 +184,17 @@ def _best_and_worst(
   labels: npt.NDArray[np.int64],
   loader: EvalLoader,
 ) -> list[str]:
-  """By the share of right first answers, then by the probability of the truth."""
+  """By the share of right first answers, then by the probability of the truth.
+
+  Of classes that are never right none is among the best, of those that always are none
+  among the worst.
+  """
   own = p[np.arange(len(p)), labels].astype(np.float64)
   right = p.argmax(1) == labels
-  present = np.unique(labels).tolist()
-  order = sorted(
-    present,
-    key=lambda c: (right[labels == c].mean(), own[labels == c].mean()),
-  )
-  shown = min(_SHOWN, len(order) // 2)
+  share = {c: float(right[labels == c].mean()) for c in np.unique(labels).tolist()}
+  order = sorted(share, key=lambda c: (share[c], own[labels == c].mean()))
+  best = [c for c in order[::-1] if share[c] > 0][:_SHOWN]
+  worst = [c for c in order if share[c] < 1 and c not in best][:_SHOWN]
 
   def figure(label: int, extreme: Any) -> str:
     mine = np.flatnonzero(labels == label)
@@ -200,7 +202,7 @@ def _best_and_worst(
     name = _name(graph, label)
     answer = int(p[photo].argmax())
     said = f"named {_name(graph, answer)} ({p[photo, answer]:.0%})"
-    told = f"{name}: {right[mine].mean():.0%} of {len(mine):,} right; this one {said}"
+    told = f"{name}: {share[label]:.0%} of {len(mine):,} right; this one {said}"
     pixels = np.asarray(loader[photo]["image"])
     return (
       f"<figure>{page.image(name, pixels)}<figcaption>{html.escape(told)}</figcaption>"
@@ -210,8 +212,8 @@ def _best_and_worst(
   return [
     _section(heading, f'<div class="photos">{"".join(figures)}</div>')
     for heading, figures in (
-      ("Best classes", [figure(c, np.argmax) for c in order[::-1][:shown]]),
-      ("Worst classes", [figure(c, np.argmin) for c in order[:shown]]),
+      ("Best classes", [figure(c, np.argmax) for c in best]),
+      ("Worst classes", [figure(c, np.argmin) for c in worst]),
     )
   ]
 

@@ -53,7 +53,9 @@ def test_page_tells_what_was_measured(run):
   assert text.count("<td>not measured</td>") == 6
   assert "139 train photos, 9.4% right." in text
   best, worst = text.split("<h2>Best classes</h2>")[1].split("<h2>Worst classes</h2>")
-  assert best.count("<figure>") == worst.split("<section>")[0].count("<figure>") == 6
+  # All that the net ever says is windmill.
+  assert best.count("<figure>") == 1
+  assert worst.split("<section>")[0].count("<figure>") == 6
   assert "windmill: 100% of 13 right; this one named windmill" in best
   assert "windmill:" not in worst
   assert "139 photos, 9.35% right" in report.text(result)
@@ -64,7 +66,7 @@ def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "<script" not in text and "<b>" not in text and "<i>" not in text
   assert text.count(html.escape(EVIL)) == 1 + 1
-  assert "<h1>The run &lt;b&gt;run</h1>" in text
+  assert "<h1>Run &lt;b&gt;run</h1>" in text
   assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
   assert "http" not in text and len(text) < 3_000_000
 
