@@ -132,12 +132,10 @@ def ffcv(files: list[Path], out: Path, longest: int | None = None) -> Job:
 
 def _stub_torchvision() -> None:
   """Its operators are missing beside a torch that was built by others."""
-  import torch
+  from torch import library
 
-  library = torch.library.Library("torchvision", "DEF")
   for name in ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool"):
-    library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
-  globals()["_library"] = library  # Else they would go with it.
+    library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
 
 
 def _cpu() -> float:
