@@ -10,7 +10,8 @@ import time
 import numpy as np
 
 from im21k import synsets
-from im21k.inference import answers, hierarchy
+from im21k.answers import rules
+from im21k.synsets import hierarchy
 
 
 def main() -> None:
@@ -31,10 +32,10 @@ def main() -> None:
     flat = time.perf_counter()
     nodes = graph.probabilities(p)
     inclusion = time.perf_counter()
-    answers.hedged(graph, nodes, 1.0)
-    answers.diverse(graph, nodes, 5)
+    rules.hedged(graph, nodes, 1.0)
+    rules.diverse(graph, nodes, 5)
     named = time.perf_counter()
-    answers.among(p, allowed)
+    rules.among(p, allowed)
     times.append(np.diff([start, flat, inclusion, named, time.perf_counter()]))
   parts = ("flat", "probabilities", "hedged, diverse", "among")
   middle = np.median(times, axis=0)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from im21k.data import pack
+from im21k.packing.pack import pack
 
 ROOT = Path(__file__).parent.parent
 _EPOCHS = 40

@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from im21k.data import pack
+from im21k.packing.pack import pack
 
 HERE = Path(__file__).parent
 SHORT = {"full": 375, "small": 256}

@@ -25,8 +25,10 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from im21k import files, synsets
-from im21k.data import Manifest, TrainLoader, records
-from im21k.data.order import Blockwise, Global
+from im21k.dataset import records
+from im21k.dataset.records import Manifest
+from im21k.loading.order import Blockwise, Global
+from im21k.loading.train import TrainLoader
 
 RUNS = Path("runs")
 SMALL = RUNS / "bench_load" / "small_packed"  # made by load.py

@@ -21,7 +21,7 @@ BATCH, SIZE, THREADS = 128, 224, int(os.environ.get("LOADER_THREADS", "2"))
 
 
 def ours(task: str, folder: Path) -> Iterator:
-  from im21k.data import TrainLoader
+  from im21k.loading.train import TrainLoader
 
   crop = {"full": "inception", "small": "straight"}[task]
   packed = folder / f"{task}_packed"
@@ -35,8 +35,8 @@ def grain_simplejpeg(task: str, folder: Path) -> Iterator:
   import numpy as np
   import simplejpeg
 
-  from im21k.data import records
-  from im21k.data.augment import RandomResizedCrop, StraightCrop
+  from im21k.dataset import records
+  from im21k.photos.crops import RandomResizedCrop, StraightCrop
 
   shards = sorted(str(p) for p in (folder / f"{task}_packed").glob("train-*"))
   crop = RandomResizedCrop(SIZE) if task == "full" else StraightCrop(SIZE, 256)

@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 from im21k import synsets
-from im21k.data import pack
+from im21k.packing.pack import pack
 
 _FOLDERS = 100
 

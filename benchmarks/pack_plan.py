@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from im21k import synsets
-from im21k.data import bundle, job, repair, report, sources, spool
-from im21k.data.table import Table
+from im21k.packing import bundle, driver, external_shuffle, outcomes, repair
+from im21k.packing.split import Table
+from im21k.photos import sources
 
 _RUN = 30_000  # photos of 110 kB in 3.3 GB
 
@@ -44,7 +45,7 @@ def _direct(folder: Path, count: int) -> None:
   start = time.perf_counter()
   table, _ = Table.read(_entries(count), _choice())
   held = table.held_out(lambda size: 50 * (size > 500))
-  tasks = job.ShardTasks(table, held, ~table.repeated(), None)
+  tasks = driver.ShardTasks(table, held, ~table.repeated(), None)
   _tell("direct", start, sum(len(task.keys) for task in tasks))
 
 
@@ -60,7 +61,7 @@ def _make(folder: Path, count: int) -> None:
     keys = [keys[row] for row in order]
     lengths = np.full(len(keys), 110_000, np.int32)
     bundle.save(
-      spool.run_path(folder, run, 0),
+      external_shuffle.run_path(folder, run, 0),
       {"photos": len(keys), "key_bytes": sum(map(len, keys)), "last": True},
       keys=np.frombuffer(b"".join(keys), np.uint8),
       ends=np.cumsum([len(key) for key in keys]),
@@ -70,19 +71,19 @@ def _make(folder: Path, count: int) -> None:
       kinds=np.zeros(len(keys), np.uint32),
       offsets=np.cumsum(lengths, dtype=np.int64) - lengths,
       lengths=lengths,
-      notes=report.as_bytes([]),
+      notes=outcomes.as_bytes([]),
     )
 
 
 def _external(folder: Path, count: int) -> None:
   start = time.perf_counter()
-  rows, _ = spool.gather(sorted(folder.glob("run-*.run")))
+  rows, _ = external_shuffle.gather(sorted(folder.glob("run-*.run")))
   table = Table(*(rows[name] for name in ("keys", "ends", "labels", "places")))
   held = table.held_out(lambda size: 50 * (size > 500))
   usable = ~table.repeated() & (rows["lengths"] > 0)
   where = rows["runs"], rows["offsets"], rows["lengths"]
   planned = 0
-  for task in job.ShardTasks(table, held, usable, None):
+  for task in driver.ShardTasks(table, held, usable, None):
     runs, _, _ = (array[task.rows] for array in where)
     planned += len(runs)
   _tell("external", start, planned)
@@ -96,10 +97,12 @@ def _tell(way: str, start: float, planned: int) -> None:
   print(json.dumps({**row, "peak_gib": round(peak, 3)}), flush=True)
 
 
-def _choice() -> spool.Choice:
+def _choice() -> external_shuffle.Choice:
   classes = synsets.imagenet21k()
   labels = {synset: label for label, synset in enumerate(classes.synsets)}
-  return spool.Choice(classes.name, labels, {}, False, frozenset(), 0, repair.Rules())
+  return external_shuffle.Choice(
+    classes.name, labels, {}, False, frozenset(), 0, repair.Rules()
+  )
 
 
 def _entries(count: int) -> Iterator[sources.Entry]:

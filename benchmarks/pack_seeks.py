@@ -25,8 +25,9 @@ import numpy as np
 import simplejpeg
 
 from im21k import synsets
-from im21k.data import archives, estimate
-from im21k.data.table import default_shards
+from im21k.packing import estimate
+from im21k.packing.split import default_shards
+from im21k.photos import archives
 
 NEAR, CLASSES, PHOTO = 1 << 20, 100, 110_000
 CALLS = "openat,close,read,readv,pread64,write,writev,pwrite64,lseek,dup,dup2"

@@ -57,7 +57,7 @@ def bare_resize(files: list[Path], out: Path) -> Job:
 
 def ours(files: list[Path], out: Path, **options: object) -> Job:
   from im21k import synsets
-  from im21k.data import pack
+  from im21k.packing.pack import pack
 
   synsets.imagenet21k()
   source = files[0].parent.parent

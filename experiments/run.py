@@ -10,7 +10,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from im21k.training import loop, parallel
+from im21k import parallel
+from im21k.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Experiment to run.", lock_config=True

@@ -22,18 +22,18 @@ import tyro
 
 # verb: (module, function, function that makes text of the result)
 VERBS: dict[str, tuple[str, str, str]] = {
-  "pack": ("im21k.data.pack", "pack", "text"),
-  "bench-loader": ("im21k.training.bench_loader", "bench_loader", "table"),
-  "verify": ("im21k.data.verify", "verify", "text"),
-  "plan": ("im21k.training.plan", "plan", "text"),
-  "evaluate": ("im21k.inference.evaluate", "evaluate", "table"),
+  "pack": ("im21k.packing.pack", "pack", "text"),
+  "bench-loader": ("im21k.planning.bench_loader", "bench_loader", "table"),
+  "verify": ("im21k.packing.verify", "verify", "text"),
+  "plan": ("im21k.planning.plan", "plan", "text"),
+  "evaluate": ("im21k.evaluation.evaluate", "evaluate", "table"),
   "convert mxnet": ("im21k.convert", "from_mxnet", "text"),
   "convert to-mxnet": ("im21k.convert", "to_mxnet", "text"),
-  "recalibrate": ("im21k.inference.recalibrate", "recalibrate", "text"),
-  "calibrate": ("im21k.inference.calibrate", "calibrate", "text"),
+  "recalibrate": ("im21k.evaluation.recalibrate", "recalibrate", "text"),
+  "calibrate": ("im21k.evaluation.calibrate", "calibrate", "text"),
   "synset": ("im21k.synsets.lookup", "synset", "text"),
   "predict": ("im21k.inference.predict", "predict", "text"),
-  "report": ("im21k.inference.report", "report", "text"),
+  "report": ("im21k.pages.run_page", "report", "text"),
 }
 
 _NONE, _KEYWORD = type(None), inspect.Parameter.KEYWORD_ONLY

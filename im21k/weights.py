@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
@@ -134,6 +135,13 @@ class Weights:
         "",
       ]
     )
+
+
+def normalize(image: jax.Array, mean: Any, std: Any) -> jax.Array:
+  """uint8 `[…, 3]` -> float32: (image − mean) / std, per channel or for all."""
+  shape = (1,) * (image.ndim - 1) + (-1,)
+  mean, std = (jnp.asarray(x, jnp.float32).reshape(shape) for x in (mean, std))
+  return (image.astype(jnp.float32) - mean) / std
 
 
 def load(folder: Path) -> Weights:

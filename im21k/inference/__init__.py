@@ -1,6 +1,1 @@
-"""Weights -> numbers, names and pictures."""
-
-from im21k.inference.evaluate import evaluate
-from im21k.inference.predict import predict
-
-__all__ = ["evaluate", "predict"]
+"""Weights and photos -> names, pictures and features."""

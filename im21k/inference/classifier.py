@@ -16,8 +16,7 @@ import numpy as np
 from flax import linen as nn
 
 from im21k import models, synsets, weights
-from im21k.data import augment
-from im21k.training import step
+from im21k.photos import crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Classifier:
   def prepare(self, photos: Iterable[np.ndarray]) -> np.ndarray:
     """Photos of any size, uint8 `[h, w, 3]` RGB -> the batch that `logits` takes."""
     size, short_side = self.weights.input.size, self.weights.input.short_side
-    return np.stack([augment.center_crop(p, size, short_side) for p in photos])
+    return np.stack([crops.center_crop(p, size, short_side) for p in photos])
 
   def logits(self, images: Any) -> jax.Array:
     """uint8 `[b, h, w, 3]` RGB -> float32 `[b, classes]`."""
@@ -107,7 +106,7 @@ class Classifier:
 
     @jax.jit
     def run(variables: Any, images: jax.Array) -> Any:
-      inputs = step.normalize(images, prepared.mean, prepared.std)
+      inputs = weights.normalize(images, prepared.mean, prepared.std)
       return self.model.apply(variables, inputs, train=False)
 
     return run

@@ -8,9 +8,12 @@ import jax
 import numpy as np
 
 from im21k import synsets, weights
-from im21k.data import images
-from im21k.inference import answers, calibrate, hierarchy, naming, page, plots
+from im21k.answers import naming, rules
+from im21k.evaluation import calibrate
 from im21k.inference.classifier import Classifier
+from im21k.pages import figures, photo_page
+from im21k.photos import images
+from im21k.synsets import hierarchy
 
 _BATCH = 16
 _ANSWERS = ("flat", "hedged", "diverse")
@@ -76,26 +79,28 @@ def predict(
     for path in image:
       photo = images.read(path)
       if plot or report:
-        shown.append(plots.thumbnail(photo))
+        shown.append(figures.thumbnail(photo))
       yield photo
 
   temperature = calibration.temperature if calibration else 1.0
   probabilities = probabilities_of(released, photos(), temperature)
   none = None
   if allowed is not None:
-    probabilities, none = answers.among(probabilities, allowed)
+    probabilities, none = rules.among(probabilities, allowed)
   namer = naming.Namer(released.classes, top_k, allowed)
   if answer == "hedged":
     tops = namer.hedged(probabilities, trade)
   else:
     tops = (namer.flat if answer == "flat" else namer.diverse)(probabilities)
   if plot:
-    plots.draw_predictions(plot, shown, tops)
+    figures.draw_predictions(plot, shown, tops)
   if report:
     # Over some classes nothing is promised.
     promised = calibration if allowed is None else None
     told = _told(namer, probabilities, accuracy, promised)
-    page.write(report, namer.graph, [p.name for p in image], shown, probabilities, told)
+    photo_page.write(
+      report, namer.graph, [p.name for p in image], shown, probabilities, told
+    )
   if definitions:
     for top in (one for some in tops for one in some):
       top["definition"] = synsets.load().definition(top["synset"])
@@ -179,8 +184,8 @@ def _check(
   if answer not in _ANSWERS:
     raise ValueError(f"answer is {answer!r}, but must be one of {', '.join(_ANSWERS)}")
   for what, asked, most in (
-    ("report", report, page.MOST_PHOTOS),
-    ("plot", plot, plots.MOST_PHOTOS),
+    ("report", report, photo_page.MOST_PHOTOS),
+    ("plot", plot, figures.MOST_PHOTOS),
   ):
     if asked and len(image) > most:
       raise ValueError(
@@ -202,7 +207,7 @@ def _trade(
 def _allowed(
   known: synsets.ClassList, under: str | None, classes: str | None, only: str | None
 ) -> np.ndarray:
-  return answers.allowed_classes(
+  return rules.allowed_classes(
     hierarchy.over(known),
     known,
     under.split(",") if under else (),

@@ -1,1 +1,1 @@
-"""Batches + a model -> weights: devices, the step, its optimiser, checkpoints, loop."""
+"""Batches + a model -> weights: step, optimiser, checkpoints, loop."""

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from im21k.training import parallel
+from im21k import parallel
 
 _POLICIES = ocp.training.preservation_policies
 

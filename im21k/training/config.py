@@ -8,12 +8,12 @@ import jax
 import optax
 from flax import linen as nn
 
-from im21k import models, synsets
+from im21k import models, parallel, synsets
 from im21k.models.registry import nearest
 from im21k.synsets import hierarchy
-from im21k.training import losses, optim, parallel, sharded_head
+from im21k.training import losses, optim, split_head
 from im21k.training import step as steps
-from im21k.training.mix import Mix
+from im21k.training.augment import Mix
 
 Duration = dict[str, float]
 
@@ -44,7 +44,7 @@ class Config:
     devices: how many take part.
     overlap: average gradients part by part during backprop, not all at its end.
     wire_dtype: in which gradients are sent between devices: float32 or bfloat16.
-    split_head: split the head's classes over the devices: see `sharded_head`.
+    split_head: split the head's classes over the devices: see `split_head`.
     sync_bn: BatchNorm's statistics over all devices instead of each device's own.
     seed: of parameters, order and augmentation.
     threads, workers: that make batches: see `TrainLoader`; None: as the machine is.
@@ -166,7 +166,7 @@ class Config:
       seed=self.seed,
       loss=self._loss(),
     )
-    axes = sharded_head.axes(state) if self.split_head else None
+    axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step, on, axes), axes
 
   def _loss(self) -> losses.Loss:

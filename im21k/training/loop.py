@@ -16,14 +16,15 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from im21k import files, synsets
-from im21k.data import EvalLoader, TrainLoader
-from im21k.data.augment import usual_short_side
-from im21k.training import optim, parallel, sharded_head
+from im21k import files, parallel, synsets
+from im21k.evaluation.score import eval_step
+from im21k.loading.train import EvalLoader, TrainLoader
+from im21k.photos.crops import usual_short_side
+from im21k.training import optim, split_head
 from im21k.training import step as steps
 from im21k.training.checkpoint import Checkpoints
 from im21k.training.config import Config
-from im21k.training.metrics import (
+from im21k.training.log import (
   Clock,
   MetricsFile,
   draw_learning_curve,
@@ -117,7 +118,7 @@ class _Run:
       self.clock.restore(clock)
     self._train, axes = config.make_step(self.model, optimizer, state, self.devices)
     if config.split_head:
-      state = sharded_head.split(state, config.devices)
+      state = split_head.split(state, config.devices)
     self.state = parallel.place(state, self.devices, axes)
     self.step = int(self.state.step)
     self.batches = self.loader.iter_from(
@@ -125,7 +126,7 @@ class _Run:
     )
 
     self._eval = parallel.eval_step(
-      steps.eval_step(self.model, config.mean, config.std, {"all": None}), self.devices
+      eval_step(self.model, config.mean, config.std, {"all": None}), self.devices
     )
     self.metrics = MetricsFile(workdir / "metrics.jsonl", self.step)
     self._measured: list[dict] = []  # metrics of steps since the last row, on device
@@ -236,7 +237,7 @@ class _Run:
   def _whole(self, state: Any) -> Any:
     """The state in its usual form."""
     if self.config.split_head:
-      return sharded_head.join(state, self.model.num_classes)
+      return split_head.join(state, self.model.num_classes)
     return state
 
   def _variables(self) -> dict[str, Any]:

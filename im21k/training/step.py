@@ -9,11 +9,11 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from im21k import parallel
 from im21k.training import losses as training_losses
-from im21k.training import parallel, sharded_head
-from im21k.training.mix import Mix
-
-TOP_K = (1, 5, 20)
+from im21k.training.augment import Mix
+from im21k.training.split_head import loss as split_head_loss
+from im21k.weights import normalize
 
 
 class TrainState(struct.PyTreeNode):
@@ -23,13 +23,6 @@ class TrainState(struct.PyTreeNode):
   params: Any
   batch_stats: Any
   opt_state: Any
-
-
-def normalize(image: jax.Array, mean: Any, std: Any) -> jax.Array:
-  """uint8 `[…, 3]` -> float32: (image − mean) / std, per channel or for all."""
-  shape = (1,) * (image.ndim - 1) + (-1,)
-  mean, std = (jnp.asarray(x, jnp.float32).reshape(shape) for x in (mean, std))
-  return (image.astype(jnp.float32) - mean) / std
 
 
 def init(
@@ -73,7 +66,7 @@ def train_step(
     mean, std: of the normalisation.
     overlap: False averages gradients at the end in any case.
     wire_dtype: in which gradients are sent; None: float32, as they are.
-    split_head: the state's head is split over the devices: see `sharded_head`.
+    split_head: the state's head is split over the devices: see `split_head`.
     mix: changes of the photos on the device; None: none.
     seed: of these.
     loss: of logits and labels; a split head has its own cross-entropy.
@@ -114,7 +107,7 @@ def train_step(
 
       def scores(label: jax.Array) -> tuple[jax.Array, jax.Array]:
         if split_head:
-          return sharded_head.loss(
+          return split_head_loss(
             outputs, params["head"], label, model.num_classes, model.dtype
           )
         correct = outputs.argmax(-1) == label
@@ -145,86 +138,3 @@ def train_step(
     )
 
   return step
-
-
-def eval_step(
-  model: nn.Module, mean: Any, std: Any, subsets: dict[str, Any]
-) -> Callable[[Any, dict], dict]:
-  """Makes the step for `parallel.eval_step`: sums over the examples with mask 1.
-
-  Args:
-    model: gives logits.
-    mean, std: of the normalisation.
-    subsets: by name, bool `[num_classes]`: the classes that may be answered, and of
-      which examples count. None stands for all.
-
-  Returns:
-    A function of variables and a batch, whose result holds for each subset the sums
-    `count`, `loss`, and `top_1`, `top_5`, `top_20` (numbers of correct answers).
-  """
-
-  def step(variables: Any, batch: dict) -> dict:
-    image = normalize(batch["image"], mean, std)
-    logits, _ = model.apply(variables, image, train=False)
-    label = batch["label"]
-
-    def sums(allowed: Any) -> dict:
-      mask, within = batch["mask"], logits
-      if allowed is not None:
-        mask = mask * jnp.asarray(allowed)[label]
-        within = jnp.where(jnp.asarray(allowed), logits, -jnp.inf)
-      losses = optax.softmax_cross_entropy_with_integer_labels(within, label)
-      place = rank(within, label)
-      right = {f"top_{k}": (mask * (place < k)).sum() for k in TOP_K}
-      # A label outside the subset has an infinite loss, and mask 0.
-      return {
-        "count": mask.sum(),
-        "loss": jnp.where(mask > 0, losses, 0).sum(),
-        **right,
-      }
-
-    return parallel.total({name: sums(allowed) for name, allowed in subsets.items()})
-
-  return step
-
-
-def rank_step(
-  model: nn.Module, mean: Any, std: Any, subsets: dict[str, Any], flip: bool = False
-) -> Callable[[Any, dict], dict]:
-  """Makes a step for `parallel.eval_step` that tells of every example by itself.
-
-  Args:
-    model, mean, std, subsets: as for `eval_step`.
-    flip: logits are the mean of those of the image and of its mirror image.
-
-  Returns:
-    A function of variables and a batch, whose result holds for each subset `rank` and
-    `loss` of the batch's examples, `[devices · b]`, whatever mask and label they have.
-  """
-
-  def step(variables: Any, batch: dict) -> dict:
-    image, label = normalize(batch["image"], mean, std), batch["label"]
-    logits, _ = model.apply(variables, image, train=False)
-    if flip:
-      mirrored, _ = model.apply(variables, image[:, :, ::-1], train=False)
-      logits = (logits + mirrored) / 2
-    found = {}
-    for name, allowed in subsets.items():
-      within = logits if allowed is None else jnp.where(allowed, logits, -jnp.inf)
-      losses = optax.softmax_cross_entropy_with_integer_labels(within, label)
-      found[name] = {"rank": rank(within, label), "loss": losses}
-    return jax.tree.map(parallel.gather, found)
-
-  return step
-
-
-def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
-  """How many classes come before the right one: `[b, n]`, `[b]` -> int `[b]`.
-
-  A class of equal logit comes before, if it is not the right one; so a model that
-  answers the same to everything earns nothing. A label with a logit that is not
-  finite comes last.
-  """
-  own = jnp.take_along_axis(logits, label[:, None], axis=-1)
-  before = (logits >= own).sum(-1) - 1
-  return jnp.where(jnp.isfinite(own[:, 0]), before, logits.shape[-1])

@@ -7,7 +7,7 @@ import pytest
 
 import im21k
 from im21k import synsets
-from im21k.training.step import normalize
+from im21k.weights import normalize
 
 
 @pytest.fixture(scope="module")

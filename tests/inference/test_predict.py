@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from im21k import synsets, weights
-from im21k.data import augment, images
-from im21k.inference import plots, predict
-from im21k.inference.predict import probabilities_of, text
-from im21k.training import step
+from im21k.inference.predict import predict, probabilities_of, text
+from im21k.pages import figures
+from im21k.photos import crops, images
 
 FULL = synsets.imagenet21k()
 
@@ -39,7 +38,7 @@ def some(sample_photos):
 
 def by_hand(released, photo):
   """Probabilities `[classes]` of the linear model, in numpy."""
-  square = augment.center_crop(photo, 32, 37).astype(np.float64)
+  square = crops.center_crop(photo, 32, 37).astype(np.float64)
   square = (square - released.input.mean) / released.input.std
   features = square.reshape(4, 8, 4, 8, 3).mean((1, 3)).reshape(48)
   head = released.variables["params"]["head"]
@@ -106,9 +105,9 @@ def test_answer_does_not_depend_on_the_company(released, some, count):
 
 
 def test_all_batches_go_through_one_program(released, some, monkeypatch):
-  traced, normalize = [], step.normalize
+  traced, normalize = [], weights.normalize
   monkeypatch.setattr(
-    step, "normalize", lambda image, *how: traced.append(1) or normalize(image, *how)
+    weights, "normalize", lambda image, *how: traced.append(1) or normalize(image, *how)
   )
   assert len(probabilities_of(released, [images.read(some[0])] * 33)) == 33
   assert len(traced) == 1
@@ -219,7 +218,7 @@ def test_no_image_is_an_error(saved):
 
 
 def test_plot_of_too_many_photos_is_refused_before_any_work(tmp_path, some):
-  many = [some[0]] * (plots.MOST_PHOTOS + 1)
+  many = [some[0]] * (figures.MOST_PHOTOS + 1)
   with pytest.raises(ValueError, match="room for 50 images, but 51 are named"):
     predict(tmp_path / "nowhere", *many, plot=tmp_path / "plot.png")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from im21k import weights
-from im21k.data import loader as loading
-from im21k.training import loop, metrics
+from im21k.loading import train as loading
+from im21k.training import log, loop
 
 CONFIG = {
   "model": {"name": "tiny"},
@@ -40,7 +40,7 @@ def arrays(folder):
 def test_a_run_leaves_all_that_is_needed(config, tmp_path):
   result = loop.train(config, tmp_path)
   assert result["finished"] and result["step"] == 12
-  rows = metrics.read_rows(tmp_path / "metrics.jsonl")
+  rows = log.read_rows(tmp_path / "metrics.jsonl")
   train = [row for row in rows if "loss" in row]
   assert [row["step"] for row in train] == [4, 5, 6, 8, 10, 12]
   assert [row["step"] for row in rows if "eval_top_1" in row] == [6, 12]
@@ -104,7 +104,7 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
   for a, b in pairs:
     np.testing.assert_array_equal(a, b)
   last = [
-    metrics.read_rows(tmp_path / name / "metrics.jsonl")[-1]
+    log.read_rows(tmp_path / name / "metrics.jsonl")[-1]
     for name in ("unbroken", "broken")
   ]
   assert last[0] == last[1]
@@ -115,7 +115,7 @@ def test_another_number_of_devices_may_go_on(config, tmp_path):
   loop.train(first, tmp_path)
   result = loop.train(dataclasses.replace(config, devices=2), tmp_path)
   assert result["step"] == 12
-  rows = metrics.read_rows(tmp_path / "metrics.jsonl")
+  rows = log.read_rows(tmp_path / "metrics.jsonl")
   assert sorted({row["step"] for row in rows}) == [4, 5, 6, 8, 10, 12]
 
 
@@ -151,7 +151,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_steps(config, tmp_
 
 
 def test_without_held_out_photos_nothing_is_evaluated(sample_photos, config, tmp_path):
-  from im21k.data import pack
+  from im21k.packing.pack import pack
 
   pack(sample_photos, tmp_path / "photos", shards=2, workers=1)
   whole = dataclasses.replace(config, data=str(tmp_path / "photos"))

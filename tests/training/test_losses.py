@@ -9,9 +9,9 @@ import optax
 import pytest
 from jax.test_util import check_grads
 
-from im21k import synsets
+from im21k import parallel, synsets
 from im21k.synsets import hierarchy
-from im21k.training import config, losses, mix, optim, parallel
+from im21k.training import augment, config, losses, optim
 from im21k.training import step as steps
 
 FULL = synsets.imagenet21k()
@@ -180,7 +180,7 @@ def test_the_mapped_step_with_mixed_labels_takes_both(tiny_model, name):
   rng = np.random.default_rng(0)
   photos = rng.integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8)
   label = rng.integers(0, 7, (2, 4)).astype(np.int32)
-  on, model, chosen = parallel.devices(2), tiny_model(7), mix.Mix(mixup=1.0)
+  on, model, chosen = parallel.devices(2), tiny_model(7), augment.Mix(mixup=1.0)
   optimizer = optim.sgd(optax.constant_schedule(0.0))
   state = steps.init(model, optimizer, 16, seed=1)
   variables = {"params": state.params, "batch_stats": state.batch_stats}

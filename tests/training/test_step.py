@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from im21k.training import optim, parallel
+from im21k import parallel
+from im21k.evaluation.score import eval_step, rank
+from im21k.training import optim
 from im21k.training import step as steps
+from im21k.weights import normalize
 
 
 def batch_of(count, devices, classes=7, seed=0):
@@ -123,7 +126,7 @@ def test_evaluation_sums_equal_brute_force(devices, seed, missing):
   )
   subsets = {"all": None, "some": allowed}
   step = parallel.eval_step(
-    steps.eval_step(Fixed(), 0.0, 1.0, subsets), parallel.devices(devices)
+    eval_step(Fixed(), 0.0, 1.0, subsets), parallel.devices(devices)
   )
   found = jax.device_get(step(jnp.float32(0.25), batch))
   for name, subset in subsets.items():
@@ -147,19 +150,19 @@ def test_evaluation_sums_equal_brute_force(devices, seed, missing):
 
 def test_constant_answers_earn_nothing():
   logits = jnp.zeros((3, 30))
-  assert steps.rank(logits, jnp.array([0, 1, 29])).tolist() == [29, 29, 29]
+  assert rank(logits, jnp.array([0, 1, 29])).tolist() == [29, 29, 29]
 
 
 def test_answers_that_are_no_numbers_earn_nothing():
   logits = jnp.array([[jnp.nan, 1.0], [0.0, jnp.nan]])
-  assert steps.rank(logits, jnp.array([0, 1])).tolist() == [2, 2]
+  assert rank(logits, jnp.array([0, 1])).tolist() == [2, 2]
 
 
 def test_normalisation_is_the_originals():
   image = jnp.array([[[[0, 117, 255]]]], jnp.uint8)
-  found = steps.normalize(image, 117.0, 1.0)
+  found = normalize(image, 117.0, 1.0)
   np.testing.assert_array_equal(found, [[[[-117.0, 0.0, 138.0]]]])
-  by_channel = steps.normalize(image, (0.0, 100.0, 200.0), (1.0, 2.0, 5.0))
+  by_channel = normalize(image, (0.0, 100.0, 200.0), (1.0, 2.0, 5.0))
   np.testing.assert_allclose(by_channel, [[[[0.0, 8.5, 11.0]]]])
 
 

@@ -1,0 +1,1 @@
+"""Probabilities -> what to say about a photo; numpy only."""

@@ -1,0 +1,64 @@
+"""Probabilities -> named answers of each kind, as `predict` and its page tell them."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from im21k import synsets
+from im21k.answers import rules
+from im21k.synsets import hierarchy, lookup
+
+Named = list[dict[str, Any]]  # `synset`, `name` and `probability` of each.
+
+
+@dataclasses.dataclass(frozen=True)
+class Namer:
+  """Names what photos show; each kind of answer is a method `[b, classes]` -> named.
+
+  Attributes:
+    classes: what the probabilities are of.
+    k: how many to name.
+    allowed: bool `[classes]`, those that may be named; None: all.
+  """
+
+  classes: synsets.ClassList
+  k: int
+  allowed: np.ndarray | None = None
+
+  @functools.cached_property
+  def graph(self) -> hierarchy.Hierarchy:
+    """The hierarchy of the classes; only flat answers do without."""
+    return hierarchy.over(self.classes)
+
+  def flat(self, probabilities: np.ndarray) -> list[Named]:
+    """The most likely classes, each by all its synonyms."""
+    return [self._most_likely(row) for row in probabilities]
+
+  def diverse(self, probabilities: np.ndarray) -> list[Named]:
+    """Different things that do not contain one another."""
+    nodes = self.graph.probabilities(probabilities)
+    return [self._named(some) for some in rules.diverse(self.graph, nodes, self.k)]
+
+  def hedged(self, probabilities: np.ndarray, trade: float) -> list[Named]:
+    """One node, the most telling for `trade`: see `rules.hedged`."""
+    nodes = self.graph.probabilities(probabilities)
+    return [self._named([one]) for one in rules.hedged(self.graph, nodes, trade)]
+
+  def _most_likely(self, row: np.ndarray) -> Named:
+    best = np.argsort(-row, kind="stable")
+    if self.allowed is not None:
+      best = best[self.allowed[best]]
+    names, ids = self.classes.names, self.classes.synsets
+    return [
+      {"synset": ids[index], "name": names[index], "probability": float(row[index])}
+      for index in best[: self.k]
+    ]
+
+  def _named(self, some: list[rules.Node]) -> Named:
+    ids = self.graph.ids
+    return [
+      {"synset": ids[v], "name": lookup.distinct_name(ids[v]), "probability": p}
+      for v, p in some
+    ]

@@ -1,0 +1,1 @@
+"""What lies on disk between packing and loading: records, shards, the manifest."""

@@ -1,0 +1,1 @@
+"""How good are weights? One scorer, accuracy, hierarchical measures, calibration."""

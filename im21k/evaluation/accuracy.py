@@ -1,0 +1,117 @@
+"""Ranks of photos, example by example -> exact counts, intervals, rows."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from im21k import synsets
+from im21k.evaluation.score import TOP_K
+from im21k.loading import scoring
+
+VALIDATION_PHOTOS = 50_000
+_Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
+
+
+class Scores:
+  """Counts of right answers for each set of answers and each class of photos.
+
+  The first set of answers, all classes, takes all photos; others are of ILSVRC2012, and
+  take photos of its 1,000 classes, those that the weights do not know included.
+
+  Attributes:
+    unknown: photos of classes that the weights lack, by synset; they count as wrong.
+    bad: reason why a photo cannot be decoded, by its key; they are not counted.
+  """
+
+  def __init__(self, classes: synsets.ClassList, subsets: Mapping[str, Any]):
+    self.unknown: Counter[str] = Counter()
+    self.bad: dict[str, str] = {}
+    self._classes, self._subsets = classes, subsets
+    self._thousand = frozenset(synsets.ilsvrc2012().synsets)
+    # By set of answers and synset: photos, and right ones for each of TOP_K.
+    self._counts: dict[str, dict[str, np.ndarray]] = {name: {} for name in subsets}
+    self._losses: dict[str, list[float]] = {name: [] for name in subsets}
+    self._numbers: set[str] = set()
+    self._others = 0
+
+  def add(
+    self, examples: Sequence[scoring.Example], found: Mapping[str, Mapping[str, Any]]
+  ) -> None:
+    """Counts a batch.
+
+    Args:
+      examples: the photos in it; what fills it up is left out.
+      found: from `step.rank_step`.
+    """
+    for index, example in enumerate(examples):
+      if match := scoring.VALIDATION.fullmatch(example.key.rpartition("/")[2]):
+        self._numbers.add(match[1])
+      else:
+        self._others += 1
+      if example.error is not None:
+        self.bad[example.key] = example.error
+        continue
+      if example.label is None:
+        self.unknown[example.synset] += 1
+      for name, allowed in self._subsets.items():
+        if allowed is not None and example.synset not in self._thousand:
+          continue
+        right = [1] + [0] * len(TOP_K)
+        if example.label is not None:
+          rank = int(found[name]["rank"][index])
+          right[1:] = [rank < k for k in TOP_K]
+          self._losses[name].append(float(found[name]["loss"][index]))
+        counts = self._counts[name]
+        zero = np.zeros(len(right), np.int64)
+        counts[example.synset] = counts.get(example.synset, zero) + right
+
+  @property
+  def is_validation(self) -> bool:
+    """Whether these were the 50,000 validation photos of ILSVRC2012, by their names."""
+    return not self._others and len(self._numbers) == VALIDATION_PHOTOS
+
+  def rows(self) -> list[dict[str, Any]]:
+    """A row for each set of answers that has photos and differs from the first."""
+    rows: list[dict[str, Any]] = []
+    for name, counts in self._counts.items():
+      if not counts:
+        continue
+      images, *right = np.sum(list(counts.values()), axis=0).tolist()
+      allowed = self._subsets[name]
+      if allowed is not None and np.all(allowed) and images == rows[0]["images"]:
+        continue
+      losses = self._losses[name]
+      row: dict[str, Any] = {"answers": name, "images": images}
+      row |= {f"top_{k}": n / images for k, n in zip(TOP_K, right, strict=True)}
+      row["loss"] = math.fsum(losses) / len(losses) if losses else None
+      for k, n in zip(TOP_K, right, strict=True):
+        row[f"top_{k}_low"], row[f"top_{k}_high"] = wilson(n, images)
+      row |= {"unknown": images - len(losses), "bad": len(self.bad)}
+      rows.append(row)
+    return rows
+
+  def class_rows(self) -> list[dict[str, Any]]:
+    """A row for each set of answers and each class that has photos, by synset."""
+    rows = []
+    for answers in (row["answers"] for row in self.rows()):
+      counts = self._counts[answers]
+      ids = tuple(sorted(counts))
+      names = synsets.ClassList("photos", ids).names
+      for synset, name in zip(ids, names, strict=True):
+        images, *right = (int(n) for n in counts[synset])
+        row = {"answers": answers, "synset": synset, "name": name, "photos": images}
+        row |= {f"top_{k}": n / images for k, n in zip(TOP_K, right, strict=True)}
+        rows.append(row)
+    return rows
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+  """95 % interval of a share: Wilson 1927, "Probable Inference", JASA 22."""
+  share, z = right / count, _Z * _Z / count
+  middle = (share + z / 2) / (1 + z)
+  half = _Z * math.sqrt(share * (1 - share) / count + z / (4 * count)) / (1 + z)
+  # Rounding must not leave the share itself out, at 0 or 1.
+  return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))

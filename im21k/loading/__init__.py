@@ -1,0 +1,1 @@
+"""Shards -> batches for training, and photos -> batches to be scored."""

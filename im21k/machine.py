@@ -1,0 +1,25 @@
+"""What this process may use of its machine, and worker processes that end with it."""
+
+import multiprocessing
+import os
+import threading
+
+
+def cores() -> int:
+  """Cores that this process may use, by its affinity, not those of the machine."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def die_with_parent() -> None:
+  """Ends a worker when its parent is killed: else it would work beside the next run."""
+  parent = multiprocessing.parent_process()
+  if parent is None:
+    return
+
+  def wait() -> None:
+    parent.join()
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,1 @@
+"""Photos -> shuffled ArrayRecord shards, a manifest and a report."""

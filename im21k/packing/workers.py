@@ -1,0 +1,134 @@
+"""Where tasks run: in processes of this machine, or as an Apache Beam pipeline.
+
+The processes of a machine share counts of what was done, for whoever watches, and a
+turn at the disk: one that reads or writes much in sequence is not disturbed meanwhile.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from typing import Any
+
+from im21k import machine
+
+_FLUSH = 64  # photos
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+  """What processes share: photos, bytes and rejected photos; locks."""
+
+  counts: Any
+  counting: Any
+  disk: Any
+
+  @classmethod
+  def of(cls, workers: int) -> "Shared":
+    if workers == 1:
+      return cls([0, 0, 0], threading.Lock(), threading.Lock())
+    context = _context()
+    return cls(context.RawArray("q", 3), context.Lock(), context.Lock())
+
+
+_shared: Shared | None = None
+
+
+class Tally:
+  """Counts the photos of a task, and tells now and then."""
+
+  def __init__(self) -> None:
+    self._photos = self._bytes = self._rejected = 0
+
+  def add(self, size: int, rejected: bool = False) -> None:
+    self._photos += 1
+    self._bytes += size
+    self._rejected += rejected
+    if self._photos == _FLUSH:
+      self.tell()
+
+  def tell(self) -> None:
+    """Adds what was counted to what all have counted."""
+    if _shared:
+      with _shared.counting:
+        for i, more in enumerate((self._photos, self._bytes, self._rejected)):
+          _shared.counts[i] += more
+    self._photos = self._bytes = self._rejected = 0
+
+
+def disk() -> contextlib.AbstractContextManager:
+  """A turn at the disk; others of this machine that ask for one wait."""
+  return _shared.disk if _shared else contextlib.nullcontext()
+
+
+def run_local(
+  function: Callable[[Any], Any],
+  tasks: Iterable[Any],
+  workers: int,
+  shared: Shared | None = None,
+) -> Iterator[Any]:
+  """Results of `function(task)` in the tasks' order; two tasks a worker are in hand."""
+  if workers == 1:
+    _share(shared)
+    try:
+      yield from map(function, tasks)
+    finally:
+      _share(None)
+    return
+  with futures.ProcessPoolExecutor(
+    workers, mp_context=_context(), initializer=_start, initargs=(shared,)
+  ) as pool:
+    waiting: collections.deque[futures.Future] = collections.deque()
+    try:
+      for task in tasks:
+        waiting.append(pool.submit(function, task))
+        if len(waiting) >= 2 * workers:
+          yield waiting.popleft().result()
+      while waiting:
+        yield waiting.popleft().result()
+    finally:
+      pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run_beam(
+  function: Callable[[Any], Any],
+  tasks: Iterable[Any],
+  workers: int,
+  shared: Shared | None = None,
+) -> Iterator[Any]:
+  """As a pipeline; yields nothing, for the tasks leave what they did on the disk."""
+  import apache_beam  # the extra `beam`
+  from apache_beam.options.pipeline_options import PipelineOptions
+
+  options = PipelineOptions(
+    flags=[],
+    runner="DirectRunner" if workers == 1 else "FnApiRunner",
+    direct_num_workers=workers,
+    direct_running_mode="in_memory" if workers == 1 else "multi_processing",
+  )
+  with apache_beam.Pipeline(options=options) as pipeline:
+    (
+      pipeline
+      | apache_beam.Create(list(tasks))
+      | apache_beam.Reshuffle()
+      | apache_beam.Map(function)
+    )
+  yield from ()
+
+
+def _context() -> Any:
+  # Not fork: the process may hold threads of JAX.
+  return multiprocessing.get_context("forkserver")
+
+
+def _start(shared: Shared | None) -> None:
+  machine.die_with_parent()
+  _share(shared)
+
+
+def _share(shared: Shared | None) -> None:
+  global _shared
+  _shared = shared

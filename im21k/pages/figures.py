@@ -1,0 +1,57 @@
+"""Pictures of answers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from im21k import files
+from im21k.photos import images
+
+# A picture of more would be taller than what can be drawn.
+MOST_PHOTOS, _MOST_CLASSES = 50, 20
+_LONGER_SIDE = 480  # Of a photo in the picture, pixels.
+_LONGEST_NAME = 64
+
+
+def draw_predictions(
+  path: Path, photos: list[np.ndarray], tops: list[list[dict[str, Any]]]
+) -> None:
+  """Draws each photo beside bars of its most likely classes, one row a photo.
+
+  Up to `MOST_PHOTOS` photos, and up to 20 classes of each.
+  """
+  from matplotlib.figure import Figure
+
+  tops = [top[:_MOST_CLASSES] for top in tops]
+  height = max(2.4, 0.3 * max(len(top) for top in tops))
+  figure = Figure(figsize=(9, height * len(photos)), layout="constrained")
+  grid = figure.subplots(len(photos), 2, squeeze=False, width_ratios=(1, 2))
+  for (left, right), photo, top in zip(grid, photos, tops, strict=True):
+    left.imshow(photo)
+    left.axis("off")
+    right.barh(range(len(top)), [t["probability"] for t in top], color="#c7d6e6")
+    for place, t in enumerate(top):
+      right.text(0.01, place, _shortened(t["name"]), va="center", size=9)
+      share = f"{t['probability']:.1%}"
+      right.text(1.09, place, share, va="center", ha="right", size=9)
+    right.set(xlim=(0, 1), xticks=[], yticks=[])
+    right.invert_yaxis()
+    right.spines[["top", "right", "bottom"]].set_visible(False)
+  with files.whole(path) as aside:
+    figure.savefig(aside, format="png", dpi=110)
+
+
+def thumbnail(photo: np.ndarray) -> np.ndarray:
+  """A photo `[h, w, 3]` uint8, shrunk to what a picture shows of it."""
+  h, w = photo.shape[:2]
+  shrink = min(1.0, _LONGER_SIDE / max(h, w))
+  return images.resize(photo, max(1, round(h * shrink)), max(1, round(w * shrink)))
+
+
+def _shortened(name: str) -> str:
+  """`name`, or as many of its synonyms as fit, and a sign that there are more."""
+  if len(name) <= _LONGEST_NAME:
+    return name
+  whole, comma, _ = name[:_LONGEST_NAME].rpartition(", ")
+  return f"{whole}, …" if comma else f"{name[: _LONGEST_NAME - 1]}…"

@@ -1,0 +1,1 @@
+"""What fits on a GPU, how fast, and what limits?"""

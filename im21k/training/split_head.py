@@ -1,0 +1,131 @@
+"""The head's classes split over the devices: each has some columns of its kernel.
+
+The head of 21,841 classes is 68 % of all parameters. Replicated, it costs each device
+its 89 MB three times (parameters, momentum, gradient) and as much on the wire; split,
+a quarter of that, and what is sent are features and a few numbers an example
+(Krizhevsky 2014, "One weird trick", section 4, scheme a).
+
+A state is split while it trains only: checkpoints and weights have the usual form.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from im21k import parallel
+
+HEAD = "head"
+
+
+def split(state: Any, devices: int) -> Any:
+  """Arrays of the head `[…, classes]` -> `[devices, …, classes / devices]`.
+
+  Where the classes cannot be divided, zeros fill the last device's part.
+  """
+
+  def of(x: jax.Array) -> jax.Array:
+    part = -(-x.shape[-1] // devices)
+    around = [(0, 0)] * (x.ndim - 1) + [(0, devices * part - x.shape[-1])]
+    return jnp.moveaxis(jnp.pad(x, around).reshape(*x.shape[:-1], devices, part), -2, 0)
+
+  return on_head(of, state)
+
+
+def join(state: Any, num_classes: int) -> Any:
+  """The inverse of `split`, in the host's memory."""
+
+  def of(x: jax.Array) -> np.ndarray:
+    parts = np.moveaxis(jax.device_get(x), 0, -2)
+    return parts.reshape(*parts.shape[:-2], -1)[..., :num_classes]
+
+  return on_head(of, state)
+
+
+def axes(state: Any) -> Any:
+  """For `parallel.train_step`: 0 for what is split, None for what is not."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: 0 if _in_head(path) else None, state
+  )
+
+
+def on_head(function: Any, state: Any) -> Any:
+  """Applies a function to the head's arrays in a state, and to no other."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: function(x) if _in_head(path) else x, state
+  )
+
+
+def loss(
+  features: jax.Array,
+  head: dict[str, jax.Array],
+  label: jax.Array,
+  num_classes: int,
+  dtype: Any,
+) -> tuple[jax.Array, jax.Array]:
+  """Cross-entropy over all classes, inside a mapped step.
+
+  Args:
+    features: `[b, c]` of this device's examples.
+    head: its part: `kernel` `[c, n]`, `bias` `[n]`.
+    label: int `[b]`, of all classes.
+    num_classes: without the filling.
+    dtype: of the product.
+
+  Returns:
+    The mean loss and the share of right first answers over all devices' examples. The
+    gradient for `head` is that of this mean, complete; that for `features` is that of
+    the mean over this device's examples, so that the trunk's is to be averaged.
+  """
+  return _loss(features, head, label, num_classes, jnp.dtype(dtype))
+
+
+def _forward(
+  features: jax.Array, head: Any, label: jax.Array, num_classes: int, dtype: Any
+) -> Any:
+  everyone, label = parallel.gather(features), parallel.gather(label)
+
+  def product(features: jax.Array, head: Any) -> jax.Array:
+    features, kernel, bias = (
+      x.astype(dtype) for x in (features, head["kernel"], head["bias"])
+    )
+    return (features @ kernel + bias[None]).astype(jnp.float32)
+
+  logits, pull = jax.vjp(product, everyone, head)
+  own = parallel.index() * logits.shape[-1] + jnp.arange(logits.shape[-1])[None]
+  logits = jnp.where(own < num_classes, logits, -jnp.inf)
+  largest = parallel.largest(logits.max(-1))
+  exponents = jnp.exp(logits - largest[:, None])
+  normalizer = parallel.total(exponents.sum(-1))
+  is_right = own == label[:, None]
+  right = parallel.total(jnp.where(is_right, logits, 0).sum(-1))
+  # The first of equal answers counts, as in argmax.
+  answer = jnp.where(logits == largest[:, None], own, num_classes).min(-1)
+  answer = -parallel.largest(-answer)
+  value = (largest + jnp.log(normalizer) - right).mean()
+  top_1 = (answer == label).mean(dtype=jnp.float32)
+  return (value, top_1), (pull, exponents / normalizer[:, None] - is_right)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _loss(
+  features: jax.Array, head: Any, label: jax.Array, num_classes: int, dtype: Any
+) -> tuple[jax.Array, jax.Array]:
+  return _forward(features, head, label, num_classes, dtype)[0]
+
+
+def _backward(num_classes: int, dtype: Any, saved: Any, cotangents: Any) -> Any:
+  del num_classes, dtype
+  pull, errors = saved
+  everyone, head = pull(errors * (cotangents[0] / errors.shape[0]))
+  features = parallel.scatter(everyone) * parallel.axis_size()
+  return features, head, None
+
+
+_loss.defvjp(_forward, _backward)
+
+
+def _in_head(path: Any) -> bool:
+  return any(getattr(key, "key", None) == HEAD for key in path)

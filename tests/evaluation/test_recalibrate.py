@@ -1,0 +1,79 @@
+"""Statistics over many photos are those of all of them together."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from im21k import weights
+from im21k.evaluation import recalibrate as recalibrating
+from im21k.loading.train import EvalLoader
+from im21k.weights import normalize
+
+
+@pytest.fixture(scope="module")
+def recalibrated(packed, tiny_weights, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("recalibrated")
+  tiny_weights.save(folder / "before")
+  result = recalibrating.recalibrate(
+    folder / "before", packed, folder / "after", images=100, batch_size=16, devices=4
+  )
+  return folder, result
+
+
+def test_the_first_layers_statistics_equal_brute_force(
+  recalibrated, packed, tiny_weights
+):
+  """Its input is the photos alone, so all can be computed at once."""
+  folder, result = recalibrated
+  assert result["images"] == 96
+  loader = EvalLoader(packed, "train", batch_size=16, image_size=32, short_side=37)
+  photos = np.stack([loader[index]["image"] for index in range(96)])
+  images = normalize(photos, 117.0, 70.0)
+  conv = tiny_weights.variables["params"]["conv1"]["conv"]
+  y = np.float64(
+    jax.lax.conv_general_dilated(
+      images, conv["kernel"], (2, 2), [(3, 3)] * 2,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+  ) + conv["bias"]  # fmt: skip
+  found = weights.load(folder / "after").variables["batch_stats"]["conv1"]["bn"]
+  np.testing.assert_allclose(found["mean"], y.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(found["var"], y.var((0, 1, 2)), rtol=1e-4)
+
+
+def test_only_statistics_change(recalibrated):
+  folder, _ = recalibrated
+  before, after = (weights.load(folder / name) for name in ("before", "after"))
+  jax.tree.map(
+    np.testing.assert_array_equal, before.variables["params"], after.variables["params"]
+  )
+  pairs = zip(
+    jax.tree.leaves(before.variables["batch_stats"]),
+    jax.tree.leaves(after.variables["batch_stats"]),
+    strict=True,
+  )
+  for a, b in pairs:
+    assert a.shape == b.shape and b.dtype == np.float32
+    assert np.isfinite(b).all() and not np.array_equal(a, b)
+  assert after.scores == {} and dataclasses.asdict(after.input) == dataclasses.asdict(
+    before.input
+  )
+
+
+def test_accuracy_before_and_after_is_reported(recalibrated):
+  _, result = recalibrated
+  told = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
+  answers = ("all 21,841", "999 of ilsvrc2012")
+  assert told == [(s, "eval", a) for s in ("before", "after") for a in answers]
+  assert "after     all 21,841" in recalibrating.text(result)
+
+
+def test_too_few_photos_for_a_batch(packed, tiny_weights, tmp_path):
+  tiny_weights.save(tmp_path / "w")
+  with pytest.raises(ValueError, match="10 photos make no whole batch of 16"):
+    recalibrating.recalibrate(
+      tmp_path / "w", packed, tmp_path / "out", images=10, batch_size=16
+    )
+  assert not (tmp_path / "out").exists()

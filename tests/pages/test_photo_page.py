@@ -1,0 +1,93 @@
+"""The page: escaped, small, without network, and sound in a real browser."""
+
+import html
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from im21k import synsets
+from im21k.evaluation import calibrate
+from im21k.inference.predict import predict
+from im21k.pages import photo_page
+
+FULL = synsets.imagenet21k()
+
+
+@pytest.fixture
+def written(linear_weights, sample_photos, tmp_path):
+  """A page of twenty photos, one with a dangerous name."""
+  rng = np.random.default_rng(0)
+  kernel = rng.normal(scale=1 / 60, size=(48, len(FULL))).astype(np.float32)
+  linear_weights(kernel, np.zeros(len(FULL), np.float32), FULL).save(tmp_path / "w")
+  calibrate.save(tmp_path / "w", calibrate.Calibration(1.0, {0.9: 2.0}, 5))
+  photos = sorted(sample_photos.rglob("*.jpg"))[:20]
+  evil = tmp_path / "<script>alert(1)<|script>\"'.jpg"
+  shutil.copy(photos[0], evil)
+  predict(tmp_path / "w", evil, *photos[1:], report=tmp_path / "page.html")
+  return tmp_path / "page.html"
+
+
+def test_page_is_small_escaped_and_needs_no_network(written):
+  text = written.read_text(encoding="utf-8")
+  assert len(text.encode()) < 3_000_000
+  assert "<script" not in text
+  assert html.escape("<script>alert(1)<|script>\"'.jpg") in text
+  assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
+  assert "http" not in text
+  assert text.count("<section>") == text.count("<img alt=") == 20
+  assert text.count("<h3>Hedged, right in 90%</h3>") == 20
+  assert text.count("<details open>") >= 20 and text.count("<svg ") == 20
+
+
+@pytest.mark.parametrize(("width", "dark"), [(375, False), (375, True), (1280, False)])
+def test_browser_and_axe_find_no_fault(written, check_page, width, dark):
+  driver = check_page(written, width, dark)
+  assert (
+    driver.execute_script("return document.querySelectorAll('section').length") == 20
+  )
+  assert driver.execute_script("return getComputedStyle(document.body).color") == (
+    "rgb(238, 238, 238)" if dark else "rgb(27, 27, 27)"
+  )
+
+
+def test_a_bad_page_is_found_out(check_page, tmp_path):
+  """Else the checks could pass whatever the page is."""
+  path = tmp_path / "bad.html"
+  text = (
+    '<!doctype html><html lang="en"><title>t</title><main><h1>t</h1>'
+    '<img alt="x" src="data:,">{}</main></html>'
+  )
+  path.write_text(text.format(""))
+  check_page(path, 375, False)
+  for wrong in (
+    "<p style='color:#ccc;background:#fff'>pale</p>",
+    "<img src='data:,'>",
+    "<script>console.error(1)</script>",
+    "<div style='width:600px'>wide</div>",
+  ):
+    path.write_text(text.format(wrong))
+    with pytest.raises(AssertionError):
+      check_page(path, 375, False)
+
+
+def test_the_tree_opens_and_closes_by_keyboard(written, browse):
+  from selenium.webdriver.common.keys import Keys
+
+  driver = browse(written)
+  driver.switch_to.active_element.send_keys(Keys.TAB)
+  reached = driver.switch_to.active_element
+  assert reached.tag_name == "summary"
+  was = "return document.activeElement.parentElement.open"
+  before = driver.execute_script(was)
+  reached.send_keys(Keys.ENTER)
+  assert driver.execute_script(was) is not before
+  reached.send_keys(Keys.SPACE)
+  assert driver.execute_script(was) is before
+
+
+def test_more_photos_than_a_page_holds_are_refused(tmp_path):
+  many = [tmp_path / "a.jpg"] * (photo_page.MOST_PHOTOS + 1)
+  with pytest.raises(ValueError, match="a report has room for 50 images, but 51"):
+    predict(tmp_path, *many, report=tmp_path / "page.html")

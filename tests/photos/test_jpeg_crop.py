@@ -1,0 +1,124 @@
+"""Crops are those of the decoded photo, and bad bytes are an error."""
+
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from im21k.photos import images, jpeg_crop
+from im21k.photos.jpeg_crop import Box, Decoder
+
+KINDS = ("444", "422", "420", "440", "411", "Gray")
+
+
+@pytest.fixture(scope="module")
+def decoder():
+  return Decoder()
+
+
+def make(picture, kind, height, width, quality=90):
+  pixels = np.asarray(picture(3, height, width))
+  if kind == "Gray":
+    return simplejpeg.encode_jpeg(pixels[..., :1].copy(), quality, "GRAY", "Gray")
+  return simplejpeg.encode_jpeg(pixels, quality, colorsubsampling=kind)
+
+
+@settings(max_examples=150)
+@given(
+  kind=st.sampled_from(KINDS),
+  height=st.integers(1, 90),
+  width=st.integers(1, 90),
+  data=st.data(),
+)
+def test_a_crop_is_that_of_the_whole_photo(decoder, picture, kind, height, width, data):
+  jpeg = make(picture, kind, height, width)
+  h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+  top, left = (
+    data.draw(st.integers(0, height - h)),
+    data.draw(st.integers(0, width - w)),
+  )
+  assert decoder.open(jpeg) == (height, width)
+  part = decoder.crop(Box(top, left, h, w), least=100)
+  whole = images.decode_jpeg(jpeg)
+  np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
+
+
+def test_crops_of_a_photo(decoder, sample_photos, rng):
+  for path in sorted(sample_photos.glob("*/*.jp*g"))[:40]:
+    jpeg = path.read_bytes()
+    height, width = decoder.open(jpeg)
+    h, w = rng.integers(1, height + 1), rng.integers(1, width + 1)
+    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+    part = decoder.crop(Box(int(top), int(left), int(h), int(w)), least=500)
+    whole = images.decode_jpeg(jpeg)
+    np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
+
+
+@pytest.mark.parametrize("down", [2, 4, 8])
+def test_a_large_crop_is_decoded_at_a_fraction_of_the_scale(
+  decoder, sample_photos, down
+):
+  """It is the mean over squares but for rounding, and for half a pixel at its edges."""
+  for path in sorted(sample_photos.glob("*/*.jp*g"))[:20]:
+    jpeg = path.read_bytes()
+    height, width = decoder.open(jpeg)
+    side = min(height, width) // 16 * 16 - 32
+    part = decoder.crop(Box(16, 16, side, side), least=side // down)
+    assert part.shape == (side // down, side // down, 3)
+    whole = images.decode_jpeg(jpeg)[16 : 16 + side, 16 : 16 + side].astype(float)
+    means = whole.reshape(side // down, down, side // down, down, 3).mean((1, 3))
+    assert np.abs(part - means).mean() < 2.5, path
+    nearly = decoder.crop(Box(16, 16, side, side), least=side // down + 1)
+    assert len(nearly) == 2 * side // down, "never smaller than what is wanted"
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_rows": 1}])
+def test_other_ways_to_write_a_jpeg(decoder, jpeg, options):
+  data = jpeg(5, 60, 70, **options)
+  decoder.open(data)
+  whole = images.decode_jpeg(data)
+  part = decoder.crop(Box(7, 9, 40, 41), least=99)
+  np.testing.assert_array_equal(part, whole[7:47, 9:50])
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff"])
+def test_what_is_no_jpeg_is_an_error(decoder, data):
+  with pytest.raises(images.ImageError):
+    decoder.open(data)
+
+
+def test_a_photo_of_too_many_pixels_is_refused_before_memory_is_taken(decoder, jpeg):
+  data = bytearray(jpeg(0, 24, 32))
+  start = data.index(b"\xff\xc0") + 5
+  data[start : start + 4] = b"\xff\x00\xff\x00"
+  with pytest.raises(images.ImageError, match="65280×65280 pixels are more than"):
+    decoder.open(bytes(data))
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_damaged_bytes_give_pixels_or_an_error(decoder, jpeg, data):
+  damaged = bytearray(jpeg(1, 40, 48))
+  for _ in range(data.draw(st.integers(1, 4))):
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(
+      st.integers(0, 255)
+    )
+  damaged = bytes(damaged[: data.draw(st.integers(1, len(damaged)))])
+  try:
+    height, width = decoder.open(damaged)
+    if height * width < 10**6:
+      part = decoder.crop(Box(0, 0, min(9, height), min(9, width)), least=100)
+      assert part.dtype == np.uint8
+  except images.ImageError as error:
+    assert str(error)
+  # And the decoder can be used again.
+  decoder.open(jpeg(2, 9, 9))
+  assert decoder.crop(Box(0, 0, 9, 9), least=9).shape == (9, 9, 3)
+
+
+def test_a_machine_without_the_library_is_told_what_to_install(monkeypatch):
+  monkeypatch.setattr(jpeg_crop.importlib.metadata, "files", lambda name: None)
+  monkeypatch.setattr(jpeg_crop.ctypes.util, "find_library", lambda name: None)
+  with pytest.raises(ImportError, match="install the package turbojpeg, or"):
+    jpeg_crop._path()

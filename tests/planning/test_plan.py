@@ -1,0 +1,197 @@
+"""The plan: its bars, kept; its search, on memory of any shape; its errors.
+
+The programs are compiled in processes of their own, for GPUs that are only described.
+"""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from im21k.planning import compiler, plan
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
+PROGRAMS = {
+  "64": ["--batch", "64"],
+  "160": ["--batch", "160"],
+  "320 bfloat16": [
+    "--batch", "320", "--dtype", "bfloat16", "--gpu", "rtx3050-4gb",
+  ],
+  "64 late": ["--batch", "64"],
+}  # fmt: skip
+
+
+def run(arguments):
+  environ = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS",)}
+  done = subprocess.run(
+    [sys.executable, "-m", "im21k.cli", "plan", "--json", *arguments],
+    capture_output=True, text=True, env=environ,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp("plan")
+
+
+@pytest.fixture(scope="module")
+def plans(folder):
+  """All programs of this file, two at a time: each takes about a minute of one core."""
+  late = folder / "late.py"
+  late.write_text(
+    f"import runpy\nbase = runpy.run_path({str(CONFIG)!r})\n"
+    "def get_config():\n  config = base['get_config']()\n  config.overlap = False\n"
+    "  return config\n"
+  )
+
+  def one(name):
+    config = late if "late" in name else CONFIG
+    dump = ["--dump", str(folder / "dump")] if name == "64" else []
+    return name, run([f"--config={config}", *PROGRAMS[name], *dump])
+
+  with concurrent.futures.ThreadPoolExecutor(2) as threads:
+    return dict(threads.map(one, PROGRAMS))
+
+
+def test_batch_64_in_float32_needs_1500_mib(plans):
+  """Plain rematerialisation of every block takes 2,152."""
+  assert plans["64"]["peak_mib"] <= 1500 and plans["64"]["needed_mib"] <= 1500
+
+
+@pytest.mark.parametrize("name", ["160", "320 bfloat16"])
+def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
+  assert plans[name]["fits"] and plans[name]["needed_mib"] <= 3.5 * 1024
+  assert plans[name]["limit_mib"] == 3.5 * 1024
+
+
+@pytest.mark.parametrize("name", ["64", "160", "320 bfloat16"])
+def test_recomputation_and_communication_stay_cheap(plans, name):
+  found = plans[name]
+  assert 0.3 < found["recomputed_share"] <= 0.40
+  assert found["gradient_mb"] == pytest.approx(33_619_969 * 4 / 1e6, abs=0.1)
+  assert found["overlapped_share"] >= 0.97
+  assert found["exposed_share"] <= 0.02
+
+
+def test_the_heads_gradient_goes_first(plans):
+  large = [one for one in plans["64"]["all_reduces"] if one["bytes"] > 1e6]
+  assert large[0]["bytes"] == 1024 * 21841 * 4
+  assert large[0]["convolutions"] > 10
+
+
+def test_overlap_costs_little_memory_and_no_arithmetic(plans):
+  early, late = plans["64"], plans["64 late"]
+  assert early["peak_mib"] <= 1.05 * late["peak_mib"]
+  assert early["gflops_per_image"] == late["gflops_per_image"]
+
+
+def test_the_parts_add_up_to_what_is_needed(plans):
+  for found in plans.values():
+    assert sum(found["made_of_mib"].values()) == pytest.approx(
+      found["needed_mib"], abs=1
+    )
+    # What this program's own account of the memory misses is little.
+    assert abs(found["made_of_mib"]["lost between arrays"]) < 0.1 * found["needed_mib"]
+    assert found["largest_step"].startswith(("conv", "block", "head"))
+
+
+def test_the_dump_holds_what_anyone_needs_to_check(plans, folder):
+  memory = json.loads((folder / "dump" / "memory.json").read_text())
+  assert memory["peak_memory_in_bytes"] / 2**20 == pytest.approx(
+    plans["64"]["peak_mib"], abs=0.1
+  )
+  text = (folder / "dump" / "program.txt").read_text()
+  assert "is_scheduled=true" in text and "__cudnn$convBackwardFilter" in text
+
+
+def test_the_text_says_what_matters(plans):
+  text = plan.text({**plans["64"], "largest_batch": 200})
+  for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):
+    assert part in text
+  assert "DOES NOT FIT" in plan.text({**plans["64"], "fits": False})
+
+
+class Fake:
+  """A program whose need grows in some way with the batch."""
+
+  def __init__(self, batch, limit, bend):
+    self.sizes = {"parameters": 100}
+    self.batch, self.limit = batch, limit
+    self.needed = 100 + 7 * batch + bend * batch**2 // 1000
+
+  @property
+  def fits(self):
+    return self.needed <= self.limit
+
+
+@given(st.integers(0, 20_000), st.integers(1, 600), st.integers(0, 30))
+def test_the_largest_batch_is_found_in_few_steps(limit, start, bend):
+  tried = []
+
+  def compile(batch):
+    assert batch not in tried
+    tried.append(batch)
+    return Fake(batch, limit, bend)
+
+  largest, program = plan._largest(compile, start)
+  steps = [*range(8, 128, 8), *range(128, plan.MOST + 1, 16)]
+  expected = max((b for b in steps if Fake(b, limit, bend).fits), default=0)
+  assert largest == expected and len(tried) < 15
+  assert (program.batch if program else 0) == expected
+
+
+def test_a_picture_of_the_sweep(tmp_path):
+  rows = [
+    {"dtype": d, "remat": r, "batch": b, "needed_mib": 10.0 * b, "fits": b < 200}
+    for d in plan.DTYPES
+    for r in plan.remats.POLICIES
+    for b in plan.BATCHES
+  ]
+  described = compiler.Compiler(plan.cards.get("gtx1650"), 512 << 20)
+  plan._draw(tmp_path / "table.png", rows, described)
+  assert (tmp_path / "table.png").stat().st_size > 10_000
+  assert "(2560)" in plan._table(rows)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({"gpu": "gtx1560"}, "did you mean 'gtx1650'"),
+    ({"batch": 0}, "batch is 0, but must be 1 or more"),
+    ({"devices": 0}, "devices is 0, but must be 1 or more"),
+    ({"remat": "blok"}, "did you mean 'block'"),
+    ({"dtype": "float16"}, "dtype is 'float16'"),
+    ({"config": Path("nowhere.py")}, "there is no config nowhere.py"),
+  ],
+)
+def test_wrong_arguments_are_told_before_anything_is_compiled(
+  arguments, message, monkeypatch
+):
+  monkeypatch.setattr(compiler, "_describe", lambda *_: [])
+  with pytest.raises(ValueError, match=message):
+    plan.plan(**{"config": CONFIG, "batch": 8, **arguments})
+
+
+def test_a_missing_compiler_is_told_with_the_remedy(monkeypatch):
+  monkeypatch.setattr(compiler, "_COMPILER", "jax-cuda99-plugin")
+  with pytest.raises(
+    ValueError, match="not installed: pip install jax-cuda99-plugin=="
+  ):
+    compiler._check_compiler()
+
+
+def test_a_compiler_of_another_version_is_told_with_the_remedy(monkeypatch):
+  monkeypatch.setattr(compiler, "_COMPILER", "numpy")
+  with pytest.raises(
+    ValueError, match=r"numpy is .*, but jaxlib .*: pip install numpy"
+  ):
+    compiler._check_compiler()
