@@ -10,6 +10,8 @@ classes, top-1 68.3 %, top-5 89.0 % (the original's figures).
 
 from ml_collections import ConfigDict
 
+from im21k import original
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
@@ -30,9 +32,5 @@ def get_config() -> ConfigDict:
   config.log_every = dict(steps=100)
   config.eval_every = dict(epochs=0.25)
   config.save_every = dict(steps=5000)
-  config.reference = dict(
-    label="original, end of pass",
-    images_per_pass=14197087,
-    top_1=(11.7, 20.0, 21.9, 22.7, 29.8, 30.3, 33.3, 33.6, 37.2),
-  )
+  config.reference = original.LEARNING_CURVE
   return config

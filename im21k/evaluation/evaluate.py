@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from im21k import files, parallel, synsets, weights
+from im21k import files, original, parallel, synsets, weights
 from im21k.evaluation import hierarchical
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.score import TOP_K, rank_step
@@ -20,8 +20,6 @@ from im21k.loading import scoring
 from im21k.loading.train import EvalLoader
 
 CSV = "evaluation.csv"
-# Percent of ILSVRC2012's validation photos, as published in 2015.
-ORIGINAL = {"all": (41.9, 69.6, 83.6), "ilsvrc2012": (68.3, 89.0, 96.0)}
 
 
 def evaluate(
@@ -118,8 +116,8 @@ def table(result: dict[str, Any]) -> str:
     bounds = [(row[f"top_{k}_low"] * 100, row[f"top_{k}_high"] * 100) for k in TOP_K]
     numbers = "".join(f"{f'{low:.1f}–{high:.1f}':>12}" for low, high in bounds)
     lines.append(f"{'  95 % interval':<33}{numbers}")
-    if original := result["original"].get(row["answers"]):
-      numbers = "".join(f"{f'{number:.1f} %':>12}" for number in original)
+    if published := result["original"].get(row["answers"]):
+      numbers = "".join(f"{f'{number:.1f} %':>12}" for number in published)
       lines.append(f"{'  the original, 2015':<33}{numbers}")
   if unknown := result["unknown"]:
     names = synsets.ClassList("unknown", tuple(unknown)).names
@@ -220,7 +218,7 @@ def _original(
   known = set(classes.synsets) == set(synsets.imagenet21k().synsets)
   if not (known and scores.is_validation):
     return {}
-  over = (ORIGINAL["all"], ORIGINAL["ilsvrc2012"])
+  over = original.VALIDATION_TOP_K.values()
   return {row["answers"]: numbers for row, numbers in zip(rows, over, strict=True)}
 
 

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from im21k import files, weights
+from im21k import files, original, weights
 from im21k.evaluation import accuracy, calibrate
-from im21k.evaluation.evaluate import CSV, ORIGINAL, photos_for, rows_before
+from im21k.evaluation.evaluate import CSV, photos_for, rows_before
 from im21k.loading.train import EvalLoader
 from im21k.pages import branches, photo_page
 from im21k.synsets import hierarchy, lookup
 from im21k.training.log import read_rows
 
 _SHOWN = 6  # Of the best and of the worst classes.
-# Train top-1 of the original at the end of its ninth pass, percent.
-_ORIGINAL_TRAIN = 37.2
 
 
 def report(
@@ -138,7 +136,7 @@ def _against(workdir: Path, rows: list[dict[str, Any]]) -> str:
     (
       "training photos, top-1",
       _percent(_last(rows, "train_top_1")),
-      f"{_ORIGINAL_TRAIN} %",
+      f"{original.TRAIN_TOP_1[-1]} %",
     )
   ]
   measured = rows_before(workdir / "weights" / CSV)
@@ -153,10 +151,10 @@ def _against(workdir: Path, rows: list[dict[str, Any]]) -> str:
       ),
       None,
     )
-    for k, original in zip((1, 5, 20), ORIGINAL[key], strict=True):
+    for k, theirs in zip((1, 5, 20), original.VALIDATION_TOP_K[key], strict=True):
       share = float(mine[f"top_{k}"]) if mine else None
       what = f"ILSVRC2012 val among {answers}, top-{k}"
-      lines.append((what, _percent(share), f"{original} %"))
+      lines.append((what, _percent(share), f"{theirs} %"))
   return photo_page.table(("measure", "this run", "2015"), lines, "numbers")
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 from tqdm import tqdm
 
-from im21k import files, machine, parallel, synsets
+from im21k import files, machine, original, parallel, synsets
 from im21k.planning import cards
 from im21k.planning import hlo as programs
 from im21k.training import optim, split_head
@@ -27,7 +27,6 @@ from im21k.training import step as steps
 from im21k.training.config import Config
 
 LINK = 10e9  # bytes of gradients reduced a second: PCIe
-PASSES, IMAGES = 9, 14_197_087  # the original's training
 MIB = 2**20
 _COMPILER = "jax-cuda12-plugin"
 
@@ -118,7 +117,7 @@ class Compiled:
       "all_reduces": [dataclasses.asdict(one) for one in reduced],
       "step_s": round(computing + waiting, 4),
       "images_per_s": round(images, 1),
-      "days": round(PASSES * IMAGES / images / 86400, 2),
+      "days": round(original.PASSES * original.IMAGES / images / 86400, 2),
     }
 
 
@@ -161,7 +160,9 @@ class Compiler:
     count, side = experiment.devices, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
-    optimizer = optim.sgd(experiment.make_schedule(IMAGES), **experiment.optimizer)
+    optimizer = optim.sgd(
+      experiment.make_schedule(original.IMAGES), **experiment.optimizer
+    )
     state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
     step, _ = experiment.make_step(model, optimizer, state, self._devices[count])
     own = state  # what one device holds of it

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from im21k import files
+from im21k import files, original
 from im21k.models import remat as remats
 from im21k.planning import cards
-from im21k.planning.compiler import LINK, MIB, PASSES, Compiled, Compiler
+from im21k.planning.compiler import LINK, MIB, Compiled, Compiler
 from im21k.training.config import Config
 
 SWEEP = Path("plan")
@@ -126,7 +126,7 @@ def text(result: dict[str, Any]) -> str:
 def _speed(r: dict[str, Any]) -> str:
   return (
     f"estimate            {r['images_per_s']:8.0f} images/s, {r['days']:.1f} days for "
-    f"{PASSES} passes\n"
+    f"{original.PASSES} passes\n"
     "  (at the card's peak arithmetic and bandwidth: real cards reach a half or two "
     "thirds)"
   )

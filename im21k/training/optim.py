@@ -36,7 +36,8 @@ def steps_in(
 def stepwise(rates: list[float], until: list[int]) -> optax.Schedule:
   """`rates[k]` up to step `until[k]`; the last rate goes on for ever.
 
-  The original: 0.05, 0.01, 0.005 and 0.001, changing after passes 4, 6 and 8.
+  The original's are `original.LEARNING_RATES`, changed after the passes
+  `original.RATE_CHANGES`.
   """
   if len(rates) != len(until) + 1 or sorted(until) != list(until):
     raise ValueError(
