@@ -1,4 +1,4 @@
-"""Flax modules, to be used by name or by hand; imports jax and flax, nothing else.
+"""Flax modules, created by name or directly; imports jax and flax, nothing else.
 
   model = models.create("inception_bn_21k", num_classes=21841, dtype="bfloat16")
   variables = model.init(jax.random.key(0), images, train=False)

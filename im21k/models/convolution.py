@@ -1,11 +1,11 @@
-"""Convolution whose gradients are fast on CPU too: same numbers, chosen by backend.
+"""Convolution with lax's numbers, whose gradients are fast on CPU too.
 
 `conv2d(images, kernel, …) -> images` stands in for `lax.conv_general_dilated`, as in
 `nn.Conv(conv_general_dilated=conv2d)`. Only programs for CPU change; one for a GPU
 holds the convolutions that lax makes, forward and backward, and nothing else.
 
 XLA's convolutions reach 16 GFLOP/s in the filter gradient on CPU where its own
-matrix product reaches 90. CPU ms at batch 16 on two loaded EPYC cores, plain -> here:
+matrix product reaches 90. CPU ms at batch 16 on two busy EPYC cores, plain -> here:
 
   layer               forward      image gradient   filter gradient   (PyTorch's)
   224² 7x7/2 3->96    115          none             986 -> 197        (170)
@@ -34,11 +34,8 @@ def conv2d(
   rhs: jax.Array,
   window_strides: Sequence[int],
   padding: str | Sequence[_Pair],
-  lhs_dilation: Sequence[int] | None = None,
-  rhs_dilation: Sequence[int] | None = None,
   dimension_numbers: Any = None,
-  feature_group_count: int = 1,
-  precision: Any = None,
+  **options: Any,
 ) -> jax.Array:
   """Convolves as `lax.conv_general_dilated` does, up to float32 rounding.
 
@@ -46,6 +43,14 @@ def conv2d(
   narrower than the kernel) takes the fast way on CPU; dilations, groups, other
   layouts and types go to lax as they are. Forward-mode differentiation (`jax.jvp`) is
   lost with the custom gradient, except where lax is called.
+
+  Args:
+    lhs: images `[b, h, w, c]`, or as `dimension_numbers` says.
+    rhs: kernel `[h, w, c_in, c_out]`, or as `dimension_numbers` says.
+    window_strides: steps of the kernel in both directions.
+    padding: `SAME`, `VALID` or pairs of zeros before and after.
+    dimension_numbers: as for lax.
+    options: the other arguments of `lax.conv_general_dilated`, such as `rhs_dilation`.
   """
   strides = tuple(window_strides)
   known = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _NHWC
@@ -57,32 +62,33 @@ def conv2d(
   fits = (
     known
     and lhs.dtype == rhs.dtype == jnp.float32
-    and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    and feature_group_count == 1
-    and precision is None
+    and all(_is_default(name, value) for name, value in options.items())
     # Beyond, gradients need negative padding, which jaxlib 0.10.2 gets wrong on CPU.
     and all(0 <= p < k for k, pair in zip(rhs.shape, pads, strict=False) for p in pair)
   )
   if fits:
-    return _conv(lhs, rhs, strides, tuple((low, high) for low, high in pads))
+    y: jax.Array = _conv(lhs, rhs, strides, tuple((low, high) for low, high in pads))
+    return y
   return lax.conv_general_dilated(
-    lhs,
-    rhs,
-    window_strides,
-    padding,
-    lhs_dilation=lhs_dilation,
-    rhs_dilation=rhs_dilation,
-    dimension_numbers=dimension_numbers,
-    feature_group_count=feature_group_count,
-    precision=precision,
+    lhs, rhs, window_strides, padding, dimension_numbers=dimension_numbers, **options
   )
+
+
+def _is_default(option: str, value: Any) -> bool:
+  """Whether an option of lax has the value that leaves the convolution plain."""
+  if option.endswith("_dilation"):
+    return all(step == 1 for step in value or ())
+  if option.endswith("_group_count"):
+    return bool(value == 1)
+  return value is None
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, w: jax.Array, strides: _Pair, pads: Any) -> jax.Array:
   plain = functools.partial(_plain, strides=strides, pads=pads)
   if _pointwise(w, strides, pads):
-    return lax.platform_dependent(x, w, cpu=_matmul, default=plain)
+    y: jax.Array = lax.platform_dependent(x, w, cpu=_matmul, default=plain)
+    return y
   return plain(x, w)
 
 
@@ -98,7 +104,7 @@ def _backward(strides: _Pair, pads: Any, saved: Any, dy: jax.Array) -> Any:
   else:
     image = functools.partial(_image_gradient, strides=strides, pads=pads)
     kernel = functools.partial(_kernel_gradient, strides=strides, pads=pads)
-  # Two choices, not one, so that a gradient nobody asks for is not computed.
+  # Two choices, not one, so that a gradient without a use is not computed.
   dx = lax.platform_dependent(
     x,
     w,
@@ -143,8 +149,8 @@ def _matmul_kernel_gradient(x: jax.Array, w: jax.Array, dy: jax.Array) -> jax.Ar
 def _image_gradient(
   x: jax.Array, w: jax.Array, dy: jax.Array, strides: _Pair, pads: Any
 ) -> jax.Array:
-  """A convolution with the kernel turned in advance, as XLA turns it slowly."""
-  turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
+  """A convolution with the kernel rotated in advance: XLA rotates it slowly."""
+  rotated = w[::-1, ::-1].transpose(0, 1, 3, 2)
   around = [
     (k - 1 - low, low + side - 1 - (outputs - 1) * stride)
     for k, side, outputs, stride, (low, _) in zip(
@@ -152,7 +158,7 @@ def _image_gradient(
     )
   ]
   return lax.conv_general_dilated(
-    dy, turned, (1, 1), around, lhs_dilation=strides, dimension_numbers=_NHWC
+    dy, rotated, (1, 1), around, lhs_dilation=strides, dimension_numbers=_NHWC
   )
 
 

@@ -21,6 +21,7 @@ from im21k.models.registry import nearest, register
 # a block without 1x1 and projection halves the side.
 _Row = tuple[int, int, int, int, int, str, int]
 _Call = Callable[[Any, jax.Array], jax.Array]
+_Run = Callable[[_Call, Any, jax.Array, str], jax.Array]
 _TOP: dict[str, _Row] = {
   "4a": (224, 64, 96, 96, 128, "avg", 128),
   "4b": (192, 96, 128, 96, 128, "avg", 128),
@@ -92,19 +93,19 @@ class InceptionBN(nn.Module):
     table: `wide` (the 21,841-class net) or `plain` (the 1,000-class net).
     width: multiplies every channel count (rounded to a multiple of 8, 8 at least).
     dtype: of the arithmetic; parameters, statistics and logits stay float32.
-    remat: what backprop computes again instead of keeping it: `none`; `norm`, all but
-      the convolutions; `block`, each block, and each layer of the stem with its pool,
-      from its input. See `remat`.
+    remat: what backprop recomputes instead of keeping it: `none`; `norm`, all but the
+      convolutions; `block`, each block, and each layer of the stem with its pool, from
+      its input. See `remat`.
     pooling: `ceil` or `floor`: the geometry of pools of stride 2 (see `layers`).
     average_pool: `ignored` or `counted`: padding in the divisor of averages.
     bn_epsilon, bn_momentum: of BatchNorm: moving = momentum · moving +
       (1 − momentum) · batch. The original's are 1e-10 and 0.1.
-    bn_axis_name: mapped axis over which BatchNorm's statistics are taken together;
-      None: each device its own.
+    bn_axis_name: mapped axis over which BatchNorm's statistics are shared; None: each
+      device its own.
     init_scale: kernels start uniform in ± this (the original's 0.01).
-    reduce: applied to each part's gradients inside backprop, the head's first: a mean
-      over devices, say, which then runs beside the backprop of earlier parts. Takes
-      and returns a tree of gradients.
+    reduce: applied to each segment's gradients inside backprop, the head's first, such
+      as a mean over devices, which then runs beside the backprop of earlier segments.
+      Takes and returns a tree of gradients.
   """
 
   num_classes: int | None = 21841
@@ -150,40 +151,17 @@ class InceptionBN(nn.Module):
     if x.ndim != 4 or x.shape[-1] != 3:
       raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
     dtype = jnp.dtype(self.dtype)
-    uniform = _uniform(self.init_scale)
-    conv_bn = functools.partial(
-      layers.ConvBN,
-      conv=functools.partial(
-        nn.Conv,
-        dtype=dtype,
-        kernel_init=uniform,
-        conv_general_dilated=convolution.conv2d,
-      ),
-      norm=functools.partial(
-        normalization.BatchNorm,
-        momentum=self.bn_momentum,
-        epsilon=self.bn_epsilon,
-        axis_name=self.bn_axis_name,
-        dtype=dtype,
-      ),
-    )
+    conv_bn = self._conv_bn(dtype)
     stem, rows = STAGES[self.table]
-    c1, c2_reduce, c2 = (self._channels(c) for c in stem)
+    c1, c2_reduce, c2 = (self.channels(c) for c in stem)
     out: dict[str, jax.Array] = {}
 
     segmented = train and not self.is_initializing()
     segmented = segmented and (self.remat != "none" or self.reduce is not None)
-    signs = remat.no_signs()
-
-    def run(call: _Call, module: nn.Module, x: jax.Array, policy: str) -> jax.Array:
-      nonlocal signs
-      if segmented:
-        x, signs = remat.segment(call, module, policy, self.reduce)(x, signs)
-        return x
-      return call(module, x)
+    run: _Run = remat.Segments(self.reduce).run if segmented else _call
 
     def layer(module: nn.Module, x: jax.Array) -> jax.Array:
-      return module(x, train)
+      return _array(module(x, train))
 
     def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
       x = module(x, train)
@@ -200,7 +178,7 @@ class InceptionBN(nn.Module):
     out["pool2"] = x = run(pooled, conv2, x, self.remat)  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
-      scaled: Any = (*map(self._channels, counts), pool, self._channels(projection))
+      scaled: Any = (*map(self.channels, counts), pool, self.channels(projection))
       block = Block(
         scaled, conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )
@@ -208,14 +186,45 @@ class InceptionBN(nn.Module):
     out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]
     if self.num_classes is None:
       return x, out
+    uniform = _uniform(self.init_scale)
     head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
-    # There is nothing in the head to compute again.
-    x = run(lambda head, x: head(x), head, x, "none")
+    # The head has nothing to recompute.
+    x = run(lambda head, x: _array(head(x)), head, x, "none")
     out["logits"] = x = x.astype(jnp.float32)
     return x, out
 
-  def _channels(self, count: int) -> int:
+  def channels(self, count: int) -> int:
+    """Channels of a layer that has `count` at width 1; 0 stays 0."""
     return max(8, round(count * self.width / 8) * 8) if count else 0
+
+  def _conv_bn(self, dtype: jnp.dtype) -> Callable[..., layers.ConvBN]:
+    """Makes the network's layers, given `ConvBN`'s remaining fields."""
+    conv = functools.partial(
+      nn.Conv,
+      dtype=dtype,
+      kernel_init=_uniform(self.init_scale),
+      conv_general_dilated=convolution.conv2d,
+    )
+    norm = functools.partial(
+      normalization.BatchNorm,
+      momentum=self.bn_momentum,
+      epsilon=self.bn_epsilon,
+      axis_name=self.bn_axis_name,
+      dtype=dtype,
+    )
+    return functools.partial(layers.ConvBN, conv=conv, norm=norm)
+
+
+def _call(call: _Call, module: nn.Module, x: jax.Array, policy: str) -> jax.Array:
+  """Runs a segment without a backward pass of its own; see `remat.Segments.run`."""
+  del policy
+  return call(module, x)
+
+
+def _array(x: Any) -> jax.Array:
+  """The result of a module, which Flax leaves untyped."""
+  array: jax.Array = x
+  return array
 
 
 def _uniform(scale: float) -> Any:

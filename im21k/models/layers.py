@@ -53,12 +53,12 @@ def max_pool(x: jax.Array, pooling: str, halving: bool = False) -> jax.Array:
 
   Args:
     x: `[b, h, w, c]`.
-    pooling: `ceil`, as trained in 2015: no padding, and a last window that hangs
-      over the right and bottom edge where the side is even; or `floor`: one row of
-      padding all round, as in the files published later.
-    halving: the output must have ceil(side / 2) rows, as a convolution of stride 2
-      beside it has. Matters for `ceil` and odd sides only, which the original could
-      not process: they are padded by one all round.
+    pooling: `ceil`, as trained in 2015: no padding, and where the side is even a last
+      window that extends over the right and bottom edge; or `floor`: one row of padding
+      on every side, as in the files published later.
+    halving: whether the output must have ceil(side / 2) rows, as that of the parallel
+      convolution of stride 2. It matters for `ceil` and odd sides only, which the
+      original could not process: they are padded by one on every side.
   """
 
   def pads(side: int) -> tuple[int, int]:
@@ -72,11 +72,14 @@ def max_pool(x: jax.Array, pooling: str, halving: bool = False) -> jax.Array:
 
 
 def local_pool(x: jax.Array, kind: str, average_pool: str) -> jax.Array:
-  """3x3 pool that keeps the size, `kind` being `avg` or `max`.
+  """3x3 pool of every window, which keeps the size.
 
-  `average_pool` tells whether padding counts in the divisor of an average:
-  `ignored`, as on the GPUs of the original, or `counted`, as in MXNet on CPU and in
-  all its releases after November 2016.
+  Args:
+    x: `[b, h, w, c]`.
+    kind: `avg` or `max`.
+    average_pool: whether padding counts in the divisor of an average: `ignored`, as on
+      the GPUs of the original, or `counted`, as in MXNet on CPU and in all its releases
+      after November 2016.
   """
   if kind == "max":
     return pools.max_pool(x, 1, ((1, 1), (1, 1)))

@@ -20,10 +20,9 @@ class BatchNorm(nn.Module):
   Attributes:
     momentum: moving = momentum · moving + (1 − momentum) · batch.
     epsilon: added to the (biased) variance.
-    axis_name: mapped axis over which statistics are taken together; None: each device
-      its own.
+    axis_name: mapped axis over which statistics are shared; None: each device its own.
     dtype: of the result.
-    use_running_average: normalise by the moving statistics, and leave them alone.
+    use_running_average: normalise by the moving statistics, and leave them unchanged.
   """
 
   momentum: float
@@ -49,13 +48,15 @@ class BatchNorm(nn.Module):
         for moving, new in ((moving_mean, mean), (moving_var, var)):
           moving.value = self.momentum * moving.value + (1 - self.momentum) * new
     factor = lax.rsqrt(var + self.epsilon) * scale
-    y = (x - along_channels(mean)) * along_channels(factor) + along_channels(bias)
+    y = x.astype(jnp.float32) - along_channels(mean)
+    y = y * along_channels(factor) + along_channels(bias)
     return y.astype(self.dtype)
 
   def _over_devices(self, x: jax.Array) -> jax.Array:
     if self.axis_name is None or self.is_initializing():
       return x
-    return lax.all_gather(x, self.axis_name).mean(0)
+    everyone: jax.Array = lax.all_gather(x, self.axis_name)
+    return everyone.mean(0)
 
 
 def along_channels(x: jax.Array) -> jax.Array:
@@ -66,7 +67,8 @@ def along_channels(x: jax.Array) -> jax.Array:
 @jax.custom_vjp
 def mean_of(x: jax.Array) -> jax.Array:
   """Mean of every channel: float32 `[b, h, w, c]` -> `[c]`."""
-  return lax.platform_dependent(x, cpu=_in_turn, default=_at_once)
+  mean: jax.Array = lax.platform_dependent(x, cpu=_in_turn, default=_at_once)
+  return mean
 
 
 def _at_once(x: jax.Array) -> jax.Array:
@@ -77,7 +79,8 @@ def _in_turn(x: jax.Array) -> jax.Array:
   # Without the barriers XLA would make one sum of them again.
   rows = lax.optimization_barrier(x.sum(2))
   images = lax.optimization_barrier(rows.sum(1))
-  return images.sum(0) / (x.size // x.shape[-1])
+  total: jax.Array = images.sum(0)
+  return total / (x.size // x.shape[-1])
 
 
 def _backward(shape: Any, dy: jax.Array) -> tuple[jax.Array]:

@@ -1,6 +1,6 @@
 """Models by name: `create("inception_bn_21k", num_classes=10)`.
 
-A misspelt name or field is an error that offers the nearest right one.
+A misspelt name or field is an error that suggests the nearest known one.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-  """Makes a function that returns a module known under the function's own name."""
+  """Registers a function that returns a module, under the function's name."""
   _BUILDERS[builder.__name__] = builder
   return builder
 
@@ -31,7 +31,7 @@ def create(name: str, **fields: Any) -> nn.Module:
     ValueError: the name or one of the fields is not known, or a value is wrong.
   """
   if name not in _BUILDERS:
-    raise ValueError(f"no model is called {name!r}{nearest(name, names())}")
+    raise ValueError(f"unknown model {name!r}{nearest(name, names())}")
   known = _fields(_BUILDERS[name]())
   for field in fields:
     if field not in known:
@@ -40,11 +40,11 @@ def create(name: str, **fields: Any) -> nn.Module:
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
-  """The end of a sentence that says which known words come close to `word`."""
+  """The end of an error message: the known words that are closest to `word`."""
   close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
   if close:
     return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
-  return "; known are " + ", ".join(known)
+  return "; known: " + ", ".join(known)
 
 
 def _fields(module: nn.Module) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-"""Backprop segment by segment: what it computes again, when, and what is told of it.
+"""Backprop segment by segment: what is recomputed, and in which order.
 
-A segment is a layer of the stem with its pool, a block, or the head. Its own backward
-pass gets the cotangent of its output, computes again what was not kept, gives the
-gradient of its parameters to `reduce`, and passes the cotangent of its input on.
+In: a Flax module, a policy, and a function that reduces gradients over devices. Out: the
+same computation, whose backward pass runs in segments. A segment is a layer of the stem
+with its pool, a block, or the head. Its backward pass takes the cotangent of its output,
+recomputes what was not kept, gives the gradient of its parameters to `reduce`, and
+returns the cotangent of its input.
 
-XLA issues an instruction when its operands are there, so the only order that it keeps
-is that of the data (an `optimization_barrier` is gone before it schedules). Left alone
-it computes early what is needed late, and keeps it: of the memory that is won here,
-half would be lost again. `behind` makes such an order out of single bits.
+XLA issues an instruction as soon as its operands are available, so the only order that
+it keeps is that of the data (it drops `optimization_barrier` before scheduling). Without
+an order it recomputes early what is needed late, and half of the saved memory is lost.
+Dependency tokens make an order: single bits of arrays that must be available first.
 """
 
 from collections.abc import Callable
@@ -21,39 +23,59 @@ from flax import linen as nn
 # input; None keeps all that backprop needs.
 POLICIES: dict[str, tuple[str, ...] | None] = {
   "none": None,
-  "norm": ("conv",),  # BatchNorm, ReLU and pools are computed again: no convolution
-  "block": (),  # everything is
+  "norm": ("conv",),  # recomputes BatchNorm, ReLU and pools, but no convolution
+  "block": (),  # recomputes everything
 }
 
-# While a reduced gradient is under way, backprop goes on through so many segments
-# before it waits. The head's 89 MB take 9 ms at 10 GB/s; each segment of the trunk
-# takes 3 ms or more on a card that needs 4 GB.
+# Segments that backprop runs while a gradient is being reduced, before it waits for the
+# result. The head's 89 MB take 9 ms at 10 GB/s; each segment of the trunk takes 3 ms or
+# more on a card that needs 4 GB.
 LAG = 4
 
-Signs = tuple[jax.Array, ...]
+Tokens = tuple[jax.Array, ...]
 
 
-def no_signs() -> Signs:
-  """What the last segment's backward has to wait for: nothing."""
-  return (jnp.zeros(()),) * (1 + LAG)
-
-
-def sign(tree: Any) -> jax.Array:
-  """A float32 scalar that is there when the largest array of `tree` is there."""
-  leaf = max(jax.tree.leaves(tree), key=lambda x: x.size)
+def token(tree: Any) -> jax.Array:
+  """A float32 scalar that is available once the largest array of `tree` is."""
+  leaf: jax.Array = max(jax.tree.leaves(tree), key=lambda x: x.size)
   return leaf[(0,) * leaf.ndim].astype(jnp.float32)
 
 
-def behind(tree: Any, *signs: jax.Array) -> Any:
-  """`tree`, bit by bit the same, but not before `signs` are there.
+def after(tree: Any, *tokens: jax.Array) -> Any:
+  """Returns `tree`, bit by bit the same, but not available before the tokens are.
 
   Each array is selected by a comparison that holds for every bit pattern, NaN included,
-  so no value of a sign can reach the tree; XLA does not see that it always holds. It
+  so no value of a token can reach the tree; XLA cannot prove that it always holds. It
   costs a pass over each array where XLA cannot fuse the selection into its reader.
   """
-  bits = [jax.lax.bitcast_convert_type(s, jnp.uint32) & 1 for s in signs]
+  bits = [jax.lax.bitcast_convert_type(t, jnp.uint32) & 1 for t in tokens]
   holds = sum(bits[1:], bits[0]) <= len(bits)
   return jax.tree.map(lambda x: jnp.where(holds, x, jnp.zeros_like(x)), tree)
+
+
+class Segments:
+  """Runs segments in turn, in the forward order, and carries their tokens.
+
+  Args:
+    reduce: applied to the gradients of each segment's parameters within the backward
+      pass, typically a mean over devices; None leaves them as they are.
+  """
+
+  def __init__(self, reduce: Callable[[Any], Any] | None):
+    self._reduce = reduce
+    # The first backward pass, that of the last segment, waits for nothing.
+    self._tokens: Tokens = (jnp.zeros(()),) * (1 + LAG)
+
+  def run(
+    self,
+    call: Callable[[nn.Module, jax.Array], jax.Array],
+    module: nn.Module,
+    x: jax.Array,
+    policy: str,
+  ) -> jax.Array:
+    """Returns `call(module, x)` as the next segment; see `segment`."""
+    x, self._tokens = segment(call, module, policy, self._reduce)(x, self._tokens)
+    return x
 
 
 def segment(
@@ -61,16 +83,19 @@ def segment(
   module: nn.Module,
   policy: str,
   reduce: Callable[[Any], Any] | None = None,
-) -> Callable[[jax.Array, Signs], tuple[jax.Array, Signs]]:
-  """`call(module, x)` as `(x, signs) -> (y, signs)`, with the backward told above.
+) -> Callable[[jax.Array, Tokens], tuple[jax.Array, Tokens]]:
+  """Turns `call(module, x)` into `(x, tokens) -> (y, tokens)` with its own backward.
+
+  Tokens pass through the forward pass unchanged. Their cotangents carry the order of
+  the backward passes: those of the last segment's gradients and of the reductions of
+  the last `LAG` segments, newest first.
 
   Args:
-    call: applies the module, and whatever needs no parameters after it.
+    call: applies the module, and operations without parameters after it.
     module: bound, but not called yet.
-    policy: one of POLICIES. What it does not keep is computed again when the cotangent
-      of the output is there, and not before.
-    reduce: applied to the parameters' gradients within the backward pass, typically a
-      mean over devices. Backprop waits for its result `LAG` segments later.
+    policy: one of POLICIES. What it does not keep is recomputed once the cotangent of
+      the output is available, and not before.
+    reduce: as in `Segments`. Backprop waits for its result `LAG` segments later.
   """
   names = POLICIES[policy]
   if names is None:
@@ -80,22 +105,22 @@ def segment(
     # The order keeps XLA from merging both computations, better than prevent_cse.
     lean = nn.remat(call, prevent_cse=False, policy=kept)
 
-  def run(module: nn.Module, x: jax.Array, signs: Signs) -> Any:
-    return call(module, x), signs
+  def run(module: nn.Module, x: jax.Array, tokens: Tokens) -> Any:
+    return call(module, x), tokens
 
-  def forward(module: nn.Module, x: jax.Array, signs: Signs) -> Any:
+  def forward(module: nn.Module, x: jax.Array, tokens: Tokens) -> Any:
     y, pullback = nn.vjp(lean, module, x)
-    return (y, signs), pullback
+    return (y, tokens), pullback
 
   def backward(pullback: Any, cotangents: Any) -> Any:
-    dy, signs = cotangents
+    dy, tokens = cotangents
     if names is None:
-      dy = behind(dy, signs[0], signs[-1])
+      dy = after(dy, tokens[0], tokens[-1])
     else:
-      pullback = behind(pullback, sign(dy), signs[0], signs[-1])
+      pullback = after(pullback, token(dy), tokens[0], tokens[-1])
     gradients, dx = pullback(dy)
     reduced = reduce(gradients) if reduce else gradients
-    return reduced, dx, (sign(gradients), sign(reduced), *signs[1:-1])
+    return reduced, dx, (token(gradients), token(reduced), *tokens[1:-1])
 
   lifted = nn.custom_vjp(run, forward, backward)
-  return lambda x, signs: lifted(module, x, signs)
+  return lambda x, tokens: lifted(module, x, tokens)

@@ -97,6 +97,28 @@ def test_width_scales_every_channel_count(width):
     assert out[name].shape[3] % 8 == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("remat", ["none", "block"])
+def test_no_type_is_promoted_silently(dtype, remat):
+  """Every mixture of types in a forward and backward pass is an explicit cast."""
+  model = models.create(
+    "inception_bn_21k", num_classes=11, width=0.125, dtype=dtype, remat=remat
+  )
+  images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+
+  def gradient(images):
+    variables = model.init(jax.random.key(0), images, train=False)
+
+    def loss(params):
+      run = functools.partial(model.apply, mutable=["batch_stats"], train=True)
+      return run({**variables, "params": params}, images)[0][0].sum()
+
+    return jax.grad(loss)(variables["params"])
+
+  with jax.numpy_dtype_promotion("strict"):
+    jax.eval_shape(gradient, images)
+
+
 def test_images_of_another_form_are_refused():
   model, variables, images = narrow()
   with pytest.raises(ValueError, match=r"must be \[b, h, w, 3\]"):

@@ -119,23 +119,25 @@ def test_a_nan_in_one_gradient_stays_there():
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=4), st.floats(width=32))
-def test_waiting_changes_no_bit(signs, value):
-  signs = [jnp.asarray(s, "float32") for s in signs]
+def test_waiting_changes_no_bit(tokens, value):
+  tokens = [jnp.asarray(t, "float32") for t in tokens]
   for x in (np.float32(value), np.float16(0.5), np.int8(-3), np.uint8(255)):
-    found = np.asarray(remat.behind(jnp.asarray(x), *signs))
+    found = np.asarray(remat.after(jnp.asarray(x), *tokens))
     assert found.dtype == x.dtype and found.tobytes() == x.tobytes()
 
 
 def test_waiting_is_still_there_when_the_program_is_compiled():
-  def late(x, sign):
-    return remat.behind(x, sign)
+  def late(x, token):
+    return remat.after(x, token)
 
   compiled = jax.jit(late).lower(jnp.zeros(8), jnp.zeros(())).compile().as_text()
   assert "select" in compiled and "parameter(1)" in compiled
 
 
-def test_a_sign_is_of_the_largest_array():
-  assert remat.sign({"a": jnp.zeros((2, 3)), "b": jnp.full((4, 4), 7, "bfloat16")}) == 7
+def test_a_token_is_of_the_largest_array():
+  assert (
+    remat.token({"a": jnp.zeros((2, 3)), "b": jnp.full((4, 4), 7, "bfloat16")}) == 7
+  )
 
 
 def test_backprop_keeps_what_the_policy_says():
