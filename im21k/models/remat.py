@@ -1,14 +1,14 @@
 """Backprop segment by segment: what is recomputed, and in which order.
 
-In: a Flax module, a policy, and a function that reduces gradients over devices. Out: the
-same computation, whose backward pass runs in segments. A segment is a layer of the stem
-with its pool, a block, or the head. Its backward pass takes the cotangent of its output,
-recomputes what was not kept, gives the gradient of its parameters to `reduce`, and
-returns the cotangent of its input.
+In: a Flax module, a policy, and a function that reduces gradients over devices. Out:
+the same computation, whose backward pass runs in segments. A segment is a layer of the
+stem with its pool, a block, or the head. Its backward pass takes the cotangent of its
+output, recomputes what was not kept, gives the gradient of its parameters to `reduce`,
+and returns the cotangent of its input.
 
 XLA issues an instruction as soon as its operands are available, so the only order that
-it keeps is that of the data (it drops `optimization_barrier` before scheduling). Without
-an order it recomputes early what is needed late, and half of the saved memory is lost.
+it keeps is that of the data (it drops `optimization_barrier` before scheduling). Left
+to itself it recomputes early what is needed late, and half of the saved memory is lost.
 Dependency tokens make an order: single bits of arrays that must be available first.
 """
 

@@ -1,0 +1,147 @@
+"""A scheduled XLA program -> its arithmetic, traffic, all-reduces and estimated time."""
+
+import dataclasses
+import math
+import re
+
+from im21k.planning import hlo
+from im21k.planning.hlo import Instruction
+
+_COLLECTIVES = (
+  "all-reduce", "all-gather", "reduce-scatter", "collective", "all-to-all",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class AllReduce:
+  """One collective, and what runs beside it.
+
+  Attributes:
+    name: its name in the program.
+    origin: JAX operations that it comes from.
+    bytes: bytes that each device sends into it.
+    convolutions: backprop's convolutions that are issued between its start and its end.
+    flops: arithmetic of all convolutions and products there.
+  """
+
+  name: str
+  origin: str
+  bytes: int
+  convolutions: int
+  flops: int
+
+
+class Program:
+  """A program as text, as `compiled.as_text()` returns it.
+
+  Raises:
+    ValueError: the text is not that of a scheduled program.
+  """
+
+  def __init__(self, text: str):
+    self.instructions = hlo.instructions(text)
+    self._by_name = {i.name: i for i in self.instructions}
+
+  def flops(self, instruction: Instruction) -> int:
+    """Two for each multiplication of a convolution or product; 0 for the rest."""
+    if instruction.kind == "product":
+      return self._product_flops(instruction)
+    return self._convolution_flops(instruction) if instruction.kind else 0
+
+  def recomputed_flops(self) -> int:
+    """FLOPs of what is computed a second time."""
+    return sum(self.flops(i) for i in self.instructions if i.is_recomputed)
+
+  def total_flops(self) -> int:
+    """FLOPs of all convolutions and products, on one device."""
+    return sum(map(self.flops, self.instructions))
+
+  def traffic(self, instruction: Instruction) -> int:
+    """Bytes that an instruction reads and writes, if nothing is cached."""
+    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
+      return 0
+    read = sum(self._by_name[o].bytes for o in set(instruction.operands))
+    return read + instruction.bytes
+
+  def all_reduces(self) -> tuple[AllReduce, ...]:
+    """All all-reduces, in the order in which they start."""
+    reduces: list[AllReduce] = []
+    under_way: dict[str, int] = {}
+    for instruction in self.instructions:
+      if instruction.opcode in hlo.STARTS:
+        sent = self._sent(instruction)
+        reduces.append(AllReduce(instruction.name, instruction.origin, sent, 0, 0))
+        if instruction.opcode == "all-reduce-start":
+          under_way[instruction.name] = len(reduces) - 1
+      elif instruction.opcode == "all-reduce-done":
+        under_way.pop(instruction.operands[0])
+      else:
+        for index in under_way.values():
+          one = reduces[index]
+          reduces[index] = dataclasses.replace(
+            one,
+            convolutions=one.convolutions + instruction.is_backprop,
+            flops=one.flops + self.flops(instruction),
+          )
+    return tuple(reduces)
+
+  def has_collectives(self) -> bool:
+    """Whether devices communicate at all."""
+    return any(i.opcode.startswith(_COLLECTIVES) for i in self.instructions)
+
+  def seconds(
+    self, flops_per_second: float, bandwidth: float, link: float
+  ) -> tuple[float, float]:
+    """Estimates the time of the step: `(computing, waiting for all-reduces)`.
+
+    Every instruction takes as long as its arithmetic at the card's peak or its traffic
+    at the memory's bandwidth, whichever is longer; all-reduces use the link one after
+    the other, beside the computation, until their result is needed.
+
+    Args:
+      flops_per_second: peak of the card.
+      bandwidth: bytes/s of its memory; infinity leaves arithmetic alone.
+      link: bytes/s of gradients reduced.
+    """
+    now = waited = link_free = 0.0
+    ready: dict[str, float] = {}
+    for instruction in self.instructions:
+      if instruction.opcode in hlo.STARTS:
+        link_free = max(link_free, now) + self._sent(instruction) / link
+        ready[instruction.name] = link_free
+      if instruction.opcode in hlo.ENDS:
+        name = instruction.name
+        end = ready[instruction.operands[0] if name not in ready else name]
+        waited += max(0.0, end - now)
+        now = max(now, end)
+      else:
+        arithmetic = self.flops(instruction) / flops_per_second
+        now += max(arithmetic, self.traffic(instruction) / bandwidth)
+    return now - waited, waited
+
+  def _sent(self, instruction: Instruction) -> int:
+    return sum(self._by_name[o].bytes for o in instruction.operands)
+
+  def _product_flops(self, instruction: Instruction) -> int:
+    left = self._by_name[instruction.operands[0]].shapes[0][1]
+    match = re.search(
+      r'lhs_contracting_dim(?:ension)?s"?[:=][\[{]([^\]}]*)', instruction.text
+    )
+    if not match:
+      raise ValueError(f"{instruction.name}: a product without contracted dimensions")
+    inner = math.prod(left[int(d)] for d in re.findall(r"\d+", match.group(1)))
+    return 2 * math.prod(instruction.shapes[0][1]) * inner
+
+  def _convolution_flops(self, instruction: Instruction) -> int:
+    a, b = (self._by_name[o].shapes[0][1] for o in instruction.operands[:2])
+    result = instruction.shapes[0][1]
+    outputs, kernel = {
+      "kernel gradient": (b, result),
+      "image gradient": (a, b),
+      "forward": (result, b),
+    }[instruction.kind]
+    labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.text)
+    if not labels:
+      raise ValueError(f"{instruction.name}: a convolution without dim_labels")
+    channels = kernel[labels.group(1).index("o")]
+    return 2 * math.prod(outputs) * math.prod(kernel) // channels

@@ -1,0 +1,70 @@
+"""Arithmetic, traffic, overlap and time of a program whose numbers are all known."""
+
+import math
+
+import pytest
+
+from im21k.planning.program import Program
+
+CONV = 2 * 3 * 3 * 4 * 8 * 16 * 5 * 5
+DOT = 2 * 16 * 7 * 8 * 5 * 5
+
+
+def test_flops(program):
+  flops = {i.name: program.flops(i) for i in program.instructions}
+  assert {name: n for name, n in flops.items() if n} == {
+    "conv.1": CONV, "dot": DOT, "again": CONV, "dw": CONV,
+  }  # fmt: skip
+  assert program.total_flops() == 3 * CONV + DOT
+  assert program.recomputed_flops() == CONV
+
+
+def add(text, *lines):
+  """The program with lines in front of the collective's end."""
+  return Program(text.replace("  %done =", "".join(f"  {l}\n" for l in lines) + "  %done ="))
+
+
+def test_image_gradients_count_as_their_convolution(text):
+  program = add(
+    text,
+    "%dx = f32[16,4,5,5]{3,2,1,0} custom-call(%again, %w), dim_labels=bf01_oi01->bf01, "
+    'custom_call_target="__cudnn$convBackwardInput"',
+  )
+  assert program.total_flops() == 4 * CONV + DOT
+  assert program.all_reduces()[0].convolutions == 2
+
+
+def test_image_gradients_in_the_form_of_a_forward_convolution_count(text):
+  """XLA writes those of pointwise kernels so; a recomputed forward one is none."""
+  origin = "jit(step)/transpose(jvp(net))/jvp()/checkpoint/conv1/conv/transpose()/conv"
+  program = add(
+    text,
+    "%dx = f32[16,4,5,5]{3,2,1,0} custom-call(%again, %w), dim_labels=bf01_io01->bf01, "
+    f'custom_call_target="__cudnn$convForward", metadata={{op_name="{origin}"}}',
+  )
+  assert program.all_reduces()[0].convolutions == 2
+  assert program.recomputed_flops() == CONV
+
+
+def test_what_runs_beside_a_collective(program):
+  first, second = program.all_reduces()
+  # Of the two convolutions between start and end one is backprop's own.
+  assert (first.name, first.bytes, first.convolutions) == ("start", 16 * 7 * 4, 1)
+  assert first.flops == 2 * CONV
+  assert (second.name, second.bytes, second.convolutions) == ("late", 8 * 4 * 9 * 4, 0)
+  assert program.has_collectives()
+
+
+def test_time_by_arithmetic_alone(program):
+  """The first collective takes longer than what runs beside it; the second is awaited."""
+  link = 448 / 10.0  # the first's bytes in ten seconds
+  computing, waiting = program.seconds(CONV / 3.0, math.inf, link)
+  assert computing == pytest.approx(3 * 3 + 3 * DOT / CONV)
+  assert waiting == pytest.approx((10 - 6) + 1152 / link)
+
+
+def test_time_by_traffic(program):
+  computing, _ = program.seconds(math.inf, 1.0, math.inf)
+  x, w, y = 16 * 4 * 25 * 4, 8 * 4 * 9 * 4, 16 * 8 * 25 * 4
+  convolutions = (x + w + y + 1024) + (x + w + y) + (x + y + w)
+  assert computing == convolutions + (y + w + 448) + (448 + 20) + (w + w + 448 + w)
