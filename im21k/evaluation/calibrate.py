@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from im21k import files, weights
 from im21k.answers import hedge
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation import hierarchical, score
 from im21k.evaluation.evaluate import photos_for
 from im21k.packing import outcomes

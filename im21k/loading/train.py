@@ -18,7 +18,7 @@ from absl import flags
 
 from im21k import machine
 from im21k.dataset import records
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.loading.examples import GOOD, Examples, Laps
 from im21k.loading.order import ORDERS, Blockwise, Global
 from im21k.photos import crops, images

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from im21k import parallel, synsets, weights
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation.accuracy import wilson
 from im21k.evaluation.evaluate import evaluate, table
 from im21k.loading.train import EvalLoader

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from im21k import synsets
 from im21k.dataset import records
-from im21k.dataset.records import Example, Manifest, Shard
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.dataset.records import Example
 from im21k.loading.train import EvalLoader, TrainLoader
 from im21k.packing.pack import pack
 from im21k.photos import images
