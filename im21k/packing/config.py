@@ -180,6 +180,18 @@ class PackOptions:
       "quality": self.quality,
     }
 
+  def resume_key(self) -> dict[str, Any]:
+    """The options that must be the same when a run is resumed."""
+    return {
+      "root": str(self.root.resolve()) if self.root else None,
+      "labels": _sha256(self.labels),
+      "source_split": self.source_split,
+      "seed": self.seed,
+      "shards": self.shards,
+      "parts": self.share()[1],
+      **self.recorded(),
+    }
+
 
 def with_changes(options: PackOptions | None, changes: dict[str, Any]) -> PackOptions:
   """The options, by default all defaults, with some replaced.

@@ -64,7 +64,7 @@ class Packer:
     )
     # Nothing is written where this fails.
     held_out = selections.held_out(self.options, index, self.path)
-    self._begin({"direct": True, "memory": None, "photos": index.digest()})
+    self._begin({"shuffle": "direct", "memory": None, "photos": index.digest()})
     repeated = index.repeated()
     plan = ShardPlan(index, held_out, ~repeated, self.options.shards)
     write = functools.partial(
@@ -127,7 +127,7 @@ class Packer:
       or scratch.begun(self.destination).get("memory")
       or estimate.memory(total, self.options.shards, self.workers)
     )
-    self._begin({"direct": False, "photos": None, "memory": memory})
+    self._begin({"shuffle": "external", "memory": memory, "photos": None})
     limit = int(memory * 1e9)
     part, parts = self.options.share()
     tasks = list(enumerate(external_shuffle.grouped(source.streams, limit)))
@@ -200,15 +200,12 @@ class Packer:
         pass
 
   def _begin(self, how: dict[str, Any]) -> None:
-    """Creates the scratch folder, or resumes; `how` is what the options do not say."""
+    """Creates the scratch folder, or resumes; `how` is what data and machine decide."""
     run = {
       "source": str(self.path.resolve()),
       "classes": self.classes.hash,
-      "seed": self.options.seed,
-      "shards": self.options.shards,
-      "parts": self.options.share()[1],
       **how,
-      **self.options.recorded(),
+      **self.options.resume_key(),
     }
     scratch.begin(self.destination, run, self.options.share())
 

@@ -29,7 +29,7 @@ def save(path: Path, head: dict[str, Any], arrays: dict[str, np.ndarray]) -> Non
   Raises:
     OSError: the disk is full.
   """
-  # safetensors ignores strides. Not `save_file`, which raises no OSError on a full disk.
+  # safetensors ignores strides; and `save_file` raises no OSError on a full disk.
   contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
   data = safetensors.numpy.save(contiguous, {"head": json.dumps(head)})
   with files.whole(path) as aside:
