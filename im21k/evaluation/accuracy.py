@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from im21k import synsets
-from im21k.evaluation.score import TOP_K
 from im21k.loading import scoring
 
+TOP_K = (1, 5, 20)
 VALIDATION_PHOTOS = 50_000
 _Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 

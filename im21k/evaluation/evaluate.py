@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import datetime
 import io
 from collections.abc import Sequence
@@ -10,13 +11,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from im21k import files, parallel, synsets, weights
 from im21k.evaluation import hierarchical
-from im21k.evaluation.accuracy import Scores
-from im21k.evaluation.score import TOP_K, rank_step
-from im21k.loading import scoring
+from im21k.evaluation import score as scorer
+from im21k.evaluation.accuracy import TOP_K, Scores
 from im21k.loading.train import EvalLoader
 
 CSV = "evaluation.csv"
@@ -151,31 +150,25 @@ def score(
   flip: bool = False,
 ) -> Scores:
   """Scores of weights on photos; see `evaluate` for arguments and errors."""
-  size, short_side = released.input.size, released.input.short_side
+  prepared = released.input
   if crop_fraction is not None:
     if not 0 < crop_fraction <= 1:
       raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
-    short_side = round(size / crop_fraction)
-  loader = scoring.ScoreLoader(
-    scoring.find(data, split, labels),
+    short_side = round(prepared.size / crop_fraction)
+    prepared = dataclasses.replace(prepared, short_side=short_side)
+  run = scorer.Scorer(
+    scorer.Mirrored(released.model) if flip else released.model,
+    prepared,
     released.classes,
+    scorer.open_photos(data, split, labels),
+    devices=on,
     batch_size=batch_size,
-    devices=len(on),
-    image_size=size,
-    short_side=short_side,
+    subsets={f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)},
   )
-  subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
-  run = parallel.eval_step(
-    rank_step(released.model, released.input.mean, released.input.std, subsets, flip),
-    on,
-  )
-  variables = parallel.place(released.variables, on)
-  scores = Scores(released.classes, subsets)
-  for batch, examples in tqdm(loader, desc="evaluate", unit=" batches", disable=None):
-    scores.add(examples, jax.device_get(run(variables, batch)))
-  if not scores.rows():
-    raise ValueError(f"{data}: none of {len(scores.bad):,} photos can be decoded")
-  return scores
+  try:
+    return run(released.variables)
+  except ValueError as error:
+    raise ValueError(f"{data}: {error}") from error
 
 
 def photos_for(

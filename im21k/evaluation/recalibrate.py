@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from im21k import parallel, weights
+from im21k.evaluation.accuracy import TOP_K
 from im21k.evaluation.evaluate import devices_for, photos_for, score
-from im21k.evaluation.score import TOP_K
 
 
 def recalibrate(
