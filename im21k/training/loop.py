@@ -17,7 +17,7 @@ import jax
 from tqdm import tqdm
 
 from im21k import files, parallel, synsets
-from im21k.evaluation import score
+from im21k.evaluation import inputs, score
 from im21k.loading.train import TrainLoader
 from im21k.photos.crops import usual_short_side
 from im21k.training import optim, split_head
@@ -129,7 +129,7 @@ class _Run:
         self.model,
         self.input,
         self.classes,
-        score.open_photos(folder, "eval"),
+        inputs.open_photos(folder, "eval"),
         devices=self.devices,
         batch_size=config.batch_size,
         threads=config.threads,
