@@ -10,7 +10,6 @@ from typing import Any
 import grain
 import numpy as np
 
-ORDERS = ("blockwise", "global")
 # A disk of 170 MB/s and 9 ms a seek reads blocks of 64 MB at 98 % of its rate.
 BLOCK_BYTES = 64 * 2**20
 WINDOW = 8  # groups over which the records of a block are spread

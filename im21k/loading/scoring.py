@@ -20,7 +20,7 @@ import numpy as np
 from im21k import files, machine, synsets
 from im21k.dataset import records
 from im21k.dataset.manifest import MANIFEST, Manifest
-from im21k.loading.train import check_batch_size
+from im21k.loading.config import check_batch_size
 from im21k.photos import crops, images, sources
 from im21k.synsets import ClassList
 
