@@ -20,7 +20,6 @@ def get_config() -> ConfigDict:
     bn_momentum=0.9,
     init_scale=0.3,
   )
-  config.loss = dict(name="cross_entropy")
   config.batch_size = 32
   config.total = dict(epochs=65)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))
