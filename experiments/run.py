@@ -6,7 +6,7 @@ line: --config.batch_size=32.
 
 import sys
 
-from im21k.training.run import main
+from im21k import cli
 
 if __name__ == "__main__":
-  sys.exit(main(["--json", *sys.argv[1:]], prog="experiments/run.py"))
+  sys.exit(cli.main(["train", "--json", *sys.argv[1:]]))

@@ -6,12 +6,13 @@ source come in as centre crops, ranks of the right classes go into `accuracy.Sco
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from im21k import parallel, synsets, weights
@@ -50,7 +51,7 @@ class Scorer:
       model: gives logits; `Mirrored` is one that averages over mirror images.
       prepared: how photos become the model's input.
       classes: what the logits mean.
-      photos: of any source, see `open_photos`.
+      photos: of any source, see `inputs.open_photos`.
       devices: that share each batch.
       batch_size: photos at a time, over all devices.
       subsets: by name, bool `[classes]`, the classes that may be answered; None allows
@@ -91,20 +92,50 @@ class Scorer:
     return scores
 
 
-def open_photos(
-  where: Path, split: str, labels: Path | None = None
-) -> Sequence[scoring.Photo]:
-  """The labelled photos that a user names; the same for every verb that measures.
+def for_weights(
+  released: weights.Weights,
+  photos: Sequence[scoring.Photo],
+  *,
+  devices: Sequence[jax.Device],
+  batch_size: int,
+  crop_fraction: float | None = None,
+  flip: bool = False,
+) -> Scorer:
+  """The scorer of released weights: among all classes, and those of ILSVRC2012.
 
   Args:
-    where: as the parameter `data` of the verbs.
-    split: of packed photos, eval or train.
-    labels: of ILSVRC2012's validation photos.
+    released: the weights; the scorer takes other variables of the same model, too.
+    photos: of any source, see `inputs.open_photos`.
+    devices: that share each batch.
+    batch_size: photos at a time, over all devices.
+    crop_fraction: side of the centre crop over the photo's short side; None: as the
+      weights were trained.
+    flip: whether to average logits with those of the mirror image.
 
   Raises:
-    FileNotFoundError, ValueError: there are no such photos, or no labels for them.
+    ValueError: crop_fraction is out of range, or batch_size not divisible.
   """
-  return scoring.find(where, split, labels)
+  prepared, classes = released.input, released.classes
+  if crop_fraction is not None:
+    if not 0 < crop_fraction <= 1:
+      raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
+    short_side = round(prepared.size / crop_fraction)
+    prepared = dataclasses.replace(prepared, short_side=short_side)
+  subsets: dict[str, Any] = {f"all {len(classes):,}": None}
+  indices, _ = synsets.subset_indices(synsets.ilsvrc2012(), classes)
+  if len(indices):
+    allowed = np.zeros(len(classes), bool)
+    allowed[indices] = True
+    subsets[f"{len(indices):,} of ilsvrc2012"] = allowed
+  return Scorer(
+    Mirrored(released.model) if flip else released.model,
+    prepared,
+    classes,
+    photos,
+    devices=devices,
+    batch_size=batch_size,
+    subsets=subsets,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +181,9 @@ def rank_step(
   return step
 
 
-def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
+def rank(
+  logits: Float[jax.Array, "b n"], label: Int[jax.Array, " b"]
+) -> Int[jax.Array, " b"]:
   """How many classes come before the right one: `[b, n]`, `[b]` -> int `[b]`.
 
   A class of equal logit comes before, if it is not the right one; so a model that
@@ -160,16 +193,3 @@ def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
   own = jnp.take_along_axis(logits, label[:, None], axis=-1)
   before = (logits >= own).sum(-1) - 1
   return jnp.where(jnp.isfinite(own[:, 0]), before, logits.shape[-1])
-
-
-def logits(released: weights.Weights) -> Callable[[Any], jax.Array]:
-  """A function uint8 `[b, h, w, 3]` RGB -> float32 `[b, classes]`, on one device."""
-  model, prepared = released.model, released.input
-
-  @jax.jit
-  def run(variables: Any, images: jax.Array) -> jax.Array:
-    inputs = weights.normalize(images, prepared.mean, prepared.std)
-    result: jax.Array = model.apply(variables, inputs, train=False)[0]
-    return result
-
-  return lambda images: run(released.variables, images)

@@ -229,7 +229,9 @@ class Config:
   def make_loss(self) -> losses.Loss:
     """The loss over the classes."""
     if isinstance(self.loss, losses.CrossEntropy):
-      return losses.cross_entropy  # It needs no hierarchy, which takes a second to read.
+      return (
+        losses.cross_entropy
+      )  # It needs no hierarchy, which takes a second to read.
     return self.loss.make(hierarchy.over(synsets.get(self.classes)))
 
 

@@ -16,7 +16,8 @@ def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
   """Takes `--config.NAME=VALUE` and `--config.NAME VALUE` out of a command line.
 
   Returns:
-    The settings, and the arguments that are left.
+    The settings, and the arguments that are left; `--config=FILE` and `--config FILE`
+    become the positional argument FILE.
 
   Raises:
     ValueError: an option has no value, or a name occurs twice.
@@ -26,7 +27,8 @@ def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
   words = iter(arguments)
   for word in words:
     if not word.startswith(_OPTION):
-      rest.append(word)
+      if word != "--config":
+        rest.append(word.removeprefix("--config="))
       continue
     name, equals, value = word.removeprefix(_OPTION).partition("=")
     if not equals:

@@ -1,17 +1,14 @@
 """The commands `train` and `configs`: a config and settings in, a run or a list out."""
 
-import json
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from im21k import parallel
 from im21k.training import configs as config_files
-from im21k.training import keys, loop, overrides
+from im21k.training import keys as config_keys
+from im21k.training import loop
 from im21k.training.config import all_keys
 
 RUNS = Path("runs")
@@ -93,47 +90,4 @@ def configs_text(result: dict[str, Any]) -> str:
 
 def describe() -> list[dict[str, str]]:
   """A row for each config key; see `keys.describe`."""
-  return keys.describe(all_keys())
-
-
-def main(arguments: Sequence[str], prog: str) -> int:
-  """The command line of `train`; returns its exit status.
-
-  Args:
-    arguments: CONFIG or --config=CONFIG, options, and --config.KEY=VALUE.
-    prog: name of the program in messages.
-  """
-
-  def parsed(
-    config: tyro.conf.Positional[str],
-    workdir: Path | None = None,
-    profile: bool = False,
-    json: bool = False,
-  ) -> tuple[str, Path | None, bool, bool]:
-    return config, workdir, profile, json
-
-  parsed.__doc__ = (train.__doc__ or "").partition("    settings:")[0] + (
-    "    json: Print one JSON object.\n"
-  )
-  try:
-    settings, rest = overrides.split(arguments)
-    config, workdir, profile, as_json = tyro.cli(
-      parsed, prog=prog, args=_positional(rest), config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    result = train(config, workdir=workdir, profile=profile, settings=settings)
-  except (ValueError, OSError, FloatingPointError) as error:
-    print(f"{prog}: {error}", file=sys.stderr)
-    return 1
-  print(json.dumps(result) if as_json else text(result))
-  return 0
-
-
-def _positional(arguments: list[str]) -> list[str]:
-  """`--config=FILE` or `--config FILE` as the positional argument FILE."""
-  result = []
-  for word in arguments:
-    if word.startswith("--config="):
-      result.append(word.removeprefix("--config="))
-    elif word != "--config":
-      result.append(word)
-  return result
+  return config_keys.describe(all_keys())

@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from im21k import parallel, synsets
-from im21k.evaluation import score
+from im21k.evaluation import inputs, score
 from im21k.loading.train import TrainLoader
 from im21k.training import keys, split_head
 from im21k.training import step as steps
@@ -126,7 +126,7 @@ def _scorer(
     model,
     prepared,
     classes,
-    score.open_photos(Path(config.data), "eval"),
+    inputs.open_photos(Path(config.data), "eval"),
     devices=devices,
     batch_size=config.batch_size,
     threads=config.threads,

@@ -198,7 +198,7 @@ def test_a_description_says_all_that_the_field_says():
     (["--config.a.b=1", "x"], {"a.b": "1"}, ["x"]),
     (["x", "--config.a", "-1", "--json"], {"a": "-1"}, ["x", "--json"]),
     (["--config.a=b=c"], {"a": "b=c"}, []),
-    (["--config=file", "--config", "file"], {}, ["--config=file", "--config", "file"]),
+    (["--config=file", "--config", "file"], {}, ["file", "file"]),
   ],
 )
 def test_settings_are_taken_out_of_a_command_line(arguments, settings, rest):
