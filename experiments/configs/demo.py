@@ -1,8 +1,9 @@
 """A narrow net with all 21,841 outputs, on the sample photos: `make demo`.
 
-  python experiments/run.py --config=experiments/configs/demo.py --workdir=runs/demo
+  im21k train demo --workdir runs/demo
 
-Hardware: a laptop; four virtual CPU devices stand for four GPUs.
+Hardware: two CPU cores; four virtual CPU devices stand for four GPUs. Time: minutes.
+Expected: train top-1 near 100 %; the README shows the last lines.
 """
 
 from ml_collections import ConfigDict

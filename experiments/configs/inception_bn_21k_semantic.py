@@ -1,9 +1,9 @@
 """The original recipe with a softmax for each level of the WordNet hierarchy.
 
-  python experiments/run.py --config=experiments/configs/inception_bn_21k_semantic.py \
-      --workdir=runs/21k-semantic --config.data=PACKED
+  im21k train inception_bn_21k_semantic --workdir runs/21k-semantic \
+      --config.data=PACKED
 
-Semantic softmax of Ridnik et al. 2021, beside the usual one over all classes.
+Semantic softmax (Ridnik et al. 2021), beside the usual one over all classes.
 
 Hardware: four GPUs of 4 GB. Time: as inception_bn_21k.py; not yet run.
 Expected: top-1 near inception_bn_21k.py's, and mistakes that are nearer to the truth.

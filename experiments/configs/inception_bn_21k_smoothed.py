@@ -1,9 +1,9 @@
-"""The original recipe with labels smoothed over kin in the WordNet hierarchy.
+"""The original recipe with labels smoothed over the WordNet hierarchy.
 
-  python experiments/run.py --config=experiments/configs/inception_bn_21k_smoothed.py \
-      --workdir=runs/21k-smoothed --config.data=PACKED
+  im21k train inception_bn_21k_smoothed --workdir runs/21k-smoothed \
+      --config.data=PACKED
 
-Soft labels of Bertinetto et al. 2020.
+Soft labels: Bertinetto et al. 2020.
 
 Hardware: four GPUs of 4 GB. Time: as inception_bn_21k.py; not yet run.
 Expected: top-1 near inception_bn_21k.py's, and mistakes that are nearer to the truth.

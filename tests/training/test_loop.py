@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -102,6 +103,104 @@ def test_another_number_of_devices_may_go_on(config, tmp_path):
   assert result["step"] == 12
   rows = log.read_rows(tmp_path / "metrics.jsonl")
   assert sorted({row["step"] for row in rows}) == [0, 4, 5, 6, 8, 10, 12]
+
+
+def files_of(folder):
+  """Bytes and time of change of every file, and time of change of every folder."""
+  return {
+    str(path.relative_to(folder)): (
+      path.read_bytes() if path.is_file() else None,
+      path.stat().st_mtime_ns,
+    )
+    for path in [folder, *sorted(folder.rglob("*"))]
+  }
+
+
+def test_a_finished_run_that_is_started_again_changes_nothing(config, tmp_path, capsys):
+  """Neither with the same settings, nor with a schedule that was never trained."""
+  result = loop.train(config, tmp_path)
+  before = files_of(tmp_path)
+  other = {"schedule.rates": [0.5, 0.2], "devices": 2, "save_every.steps": 1}
+  for again in (config, config.changed(other), config.changed({"total.steps": 4})):
+    assert loop.train(again, tmp_path)["finished"]
+    assert files_of(tmp_path) == before
+  assert loop.train(config, tmp_path) == result
+
+
+def test_a_finished_run_goes_on_when_it_is_lengthened(config, tmp_path):
+  loop.train(config.changed({"total.steps": 4}), tmp_path)
+  assert weights.load(tmp_path / "weights").config["step"] == 4
+  longer = config.changed({"total.steps": 8, "schedule.rates": [0.1, 0.05]})
+  assert loop.train(longer, tmp_path)["step"] == 8
+  released = weights.load(tmp_path / "weights").config
+  run = json.loads((tmp_path / "config.json").read_text())
+  assert released["step"] == 8 and released["history"] == run["history"]
+  assert run["history"] == [
+    [4, "total", {"steps": 4}, {"steps": 8}],
+    [4, "schedule.rates", [0.1, 0.01], [0.1, 0.05]],
+  ]
+
+
+def test_a_run_killed_before_its_export_exports(config, tmp_path):
+  """Also where the weights of a shorter run are there already."""
+  loop.train(config.changed({"total.steps": 4}), tmp_path)
+  brief = config.changed({"total.steps": 5})
+  loop.train(brief, tmp_path)
+  wanted = (tmp_path / "weights" / "weights.safetensors").read_bytes()
+  loop.train(config.changed({"total.steps": 4}), tmp_path / "other")
+  shutil.rmtree(tmp_path / "weights")
+  shutil.copytree(tmp_path / "other" / "weights", tmp_path / "weights")
+  loop.train(brief, tmp_path)
+  assert (tmp_path / "weights" / "weights.safetensors").read_bytes() == wanted
+
+
+def test_killed_before_the_first_checkpoint_it_starts_anew(
+  config, tmp_path, monkeypatch
+):
+  """With one row of the evaluation at step 0."""
+
+  def fail(*_):
+    raise InterruptedError
+
+  with monkeypatch.context() as patch:
+    patch.setattr(log.StepLog, "add", fail)
+    with pytest.raises(InterruptedError):
+      loop.train(config, tmp_path)
+  assert [row["step"] for row in log.read_rows(tmp_path / "metrics.jsonl")] == [0]
+  loop.train(config.changed({"total.steps": 2}), tmp_path)
+  rows = log.read_rows(tmp_path / "metrics.jsonl")
+  assert [row["step"] for row in rows] == [0, 2, 2]
+
+
+def test_a_resumed_run_does_not_evaluate_the_same_step_twice(config, tmp_path):
+  loop.train(config.changed({"total.steps": 6}), tmp_path)
+  loop.train(config.changed({"total.steps": 7}), tmp_path)
+  rows = log.read_rows(tmp_path / "metrics.jsonl")
+  assert [row["step"] for row in rows if "eval_top_1" in row] == [0, 6, 7]
+
+
+def test_the_clock_and_throughput_of_rows_leave_evaluation_and_saving_out(
+  config, tmp_path, monkeypatch
+):
+  """By a clock that only moves in pauses and steps, a second at a time."""
+  seconds = 0.0
+  original = log.StepLog.add
+
+  def add(self, metrics):
+    nonlocal seconds
+    seconds += 1
+    return original(self, metrics)
+
+  def save(*_):
+    nonlocal seconds
+    seconds += 100
+
+  monkeypatch.setattr(log.StepLog, "add", add)
+  monkeypatch.setattr(loop.Checkpoints, "save", save)
+  monkeypatch.setattr(loop, "Clock", lambda: log.Clock(lambda: seconds))
+  loop.train(config.changed({"log_every.steps": 2}), tmp_path)
+  rows = [row for row in log.read_rows(tmp_path / "metrics.jsonl") if "loss" in row]
+  assert [row["images_per_s"] for row in rows] == [8.0] * 6
 
 
 def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
