@@ -83,11 +83,11 @@ def test_another_seed_gives_another_order_and_another_split(
 
 
 def test_photos_are_shuffled_across_classes(packed, keys):
-  found = keys(packed, "train")
-  places = [sorted(found).index(key) for key in found]
+  order = keys(packed, "train")
+  places = [sorted(order).index(key) for key in order]
   assert abs(np.corrcoef(places, range(len(places)))[0, 1]) < 0.2
-  in_a_row = sum(a[:9] == b[:9] for a, b in itertools.pairwise(found))
-  assert in_a_row < len(found) / 8
+  in_a_row = sum(a[:9] == b[:9] for a, b in itertools.pairwise(order))
+  assert in_a_row < len(order) / 8
 
 
 def test_every_record_leads_back_to_its_file(packed, sample_photos, read):
@@ -100,7 +100,7 @@ def test_every_record_leads_back_to_its_file(packed, sample_photos, read):
   assert sorted(example.key for example in examples) == sorted(files)
 
 
-def test_the_manifest_tells_the_truth(packed, read):
+def test_the_manifest_describes_the_shards(packed, read):
   document = json.loads((packed / "manifest.json").read_text())
   assert document["format_version"] == records.FORMAT_VERSION
   assert document["class_list"] == "imagenet21k"
@@ -127,12 +127,12 @@ def test_the_manifest_tells_the_truth(packed, read):
       reader.close()
 
 
-def test_the_result_tells_the_same(photos, tmp_path):
+def test_the_result_agrees_with_the_manifest(photos, tmp_path):
   source = photos({FISH: 5, SHARK: 3})
   (source / SHARK / "text.jpg").write_text("I am a text.")
   result = pack(source, tmp_path / "out", eval_per_class=1, shards=3, workers=1)
   manifest = Manifest.load(tmp_path / "out")
-  shards = [shard for found in manifest.splits.values() for shard in found]
+  shards = [shard for split in manifest.splits.values() for shard in split]
   assert result == {
     "train": manifest.count("train"),
     "eval": manifest.count("eval"),

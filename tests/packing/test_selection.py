@@ -108,3 +108,48 @@ def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuff
     ValueError, match=r"keys: no line is the key of .* its keys is 'n"
   ):
     pack(fishes, tmp_path / "out", workers=1, shuffle=shuffle, eval_keys=keys)
+
+
+@pytest.mark.parametrize(
+  ("option", "text", "message"),
+  [
+    ("remap", f"{FISH}\t{SHARK}\n{RAY}\n", f"line 2: not two synsets, but '{RAY}'"),
+    (
+      "exclude_hashes",
+      f"{'0' * 64}  a\nabc  b\n",
+      "line 2: not a SHA-256 of 64 digits",
+    ),
+    ("exclude_hashes", f"{'0' * 62}zz\n", "line 1: not a SHA-256 of 64 digits"),
+  ],
+)
+def test_a_wrong_line_of_a_file_is_named(fishes, tmp_path, option, text, message):
+  (tmp_path / "file").write_text(text)
+  with pytest.raises(ValueError, match=f"{tmp_path / 'file'} {message}"):
+    pack(fishes, tmp_path / "out", workers=1, **{option: tmp_path / "file"})
+  assert not (tmp_path / "out").exists()
+
+
+def test_a_remap_to_a_class_outside_the_list_is_an_error(fishes, tmp_path):
+  (tmp_path / "remap").write_text(f"{FISH}\tn04399382\n")
+  with pytest.raises(ValueError, match="not among the 21,841 synsets"):
+    pack(fishes, tmp_path / "out", workers=1, remap=tmp_path / "remap")
+
+
+def test_all_classes_left_out_is_an_error(fishes, tmp_path):
+  (tmp_path / "remap").write_text("".join(f"{s}\t-\n" for s in (FISH, SHARK, RAY)))
+  with pytest.raises(ValueError, match="or all their classes are left out"):
+    pack(fishes, tmp_path / "out", workers=1, remap=tmp_path / "remap")
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_held_out_photos_do_not_depend_on_classes_beside_them(
+  photos, tmp_path, keys, shuffle
+):
+  """Within a class the lowest ranks are held out, whatever else is packed."""
+  some = photos({FISH: 9}, "some")
+  more = photos({FISH: 9, SHARK: 5}, "more")
+  options = {"eval_per_class": 2, "workers": 1, "shuffle": shuffle}
+  for source in (some, more):
+    pack(source, tmp_path / f"{source.name}-out", **options)
+  held = {key for key in keys(tmp_path / "more-out", "eval") if key.startswith(FISH)}
+  assert held == set(keys(tmp_path / "some-out", "eval"))
