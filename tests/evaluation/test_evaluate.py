@@ -161,7 +161,7 @@ def test_photos_of_a_pack_with_another_class_list_are_relabelled(
   assert counted(found[0]) == counted(found[1])
 
 
-def test_loose_photos_score_as_packed_ones(packed, saved, sample_photos, by_hand):
+def test_class_folders_score_as_packed_photos(packed, saved, sample_photos, by_hand):
   """All photos: those of both splits together, with the same crops."""
   rows = evaluate(saved, sample_photos, devices=4)["rows"]
   for row, allowed in zip(rows, (None, ILSVRC), strict=True):
@@ -217,7 +217,7 @@ def always(classes, synset):
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_missing_class_is_wrong_and_told(
+def test_missing_class_is_wrong_and_reported(
   validation, linear_weights, tmp_path, monkeypatch, devices
 ):
   monkeypatch.setattr("im21k.evaluation.accuracy.VALIDATION_PHOTOS", 6)
@@ -374,7 +374,7 @@ def test_rows_are_appended_to_the_csv_under_one_header(few):
   assert (found[0]["weights"], found[0]["data"]) == (str(folder), str(photos))
 
 
-def test_csv_may_lie_elsewhere(few, tmp_path):
+def test_csv_may_be_another_file(few, tmp_path):
   folder, photos = few([CAT], TWO)
   path = tmp_path / "results" / "all.csv"
   evaluate(folder, photos, split="train", batch_size=4, csv_file=path)

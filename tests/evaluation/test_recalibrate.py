@@ -64,9 +64,9 @@ def test_only_statistics_change(recalibrated):
 
 def test_accuracy_before_and_after_is_reported(recalibrated):
   _, result = recalibrated
-  told = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
+  rows = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
   answers = ("all 21,841", "999 of ilsvrc2012")
-  assert told == [(s, "eval", a) for s in ("before", "after") for a in answers]
+  assert rows == [(s, "eval", a) for s in ("before", "after") for a in answers]
   assert "after     all 21,841" in recalibrating.text(result)
 
 
