@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32, Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from im21k.photos import crops, images
 
@@ -97,7 +97,7 @@ def _pixels(photo: Any, index: int) -> npt.NDArray[np.uint8]:
   if isinstance(photo, str | os.PathLike):
     return images.read(Path(photo))
   if isinstance(photo, Image.Image):
-    return images._rgb(Path(f"photo {index}"), ImageOps.exif_transpose(photo))
+    return images.of_picture(photo)
   array = np.asarray(photo)
   if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
     raise ValueError(
