@@ -12,7 +12,7 @@ from im21k.synsets import lookup
 from im21k.synsets.hierarchy import Hierarchy
 
 _WIDTH, _HEIGHT = 420, 220  # So that letters stay legible on a phone.
-_PEAKS = 5
+_PEAKS, _LEAST = 5, 0.0005  # Below it a peak would be named with 0.0 %.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Line:
   name: str
   path: str
   kind: str
-  dash: str
   x: int
 
 
@@ -70,7 +69,7 @@ class PeakChart:
   height: int = _HEIGHT
 
 
-def lines(label: str, series: dict[str, list[tuple[float, float]]]) -> LineChart:
+def lines(label: str, series: dict[str, list[tuple[int, float]]]) -> LineChart:
   """A chart of shares over one axis from 0; the second line is dashed.
 
   Args:
@@ -81,7 +80,7 @@ def lines(label: str, series: dict[str, list[tuple[float, float]]]) -> LineChart
   end = max(x for line in series.values() for x, _ in line)
   base, top = _HEIGHT - 24, 24
   scale = (chart.right - chart.left) / max(end, 1)
-  styles = (("first", "—"), ("second", "- -"))
+  kinds = ("first", "second")
   drawn = [
     Line(
       name,
@@ -90,16 +89,16 @@ def lines(label: str, series: dict[str, list[tuple[float, float]]]) -> LineChart
         f"{chart.left + x * scale:.1f} {base - (base - top) * share:.1f}"
         for x, share in line
       ),
-      *style,
+      kind,
       chart.left + 110 * at,
     )
-    for at, ((name, line), style) in enumerate(
-      zip(series.items(), styles[: len(series)], strict=True)
+    for at, ((name, line), kind) in enumerate(
+      zip(series.items(), kinds[: len(series)], strict=True)
     )
     if line
   ]
   grid = [
-    Mark(base - (base - top) * share, f"{share:.0%}")
+    Mark(float(base - (base - top) * share), f"{share:.0%}")
     for share in (0, 0.25, 0.5, 0.75, 1)
   ]
   return dataclasses.replace(chart, lines=drawn, grid=grid, end=f"{end:,.0f}")
@@ -123,6 +122,8 @@ def peaks(
   named = []
   for row, at in enumerate(np.argsort(-along, kind="stable")[:_PEAKS].tolist()):
     node = hierarchy.label_node[int(hierarchy.depth_first[at])]
+    if row and along[at] < _LEAST:
+      break
     name = lookup.distinct_name(hierarchy.ids[node]).partition(",")[0]
     x, end = int(column[at]), base - tall * float(along[at]) / top
     anchor = "end" if x > _WIDTH / 2 else "start"

@@ -85,8 +85,8 @@ def best_and_worst(
     return Figure(
       name,
       render.data_uri(photo(at)),
-      f"{name}: {share[label]:.0%} of {len(mine):,} correct; this one predicted "
-      f"{_name(hierarchy, answer)} ({probabilities[at, answer]:.0%})",
+      f"{name}: {(answers[mine] == label).sum():,} of {len(mine):,} correct; this one "
+      f"predicted {_name(hierarchy, answer)} ({probabilities[at, answer]:.0%})",
     )
 
   return (

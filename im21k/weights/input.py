@@ -19,7 +19,7 @@ from PIL import Image
 
 from im21k.photos import crops, images
 
-Photo = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +48,14 @@ class Input:
       )
 
   def prepare(
-    self, photos: Iterable[Photo]
+    self, photos: Photo | Iterable[Photo]
   ) -> UInt8[np.ndarray, "b {self.size} {self.size} 3"]:
     """Cuts the centre square of each photo; only one photo at a time is held whole.
 
     Args:
       photos: paths of image files, PIL pictures, and uint8 arrays `[h, w, 3]` in RGB,
-        in any mixture. Files and pictures are turned upright and converted to RGB.
+        in any mixture; or one of them. Files and pictures are turned upright and
+        converted to RGB.
 
     Returns:
       uint8 `[b, size, size, 3]`, RGB.
@@ -64,11 +65,13 @@ class Input:
       ValueError: a file is not an image, an array has another shape or type, or there
         are no photos.
     """
-    if isinstance(photos, str | os.PathLike | Image.Image):
-      raise ValueError("photos must be a list: write [photo] for a single photo")
+    several: Any = photos
+    single = isinstance(photos, str | os.PathLike | Image.Image)
+    if single or getattr(photos, "ndim", 4) < 4:  # Several in one array have 4 axes.
+      several = [photos]
     squares = [
       crops.center_crop(_pixels(photo, index), self.size, self.short_side)
-      for index, photo in enumerate(photos)
+      for index, photo in enumerate(several)
     ]
     if not squares:
       raise ValueError("photos is empty: at least one photo is needed")

@@ -40,6 +40,7 @@ def test_page_is_small_escaped_and_needs_no_network(written):
   assert text.count("<details open>") >= 20 and text.count("<svg ") == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(375, False), (375, True), (1280, False)])
 def test_browser_and_axe_find_no_fault(written, check_page, width, dark):
   driver = check_page(written, width, dark)
@@ -51,6 +52,7 @@ def test_browser_and_axe_find_no_fault(written, check_page, width, dark):
   )
 
 
+@pytest.mark.slow
 def test_a_bad_page_is_found_out(check_page, tmp_path):
   """Else the checks could pass whatever the page is."""
   path = tmp_path / "bad.html"
@@ -71,6 +73,7 @@ def test_a_bad_page_is_found_out(check_page, tmp_path):
       check_page(path, 375, False)
 
 
+@pytest.mark.slow
 def test_the_tree_opens_and_closes_by_keyboard(written, browse):
   from selenium.webdriver.common.keys import Keys
 

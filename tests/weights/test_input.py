@@ -78,7 +78,6 @@ def test_pictures_of_every_mode_become_rgb(pixels, mode):
     (np.zeros((50, 70, 4), np.uint8), r"uint8 \[50, 70, 4\]"),
     (np.zeros((3, 50, 70), np.uint8), r"uint8 \[3, 50, 70\]"),
     (np.zeros((50, 70, 3), np.float32), r"float32 \[50, 70, 3\]"),
-    (None, r"object \[\]"),
   ],
 )
 def test_other_arrays_are_named_with_the_remedy(pixels, wrong, what):
@@ -86,16 +85,26 @@ def test_other_arrays_are_named_with_the_remedy(pixels, wrong, what):
     INPUT.prepare([pixels, wrong])
 
 
+def test_one_photo_is_a_batch_of_one_and_an_array_of_several_is_one_of_several(
+  pixels, tmp_path
+):
+  path = tmp_path / "a.png"
+  Image.fromarray(pixels).save(path)
+  expected = crops.center_crop(pixels, 32, 37)[None]
+  for photo in (path, str(path), Image.fromarray(pixels), pixels, pixels[None]):
+    np.testing.assert_array_equal(INPUT.prepare(photo), expected)
+  assert INPUT.prepare(np.stack([pixels] * 3)).shape == (3, 32, 32, 3)
+
+
 @pytest.mark.parametrize(
   ("photos", "message"),
   [
-    ("a.jpg", r"must be a list: write \[photo\]"),
-    (Image.new("RGB", (40, 40)), r"must be a list: write \[photo\]"),
     ([], "photos is empty"),
+    (np.zeros((50, 70), np.uint8), r"photo 0 is uint8 \[50, 70\]"),
     ([np.zeros((0, 5, 3), np.uint8)], r"photo 0 has no pixels: its shape is \[0, 5, 3"),
   ],
 )
-def test_what_is_no_list_of_photos_is_an_error(photos, message):
+def test_no_photo_at_all_is_an_error(photos, message):
   with pytest.raises(ValueError, match=message):
     INPUT.prepare(photos)
 
