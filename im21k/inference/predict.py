@@ -193,6 +193,7 @@ def _named(
       return namer.hedged(probabilities, trade)
     case "diverse":
       return namer.diverse(probabilities)
+  raise ValueError(f"answer is {answer!r}, but must be flat, hedged or diverse")
 
 
 def _predictions(
