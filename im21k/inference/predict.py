@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from im21k import synsets, weights
+from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
-from im21k.evaluation import calibrate
 from im21k.inference.classifier import Classifier
 from im21k.inference.classify import Pixels, batches
 from im21k.pages import figures, photo_page
@@ -18,7 +18,6 @@ from im21k.photos import images
 from im21k.synsets import hierarchy
 
 Answer = Literal["flat", "hedged", "diverse"]
-Only = Literal["leaves", "objects"]
 
 
 def predict(
@@ -29,7 +28,7 @@ def predict(
   accuracy: float = 0.9,
   under: str | None = None,
   classes: str | None = None,
-  only: Only | None = None,
+  only: rules.Only | None = None,
   definitions: bool = False,
   plot: Path | None = None,
   report: Path | None = None,
@@ -74,8 +73,8 @@ def predict(
     raise ValueError("no photo is named")
   _check_room(len(photos), plot, report)
   released = weights.load(weights_dir)
-  calibration = calibrate.load(weights_dir)
-  trade = _trade(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
+  calibration = calibrations.load(weights_dir / weights.ARRAYS)
+  lambda_ = _lambda(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
   allowed = _allowed(released.classes, answer, under, classes, only)
   namer = naming.Namer(released.classes, top_k, allowed)
   temperature = calibration.temperature if calibration else 1.0
@@ -88,7 +87,7 @@ def predict(
     p, none = batch.probabilities, None
     if allowed is not None:
       p, none = rules.among(p, allowed)
-    tops = _named(namer, answer, trade, p)
+    tops = _named(namer, answer, lambda_, p)
     predictions += _predictions(batch.names, tops, none, definitions)
     thumbnails += batch.thumbnails
     if report:
@@ -145,15 +144,15 @@ def _check_room(photos: int, plot: Path | None, report: Path | None) -> None:
       )
 
 
-def _trade(
-  weights_dir: Path, calibration: calibrate.Calibration | None, accuracy: float
+def _lambda(
+  weights_dir: Path, calibration: calibrations.Calibration | None, accuracy: float
 ) -> float:
   if calibration is None:
     raise ValueError(
       f"{weights_dir} is not calibrated, so hedged answers cannot reach an accuracy: "
       "run im21k calibrate first"
     )
-  return calibration.trade(accuracy)
+  return calibration.lambda_for(accuracy)
 
 
 def _allowed(
@@ -161,7 +160,7 @@ def _allowed(
   answer: Answer,
   under: str | None,
   classes: str | None,
-  only: Only | None,
+  only: rules.Only | None,
 ) -> Bool[np.ndarray, " classes"] | None:
   """Which classes may be answered; None: all."""
   if not (under or classes or only):
@@ -183,14 +182,14 @@ def _allowed(
 def _named(
   namer: naming.Namer,
   answer: Answer,
-  trade: float,
+  lambda_: float,
   probabilities: Float32[np.ndarray, "b classes"],
 ) -> list[naming.Named]:
   match answer:
     case "flat":
       return namer.flat(probabilities)
     case "hedged":
-      return namer.hedged(probabilities, trade)
+      return namer.hedged(probabilities, lambda_)
     case "diverse":
       return namer.diverse(probabilities)
   raise ValueError(f"answer is {answer!r}, but must be flat, hedged or diverse")
@@ -219,16 +218,16 @@ def _every_answer(
   namer: naming.Namer,
   probabilities: Float32[np.ndarray, "b classes"],
   accuracy: float,
-  calibration: calibrate.Calibration | None,
+  calibration: calibrations.Calibration | None,
 ) -> list[dict[str, naming.Named]]:
   """Each photo's answers of every kind, by heading."""
   answers = {
     "Flat": namer.flat(probabilities),
     "Diverse": namer.diverse(probabilities),
   }
-  if calibration and accuracy in calibration.trades:
+  if calibration and accuracy in calibration.lambdas:
     heading = f"Hedged for {accuracy:.0%} accuracy"
-    answers[heading] = namer.hedged(probabilities, calibration.trade(accuracy))
+    answers[heading] = namer.hedged(probabilities, calibration.lambda_for(accuracy))
   return [
     dict(zip(answers, some, strict=True))
     for some in zip(*answers.values(), strict=True)

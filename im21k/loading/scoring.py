@@ -77,7 +77,7 @@ def find(data: Path, split: str, labels: Path | None = None) -> Sequence[Photo]:
 class ScoreLoader:
   """Every photo exactly once, in order, as its centre crop.
 
-  Iterating gives pairs of a batch for the devices, as from an EvalLoader, and the
+  Iterating gives pairs of a batch for the devices, as from a TrainLoader, and the
   `Example`s in it. A photo that cannot be read has mask 0, as have the black images
   that fill up the last batch; one whose synset the classes lack has label 0.
   """

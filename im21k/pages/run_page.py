@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from im21k import files, weights
-from im21k.evaluation import accuracy, calibrate
-from im21k.evaluation.evaluate import CSV, ORIGINAL, photos_for, rows_before
+from im21k.answers import calibration
+from im21k.evaluation import accuracy, inputs, outputs, results
+from im21k.evaluation.evaluate import ORIGINAL
 from im21k.pages import charts, mistakes, render
 from im21k.synsets import hierarchy
 from im21k.training.log import read_rows
@@ -21,7 +23,7 @@ def report(
   workdir: Path,
   *,
   data: Path | None = None,
-  split: Literal["eval", "train"] = "eval",
+  split: inputs.Split = "eval",
   images: int = 2_000,
   batch_size: int = 64,
   page_file: Path | None = None,
@@ -96,20 +98,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _evaluated(
-  folder: Path, photos: Path, split: str, images: int, batch_size: int
+  folder: Path, data: Path, split: inputs.Split, most: int, batch_size: int
 ) -> dict[str, Any]:
   """`images`, `top_1`, and `mistakes` for the template."""
   released = weights.load(folder)
-  logits, labels = calibrate.logits_of(released, photos, split, images, batch_size)
-  top_1 = float((logits.argmax(1) == labels).mean())
-  calibration = calibrate.load(folder)
-  p = calibrate.softmax(logits, calibration.temperature if calibration else 1.0)
+  photos = inputs.open_shuffled(data, split)
+  computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
+  labels = computed.labels
+  top_1 = float((computed.logits.argmax(1) == labels).mean())
+  calibrated = calibration.load(folder / weights.ARRAYS) or calibration.Calibration()
+  p = calibrated.probabilities(computed.logits)
   graph = hierarchy.over(released.classes)
-  loader = photos_for(released, photos, split, batch_size, 1)
   head, rows = mistakes.confusion(graph, p, labels)
-  best, worst = mistakes.best_and_worst(
-    graph, p, labels, lambda at: np.asarray(loader[at]["image"])
-  )
+
+  def square(index: int) -> UInt8[np.ndarray, "size size 3"]:
+    return inputs.square(photos[int(computed.positions[index])], released.input)
+
+  best, worst = mistakes.best_and_worst(graph, p, labels, square)
   shown = {
     "summary": f"{len(labels):,} {split} photos, top-1 accuracy {_percent(top_1)}.",
     "head": head,
@@ -142,7 +147,7 @@ def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ..
   lines: list[tuple[str, ...]] = [
     ("training photos, top-1", train, f"{_ORIGINAL_TRAIN} %")
   ]
-  measured = rows_before(workdir / "weights" / CSV)
+  measured = results.read_rows(workdir / "weights" / results.CSV)
   for answers, key in (("all 21,841", "all"), ("999 of ilsvrc2012", "ilsvrc2012")):
     # The newest evaluation on all validation photos.
     mine = next(

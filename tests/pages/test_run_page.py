@@ -7,9 +7,9 @@ import markupsafe
 import numpy as np
 import pytest
 
-from im21k import synsets
-from im21k.evaluation import calibrate
-from im21k.evaluation.evaluate import CSV
+from im21k import synsets, weights
+from im21k.answers import calibration
+from im21k.evaluation.results import CSV
 from im21k.pages import run_page
 
 FULL = synsets.imagenet21k()
@@ -106,7 +106,9 @@ def test_calibrated_probabilities_are_shown_where_there_are(run):
     return re.search(r"this one predicted windmill \((\d+%)\)", text)[1]
 
   before = share()
-  calibrate.save(run / "weights", calibrate.Calibration(0.2, {}, 5))
+  calibration.save(
+    run / "weights" / weights.ARRAYS, calibration.Calibration(0.2, {}, 5)
+  )
   assert share() != before
 
 
