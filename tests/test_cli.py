@@ -26,7 +26,7 @@ GOLDFISH, CAT = "n01443537", "n02121620"
 
 
 def function_of(command):
-  module, function, _ = cli.COMMANDS[command]
+  module, function, *_ = cli.COMMANDS[command]
   return getattr(importlib.import_module(module), function)
 
 
@@ -89,6 +89,9 @@ def test_help_shows_every_parameter_with_its_text(capsys, command):
       parameters[field.name] = inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY
       )
+  if cli.COMMANDS[command].settings:  # They are `--config.KEY=VALUE`.
+    assert parameters.pop("settings") and texts.pop("settings")
+    assert "--config.batch_size=32" in shown
   assert set(texts) == set(parameters)
   for name, parameter in parameters.items():
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:

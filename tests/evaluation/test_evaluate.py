@@ -467,7 +467,7 @@ def test_truncated_shard_is_named(packed, saved, tmp_path):
   [
     (0, "devices is 0, but must be at least 1"),
     (-1, "devices is -1, but must be at least 1"),
-    (5, "5 devices are asked for, but this machine has 4"),
+    (5, "devices is 5, but this machine has 4"),
     (3, "batch_size 64 is not divisible by the 3 devices: use 63"),
   ],
 )
