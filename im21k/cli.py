@@ -115,7 +115,7 @@ def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
   for name, command in COMMANDS.items():
     function = getattr(importlib.import_module(command.module), command.function)
     first, _, second = name.partition(" ")
-    given = {"settings": {}} if command.settings else {}
+    given: dict[str, Any] = {"settings": {}} if command.settings else {}
     groups.setdefault(first, {})[second] = _deferred(function, **given)
   commands = {
     name: functions[""] if "" in functions else _group(functions)
