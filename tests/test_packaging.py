@@ -58,6 +58,13 @@ def test_requirements_and_setup_name_the_same_packages_and_ranges(required, setu
   assert [name for name, extra, _ in required if extra] == ["jax"]
 
 
+def test_every_package_is_listed_and_the_configs_are_shipped(setup):
+  rooms = {f"im21k.{p.parent.name}" for p in (ROOT / "im21k").glob("*/__init__.py")}
+  packages = set(setup["options"]["packages"].split())
+  assert packages == {"im21k", "im21k.configs", *rooms}
+  assert "im21k.configs = experiments/configs" in setup["options"]["package_dir"]
+
+
 def test_every_requirement_has_a_range_and_a_reason(required):
   lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
   for line in lines:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from im21k import files, machine, synsets, weights
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.training import keys, learning_curve
 from im21k.training.config import Config, all_keys
 from im21k.training.log import MetricsFile, last_scores, read_rows

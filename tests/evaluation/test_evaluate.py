@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from im21k import parallel, synsets, weights
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation.accuracy import wilson
 from im21k.evaluation.evaluate import evaluate, table
 from im21k.loading import scoring
@@ -468,7 +468,7 @@ def test_truncated_shard_is_named(packed, saved, tmp_path):
     (0, "devices is 0, but must be at least 1"),
     (-1, "devices is -1, but must be at least 1"),
     (5, "devices is 5, but this machine has 4"),
-    (3, "batch_size 64 is not divisible by the 3 devices: take 63"),
+    (3, "batch_size 64 is not divisible by the 3 devices: use 63"),
   ],
 )
 def test_devices_that_cannot_be_say_why(packed, saved, devices, message):

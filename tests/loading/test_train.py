@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from im21k import synsets
 from im21k.dataset import records
-from im21k.dataset.records import Example, Manifest, Shard
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.dataset.records import Example
 from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
 from im21k.photos import images
@@ -224,10 +225,10 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can(
 ):
   if batch_size % devices == 0:
     batch_size += 1
-  message = f"batch_size {batch_size} is not divisible by the {devices} devices: take "
+  message = f"batch_size {batch_size} is not divisible by the {devices} devices: use "
   with pytest.raises(ValueError, match=message) as error:
     train(small, batch_size=batch_size, devices=devices)
-  better = int(re.findall(r"take (\d+), say", str(error.value))[0])
+  better = int(re.findall(r"use (\d+) for example", str(error.value))[0])
   assert better > 0 and better % devices == 0
   assert abs(better - batch_size) < devices
 
@@ -327,7 +328,9 @@ def test_a_flipped_bit_in_a_shard_costs_its_record_alone(tmp_path, jpeg):
 def test_a_data_set_without_a_sound_photo_is_an_error(tmp_path):
   bad = [Example(f"n01440764/{i}.jpg", 0, b"no photo") for i in range(3)]
   loader = train(write(tmp_path / "bad", bad), max_bad_share=1.0)
-  with pytest.raises(images.ImageError, match="none of the 100 from there is sound"):
+  with pytest.raises(
+    images.ImageError, match="none of the 100 records from there on can be used"
+  ):
     loader[0]
 
 

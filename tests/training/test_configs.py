@@ -1,10 +1,8 @@
 """Config files: shipped ones by name, from a checkout and from a wheel; one's own."""
 
-import runpy
+import configparser
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,17 +19,12 @@ def test_shipped_configs_go_by_name_and_by_path():
 
 
 def test_a_wheel_carries_them(tmp_path, monkeypatch):
-  """As `setup.py` places them, and where `configs` looks for them then."""
-  given = {}
-  fake = SimpleNamespace(
-    find_packages=lambda include: ["im21k"],
-    setup=lambda **options: given.update(options),
-  )
-  monkeypatch.setitem(sys.modules, "setuptools", fake)
-  runpy.run_path(str(ROOT / "setup.py"))
-  assert set(given["packages"]) == {"im21k", *given["package_dir"]}
-  for package, source in given["package_dir"].items():
-    shutil.copytree(ROOT / source, tmp_path.joinpath(*package.split(".")))
+  """As setup.cfg places them, and where `configs` looks for them then."""
+  setup = configparser.ConfigParser()
+  setup.read(ROOT / "setup.cfg", encoding="utf-8")
+  package, _, source = setup["options"]["package_dir"].strip().partition(" = ")
+  assert package in setup["options"]["packages"].split()
+  shutil.copytree(ROOT / source, tmp_path.joinpath(*package.split(".")))
   monkeypatch.setattr(im21k, "__file__", str(tmp_path / "im21k" / "__init__.py"))
   assert configs.folder() == tmp_path / "im21k" / "configs"
   assert configs.load("inception_bn_21k_smoothed").loss.name == "smoothed"
