@@ -3,17 +3,14 @@
 import dataclasses
 import inspect
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 
 from im21k import models, original, weights
-from im21k.training import optim
-from im21k.training.config import Config
+from im21k.training import configs, optim
 
 ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
 SOURCES = sorted((ROOT / "im21k").rglob("*.py"))
 
 
@@ -41,12 +38,12 @@ def test_optimizer_and_input_default_to_the_originals():
 
 
 def test_the_shipped_recipe_is_the_originals():
-  config = Config.from_dict(runpy.run_path(str(CONFIG))["get_config"]().to_dict())
+  config = configs.load("inception_bn_21k")
   assert config.batch_size == original.BATCH_SIZE
   assert config.devices == original.DEVICES
   assert config.image_size == original.IMAGE_SIZE
   assert config.mean == original.MEAN
-  assert config.steps("total", original.IMAGES) == pytest.approx(
+  assert config.total.steps(config.batch_size, original.IMAGES) == pytest.approx(
     original.PASSES * original.IMAGES / original.BATCH_SIZE, abs=1
   )
   schedule = config.make_schedule(original.IMAGES)

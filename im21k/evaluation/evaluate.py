@@ -6,7 +6,7 @@ from typing import Any
 
 from im21k import files, original, synsets, weights
 from im21k.answers import calibration
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation import hierarchical as hierarchical_measures
 from im21k.evaluation import inputs, outputs, results, score
 from im21k.evaluation.accuracy import TOP_K, Scores

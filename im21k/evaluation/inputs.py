@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from im21k import parallel, weights
-from im21k.dataset import records
+from im21k.dataset import manifest
 from im21k.loading import scoring
 from im21k.photos import crops, images
 
@@ -47,7 +47,7 @@ def open_shuffled(
 
 def is_packed(where: Path) -> bool:
   """Whether `im21k pack` wrote this folder."""
-  return (where / records.MANIFEST).is_file()
+  return (where / manifest.MANIFEST).is_file()
 
 
 class _Shuffled(Sequence[scoring.Photo]):

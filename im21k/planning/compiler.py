@@ -4,7 +4,6 @@ Needs the wheels of the extra `plan`, XLA's compiler for CUDA, but no driver and
 """
 
 import concurrent.futures
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from im21k import machine, original, parallel, synsets
 from im21k.planning import cards
 from im21k.planning.compiled import Compiled
-from im21k.training import optim, split_head
+from im21k.training import split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
 
@@ -49,7 +48,7 @@ class Compiler:
 
   def compile_all(self, wanted: Sequence[tuple[Config, int]]) -> list[Compiled]:
     """Compiles many steps, as many at a time as there are cores."""
-    keys = [json.dumps([dataclasses.asdict(e), b], sort_keys=True) for e, b in wanted]
+    keys = [json.dumps([e.to_dict(), b], sort_keys=True) for e, b in wanted]
     new = {k: pair for k, pair in zip(keys, wanted, strict=True) if k not in self._done}
     bar = tqdm(
       total=len(new), desc=f"compile for {self.card.name}", unit=" programs",
@@ -70,9 +69,7 @@ class Compiler:
     count, side = experiment.devices, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
-    optimizer = optim.sgd(
-      experiment.make_schedule(original.IMAGES), **experiment.optimizer
-    )
+    optimizer = experiment.make_optimizer(original.IMAGES)
     state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
     step, _ = experiment.make_step(model, optimizer, state, self._devices[count])
     own = state  # the part of it on one device

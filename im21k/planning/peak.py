@@ -28,7 +28,7 @@ class Peak:
 
 @dataclasses.dataclass
 class _Buffers:
-  """Every buffer of a program, by name: its bytes, and when it is made and last used."""
+  """Buffers of a program by name: their bytes, and when each is made and last used."""
 
   size: dict[str, int] = dataclasses.field(default_factory=dict)
   made: dict[str, int] = dataclasses.field(default_factory=dict)

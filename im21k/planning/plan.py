@@ -1,24 +1,19 @@
-"""The verb `plan`: what fits on which GPU, and how fast, before it is bought."""
+"""`im21k plan`: a config and a card -> what fits, and how fast, without the card."""
 
-import dataclasses
-import runpy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from im21k import files, original
-from im21k.models import remat as remats
-from im21k.planning import cards
-from im21k.planning.compiler import LINK, MIB, Compiled, Compiler
-from im21k.training.config import Config
+from im21k import original
+from im21k.planning import cards, sweeps
+from im21k.planning.compiled import LINK, MIB, Compiled
+from im21k.planning.compiler import Compiler
+from im21k.training import configs
 
 SWEEP = Path("plan")
-MOST = 1024  # images a GPU; beyond, nothing is gained, and nobody searches
-BATCHES = (32, 64, 128, 256)
-DTYPES = ("float32", "bfloat16")
+MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
 _SPEED = ("recomputed_share", "overlapped_share", "images_per_s", "days")
 _AT_LARGEST = ("needed_mib", "peak_mib", "exposed_share", "step_s", *_SPEED)
-_SWEPT = ("dtype", "remat", "batch", "needed_mib", "peak_mib", "fits", *_SPEED)
 
 
 def plan(
@@ -27,52 +22,46 @@ def plan(
   gpu: str = "gtx1650",
   devices: int | None = None,
   batch: int | None = None,
-  dtype: str | None = None,
-  remat: str | None = None,
+  dtype: Literal["float32", "bfloat16"] | None = None,
+  remat: Literal["none", "norm", "block"] | None = None,
   split_head: bool = False,
   reserve_mib: int = 512,
   sweep: bool = False,
   dump: Path | None = None,
 ) -> dict[str, Any]:
-  """Tells what fits on which GPU and how fast, without the GPU.
+  """Estimates what fits on which GPU and how fast, without the GPU.
 
   Args:
-    config: experiment, a file as in experiments/configs.
-    gpu: a card's name (gtx1650, rtx3050-4gb, gtx1080ti, rtx2080ti, rtx3060, rtx3090,
-      rtx4090, t4, l4, v100, a100, h100), or a JSON file of the fields of `cards.Gpu`.
-    devices: GPUs that take part; the config's number if not given.
-    batch: images a GPU and step. If it is not given, the config's is taken, and the
-      largest that fits is searched, which compiles some more times.
-    dtype: float32 or bfloat16 in place of the config's.
-    remat: policy of rematerialisation in place of the config's.
-    split_head: split the head's classes over the GPUs.
-    reserve_mib: of the card's memory, for CUDA itself and its libraries.
-    sweep: make the table batch × dtype × remat and a picture of it, in DUMP or plan/.
-    dump: folder for program.txt, the scheduled program, and memory.json, every field of
+    config: Config file, or the name of a shipped config (`im21k configs`).
+    gpu: Name of a card (gtx1650, rtx3050-4gb, gtx1080ti, rtx2080ti, rtx3060, rtx3090,
+      rtx4090, t4, l4, v100, a100, h100), or a JSON file with the fields of
+      `planning.cards.Gpu`.
+    devices: Number of GPUs; by default as in the config.
+    batch: Images a GPU and step. By default the config's; the largest batch that fits
+      is then searched too, which compiles several more programs.
+    dtype: Type of the arithmetic, in place of the config's.
+    remat: What backprop recomputes to save memory, in place of the config's.
+    split_head: Divide the classes of the head among the GPUs.
+    reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
+    sweep: Write a table batch × dtype × remat and a chart of it to the folder of
+      --dump, by default plan/.
+    dump: Folder for program.txt, the scheduled program, and memory.json, every field of
       XLA's memory analysis.
 
   Raises:
-    ValueError: an argument is wrong, or the compiler is missing or of another version.
+    ValueError: an argument is wrong, or the compiler is missing or has another version.
   """
   card = cards.get(gpu)
-  experiment = _load(config)
-  experiment = dataclasses.replace(
-    experiment,
-    devices=experiment.devices if devices is None else devices,
-    split_head=split_head or experiment.split_head,
-    model={
-      **experiment.model,
-      **({"dtype": dtype} if dtype else {}),
-      **({"remat": remat} if remat else {}),
-    },
-  )
-  if experiment.devices < 1:
-    raise ValueError(f"devices is {experiment.devices}, but must be 1 or more")
+  settings = {"devices": devices, "model.dtype": dtype, "model.remat": remat}
+  given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
+  if split_head:
+    given["split_head"] = True
+  experiment = configs.load(config, given)
   if batch is not None and batch < 1:
     raise ValueError(f"batch is {batch}, but must be 1 or more")
   compiler = Compiler(card, reserve_mib * MIB)
   if sweep:
-    return _sweep(compiler, experiment, dump or SWEEP)
+    return sweeps.sweep(compiler, experiment, dump or SWEEP)
   own = batch or max(1, experiment.batch_size // experiment.devices)
   compiled = compiler.compile(experiment, own)
   if dump:
@@ -88,16 +77,16 @@ def plan(
 
 
 def text(result: dict[str, Any]) -> str:
-  """What `plan` found, for reading."""
+  """Formats the result of `plan` for reading."""
   if "rows" in result:
-    return "\n".join([_table(result["rows"]), "", *result["files"]])
+    return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   r = result
   lines = [
     f"{r['devices']} x {r['gpu']}, {r['batch']} images each, {r['dtype']}, "
     f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
     "",
     f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
-    f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} there beside a reserve of "
+    f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "
     f"{r['reserve_mib']:.0f}: {'fits' if r['fits'] else 'DOES NOT FIT'}",
   ]
   lines += [f"  {name:<30}{size:8.0f}" for name, size in r["made_of_mib"].items()]
@@ -116,7 +105,7 @@ def text(result: dict[str, Any]) -> str:
     ]
   lines += [_speed(r)]
   if "largest_batch" in r:
-    more = " and more" if r["largest_batch"] == MOST else ""
+    more = " or more" if r["largest_batch"] == MOST else ""
     lines += ["", f"largest batch that fits: {r['largest_batch']} images each{more}"]
     if "at_largest_batch" in r:
       lines += [_speed(r["at_largest_batch"])]
@@ -130,16 +119,6 @@ def _speed(r: dict[str, Any]) -> str:
     "  (at the card's peak arithmetic and bandwidth: real cards reach a half or two "
     "thirds)"
   )
-
-
-def _load(path: Path) -> Config:
-  """The experiment in a file of `experiments/configs`."""
-  if not path.is_file():
-    raise ValueError(f"there is no config {path}")
-  get_config = runpy.run_path(str(path)).get("get_config")
-  if get_config is None:
-    raise ValueError(f"{path} has no function get_config")
-  return Config.from_dict(get_config().to_dict())
 
 
 def _largest(
@@ -173,64 +152,3 @@ def _rounded(batch: float) -> int:
 
 def _next(batch: int) -> int:
   return batch + (16 if batch >= 128 else 8)
-
-
-def _sweep(compiler: Compiler, experiment: Config, folder: Path) -> dict[str, Any]:
-  """Every batch with every dtype and policy: rows, a table and a picture of them."""
-  wanted = []
-  for dtype in DTYPES:
-    for remat in remats.POLICIES:
-      model = {**experiment.model, "dtype": dtype, "remat": remat}
-      one = dataclasses.replace(experiment, model=model)
-      wanted += [(one, batch) for batch in BATCHES]
-  rows = [compiled.report() for compiled in compiler.compile_all(wanted)]
-  rows = [{key: row[key] for key in _SWEPT} for row in rows]
-  lines = ["\t".join(_SWEPT), *("\t".join(map(str, row.values())) for row in rows)]
-  table, picture = folder / "table.tsv", folder / "table.png"
-  files.write_text(table, "\n".join(lines) + "\n")
-  _draw(picture, rows, compiler)
-  return {"rows": rows, "files": [str(table), str(picture)]}
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-  """Needed MiB by batch; in brackets what does not fit."""
-  lines = [f"{'MiB needed':<20}" + "".join(f"{b:>9}" for b in BATCHES)]
-  for dtype in DTYPES:
-    for remat in remats.POLICIES:
-      cells = [r for r in rows if (r["dtype"], r["remat"]) == (dtype, remat)]
-      sizes = [f"{r['needed_mib']:.0f}" for r in cells]
-      marked = [s if r["fits"] else f"({s})" for s, r in zip(sizes, cells, strict=True)]
-      lines.append(f"{dtype:<10}{remat:<10}" + "".join(f"{m:>9}" for m in marked))
-  return "\n".join(lines)
-
-
-def _draw(path: Path, rows: list[dict[str, Any]], compiler: Compiler) -> None:
-  """Memory against batch, a line for each dtype and policy, and what the card has."""
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(8, 5), layout="constrained")
-  axes = figure.subplots()
-  for color, dtype in enumerate(DTYPES):
-    for style, remat in zip(("-", "--", ":"), remats.POLICIES, strict=True):
-      line = [r for r in rows if (r["dtype"], r["remat"]) == (dtype, remat)]
-      axes.plot(
-        [r["batch"] for r in line],
-        [r["needed_mib"] / 1024 for r in line],
-        linestyle=style,
-        color=f"C{color}",
-        marker="o",
-        label=f"{dtype}, remat {remat}",
-      )
-  limit = compiler.limit / 2**30
-  axes.axhline(limit, color="black", linewidth=1)
-  axes.annotate(f"{compiler.card.name}, less the reserve", (BATCHES[0], limit * 1.05))
-  axes.set_xscale("log", base=2)
-  axes.set_yscale("log", base=2)
-  axes.set_xticks(BATCHES, [str(b) for b in BATCHES])
-  axes.yaxis.set_major_formatter("{x:g}")
-  axes.set_xlabel("images a GPU and step")
-  axes.set_ylabel("GiB needed on each GPU")
-  axes.grid(alpha=0.3)
-  axes.legend()
-  with files.whole(path) as aside:
-    figure.savefig(aside, format="png", dpi=110)

@@ -1,4 +1,4 @@
-"""A scheduled XLA program -> its arithmetic, traffic, all-reduces and estimated time."""
+"""A scheduled XLA program -> its arithmetic, traffic, all-reduces and time."""
 
 import dataclasses
 import math

@@ -1,6 +1,6 @@
-"""The plan: its bars, kept; its search, on memory of any shape; its errors.
+"""The plan: bounds that it keeps, its search on memory of any shape, its errors.
 
-The programs are compiled in processes of their own, for GPUs that are only described.
+The programs are compiled in processes of their own, for GPUs that need not exist here.
 """
 
 import concurrent.futures
@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im21k.planning import compiler, plan
+from im21k.planning import compiler, plan, sweeps
+from im21k.planning.program import Program
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
@@ -113,6 +114,12 @@ def test_the_dump_holds_what_anyone_needs_to_check(plans, folder):
   assert "is_scheduled=true" in text and "__cudnn$convBackwardFilter" in text
 
 
+def test_every_convolution_of_backprop_is_counted(plans, folder):
+  """69 kernel gradients, and image gradients of all convolutions but the first."""
+  program = Program((folder / "dump" / "program.txt").read_text())
+  assert sum(i.is_backprop for i in program.instructions) == 69 + 68
+
+
 def test_the_text_says_what_matters(plans):
   text = plan.text({**plans["64"], "largest_batch": 200})
   for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):
@@ -152,14 +159,14 @@ def test_the_largest_batch_is_found_in_few_steps(limit, start, bend):
 def test_a_picture_of_the_sweep(tmp_path):
   rows = [
     {"dtype": d, "remat": r, "batch": b, "needed_mib": 10.0 * b, "fits": b < 200}
-    for d in plan.DTYPES
-    for r in plan.remats.POLICIES
-    for b in plan.BATCHES
+    for d in sweeps.DTYPES
+    for r in sweeps.remats.POLICIES
+    for b in sweeps.BATCHES
   ]
-  described = compiler.Compiler(plan.cards.get("gtx1650"), 512 << 20)
-  plan._draw(tmp_path / "table.png", rows, described)
+  card = compiler.Compiler(plan.cards.get("gtx1650"), 512 << 20)
+  sweeps.draw(tmp_path / "table.png", rows, card)
   assert (tmp_path / "table.png").stat().st_size > 10_000
-  assert "(2560)" in plan._table(rows)
+  assert "(2560)" in sweeps.table(rows)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ def test_a_picture_of_the_sweep(tmp_path):
     ({"config": Path("nowhere.py")}, "there is no config nowhere.py"),
   ],
 )
-def test_wrong_arguments_are_told_before_anything_is_compiled(
+def test_wrong_arguments_are_errors_before_anything_is_compiled(
   arguments, message, monkeypatch
 ):
   monkeypatch.setattr(compiler, "_describe", lambda *_: [])
@@ -181,7 +188,7 @@ def test_wrong_arguments_are_told_before_anything_is_compiled(
     plan.plan(**{"config": CONFIG, "batch": 8, **arguments})
 
 
-def test_a_missing_compiler_is_told_with_the_remedy(monkeypatch):
+def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
   monkeypatch.setattr(compiler, "_COMPILER", "jax-cuda99-plugin")
   with pytest.raises(
     ValueError, match="not installed: pip install jax-cuda99-plugin=="
@@ -189,7 +196,7 @@ def test_a_missing_compiler_is_told_with_the_remedy(monkeypatch):
     compiler._check_compiler()
 
 
-def test_a_compiler_of_another_version_is_told_with_the_remedy(monkeypatch):
+def test_a_compiler_of_another_version_is_an_error_with_the_remedy(monkeypatch):
   monkeypatch.setattr(compiler, "_COMPILER", "numpy")
   with pytest.raises(
     ValueError, match=r"numpy is .*, but jaxlib .*: pip install numpy"

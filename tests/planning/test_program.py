@@ -21,7 +21,8 @@ def test_flops(program):
 
 def add(text, *lines):
   """The program with lines in front of the collective's end."""
-  return Program(text.replace("  %done =", "".join(f"  {l}\n" for l in lines) + "  %done ="))
+  end = "  %done ="
+  return Program(text.replace(end, "".join(f"  {line}\n" for line in lines) + end))
 
 
 def test_image_gradients_count_as_their_convolution(text):
@@ -56,7 +57,7 @@ def test_what_runs_beside_a_collective(program):
 
 
 def test_time_by_arithmetic_alone(program):
-  """The first collective takes longer than what runs beside it; the second is awaited."""
+  """The first collective takes longer than what runs beside it, the second waits."""
   link = 448 / 10.0  # the first's bytes in ten seconds
   computing, waiting = program.seconds(CONV / 3.0, math.inf, link)
   assert computing == pytest.approx(3 * 3 + 3 * DOT / CONV)
