@@ -1,18 +1,19 @@
-"""How fast packed photos can be read on this machine, and what that is enough for."""
+"""`im21k bench-loader`: packed photos -> how fast this machine makes batches."""
 
 import multiprocessing
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
 from im21k import files, machine
+from im21k.dataset import manifest
 from im21k.loading.examples import StageTimes
-from im21k.loading.train import TrainLoader
+from im21k.loading.train import TrainIterator, TrainLoader
 
-# Share of the cores' time above which they are what limits.
+# Share of the cores' time in use above which the cores are the limit.
 _BUSY = 0.9
 
 
@@ -21,37 +22,47 @@ def bench_loader(
   *,
   batch_size: int = 128,
   image_size: int = 224,
-  crop: str = "inception",
-  order: str = "blockwise",
+  crop: Literal["straight", "inception"] = "inception",
+  order: Literal["blockwise", "global"] = "blockwise",
   threads: int | None = None,
   workers: int | None = None,
   seconds: float = 10.0,
   gpu_images_per_s: float = 1000.0,
   picture: Path | None = None,
 ) -> dict[str, Any]:
-  """Measures the training loader alone, and where its time goes.
+  """Measures how fast the training loader makes batches, and what limits it.
 
   Args:
-    data: folder that `im21k pack` wrote.
-    batch_size: examples a batch.
-    image_size: side of an example.
-    crop: straight or inception.
-    order: blockwise or global.
-    threads: that make batches, in each worker.
-    workers: processes; 0: threads only.
-    seconds: how long to measure, after a warm-up of as many batches as are made ahead.
-    gpu_images_per_s: what one of your GPUs trains, for the cores that it needs.
-    picture: PNG file of where the time goes.
+    data: Folder of packed photos, written by `im21k pack`.
+    batch_size: Examples a batch.
+    image_size: Side of an example in pixels.
+    crop: Crop a square of the downscaled photo (straight), or a random area and aspect
+      (inception).
+    order: Shuffle blocks of consecutive records (blockwise: disks), or all records
+      (global: SSDs).
+    threads: Threads that make batches, in each worker; by default by the number of
+      cores.
+    workers: Processes that make batches, 0 for threads alone; by default by the number
+      of cores.
+    seconds: Length of the measurement, after a warm-up of as many batches as are made
+      ahead.
+    gpu_images_per_s: Images a second that one of your GPUs trains, from which the
+      number of cores that it needs is estimated.
+    picture: PNG file for a chart of the time by stage.
 
   Returns:
     `images_per_s`, `cpu_ms_per_image`, `stages` (ms an image by name), `first_batch_s`,
-    `threads`, `workers`, `cores`, `limit` (what holds it up) and `cores_for_gpus`
-    (by number of GPUs).
+    `threads`, `workers`, `cores`, `limit` (what limits it) and `cores_for_gpus` (by
+    number of GPUs).
 
   Raises:
-    FileNotFoundError: nothing is packed there.
-    ValueError: an argument is wrong.
+    ValueError: an argument is wrong, or the photos are not packed.
   """
+  if not (data / manifest.MANIFEST).is_file():
+    raise ValueError(
+      f"{data} is no folder of packed photos, and training reads no others: pack them "
+      f"with `im21k pack {data} FOLDER`, and measure FOLDER"
+    )
   start = time.perf_counter()
   loader = TrainLoader(
     data,
@@ -68,12 +79,7 @@ def bench_loader(
   first = time.perf_counter() - start
   for _ in range(2 * loader.threads * max(1, loader.workers)):
     next(batches)
-  count, began, cpu = 0, time.perf_counter(), _cpu_seconds()
-  while time.perf_counter() - began < seconds:
-    next(batches)
-    count += batch_size
-  wall = time.perf_counter() - began
-  cpu = _cpu_seconds() - cpu
+  count, wall, cpu = _measure(batches, batch_size, seconds)
   stages = _stages(loader, batch["image"], batch_size)
   cores = machine.cores()
   each = cpu / count
@@ -98,7 +104,7 @@ def bench_loader(
 
 
 def table(result: dict[str, Any]) -> str:
-  """The result of `bench_loader` for people."""
+  """Formats the result of `bench_loader` for reading."""
   cores = ", ".join(f"{k}: {v:g}" for k, v in result["cores_for_gpus"].items())
   return "\n".join(
     [
@@ -109,9 +115,21 @@ def table(result: dict[str, Any]) -> str:
       "of an image's time, ms: "
       + ", ".join(f"{name} {ms:.3f}" for name, ms in result["stages"].items()),
       f"limit: {result['limit']}",
-      f"cores for so many GPUs of {result['gpu_images_per_s']:,.0f} images/s: {cores}",
+      f"cores needed, by number of GPUs of {result['gpu_images_per_s']:,.0f} images/s: "
+      f"{cores}",
     ]
   )
+
+
+def _measure(
+  batches: TrainIterator, batch_size: int, seconds: float
+) -> tuple[int, float, float]:
+  """Examples made in so many seconds, the seconds, and the processor time."""
+  count, began, cpu = 0, time.perf_counter(), _cpu_seconds()
+  while time.perf_counter() - began < seconds:
+    next(batches)
+    count += batch_size
+  return count, time.perf_counter() - began, _cpu_seconds() - cpu
 
 
 def _stages(loader: TrainLoader, image: Any, batch_size: int) -> dict[str, float]:
