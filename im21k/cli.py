@@ -49,8 +49,8 @@ COMMANDS = {
   "predict": Command("im21k.inference.predict", "predict"),
   "report": Command("im21k.pages.run_page", "report"),
   "synset": Command("im21k.synsets.lookup", "synset"),
-  "convert mxnet": Command("im21k.convert", "from_mxnet"),
-  "convert to-mxnet": Command("im21k.convert", "to_mxnet"),
+  "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),
+  "convert to-mxnet": Command("im21k.convert.mxnet", "to_mxnet"),
   "completion": Command("im21k.cli", "completion", "script"),
 }
 

@@ -8,7 +8,7 @@ of that time. Not published: how the scores over 1,000 classes were restricted, 
 score on held-out photos of all 21,841 classes.
 
 The widths of the layers are in `models/inception_bn.py`, the names and file formats of
-the released arrays in `convert.py` and `interop/`.
+the released arrays in `convert/` and `interop/`.
 """
 
 # Data: JPEGs of the fall 2011 release that could be packed, and their classes.

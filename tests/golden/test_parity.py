@@ -15,7 +15,8 @@ import numpy as np
 import optax
 import pytest
 
-from im21k import convert, models
+from im21k import models
+from im21k.convert import arrays as layouts
 from im21k.training import optim
 
 HERE = Path(__file__).parent
@@ -40,9 +41,9 @@ def variables_of(net):
 
   def draw(path, leaf):
     path = tuple(key.key for key in path)
-    outside = convert._outwards(path, np.empty(leaf.shape, bool), None).shape
-    name = convert.mxnet_name(path).split(":")[1]
-    return convert._inwards(path, formula.array(name, outside), None)
+    outside = layouts.to_mxnet(path, np.empty(leaf.shape, bool), None).shape
+    name = layouts.name_of(path).split(":")[1]
+    return layouts.from_mxnet(path, formula.array(name, outside), None)
 
   return jax.tree_util.tree_map_with_path(draw, shapes)
 
@@ -59,9 +60,7 @@ def relative(ours, theirs):
 def by_mxnet_name(tree):
   """Arrays in MXNet's form, by their names there without `arg:` or `aux:`."""
   return {
-    convert.mxnet_name(path).split(":")[1]: convert._outwards(
-      path, np.asarray(leaf), None
-    )
+    layouts.name_of(path).split(":")[1]: layouts.to_mxnet(path, np.asarray(leaf), None)
     for path, leaf in (
       (tuple(key.key for key in path), leaf)
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -12,10 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from im21k import convert, synsets, weights
+from im21k import synsets, weights
+from im21k.convert import arrays as layouts
+from im21k.convert import mxnet, network
 from im21k.interop import params
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LABELS = ROOT / "data" / "inception_21k_synset.txt"
 MXNET = os.environ.get("IM21K_MXNET_PYTHON")
 
@@ -26,7 +28,7 @@ def arrays():
   released = released_model()
   rng = np.random.default_rng(0)
   return {
-    convert.mxnet_name(path): convert._outwards(
+    layouts.name_of(path): layouts.to_mxnet(
       path, rng.uniform(0.5, 1.5, leaf.shape).astype("f4"), None
     )
     for path, leaf in released
@@ -51,7 +53,7 @@ def released_model(name="inception_bn_21k"):
 def imported(arrays, tmp_path_factory):
   folder = tmp_path_factory.mktemp("imported")
   params.write(folder / "in.params", arrays)
-  result = convert.from_mxnet(folder / "in.params", folder / "out", synset=LABELS)
+  result = mxnet.from_mxnet(folder / "in.params", folder / "out", synset=LABELS)
   assert result["classes"] == "imagenet21k"
   return folder / "out"
 
@@ -93,7 +95,7 @@ def test_classes_are_permuted_and_nothing_else(imported, arrays):
 
 
 def test_out_again_the_arrays_are_the_same_bytes(imported, arrays, tmp_path):
-  made = convert.to_mxnet(imported, tmp_path / "again", synset=LABELS)
+  made = mxnet.to_mxnet(imported, tmp_path / "again", synset=LABELS)
   found = params.read(Path(made["params"]))
   assert found.keys() == arrays.keys()
   for name, array in arrays.items():
@@ -106,13 +108,13 @@ def test_the_plain_net_with_its_own_names(tmp_path):
   rng = np.random.default_rng(0)
   file = {}
   for path, leaf in released_model("inception_bn_1k"):
-    name = convert._as_in_1k(path, convert.mxnet_name(path))
-    file[name] = convert._outwards(path, rng.normal(size=leaf.shape).astype("f4"), None)
+    name = layouts.name_in_1k(path)
+    file[name] = layouts.to_mxnet(path, rng.normal(size=leaf.shape).astype("f4"), None)
   assert {"arg:conv_1_weight", "arg:bn_2_red_gamma", "aux:bn_2_moving_var"} <= set(file)
   params.write(tmp_path / "1k.params", file)
   labels = tmp_path / "synset.txt"
   labels.write_text("\n".join(reversed(synsets.ilsvrc2012().synsets)))
-  convert.from_mxnet(
+  mxnet.from_mxnet(
     tmp_path / "1k.params", tmp_path / "out", synset=labels, pooling="floor"
   )
   released = weights.load(tmp_path / "out")
@@ -129,7 +131,7 @@ def test_all_that_does_not_fit_is_named_at_once(arrays, tmp_path):
   broken["arg:conv_conv1_weight"] = np.zeros((96, 3, 5, 5), "f4")
   params.write(tmp_path / "broken.params", broken)
   with pytest.raises(ValueError) as error:
-    convert.from_mxnet(tmp_path / "broken.params", tmp_path / "out", synset=LABELS)
+    mxnet.from_mxnet(tmp_path / "broken.params", tmp_path / "out", synset=LABELS)
   for part in (
     "arg:fc1_bias is missing",
     "arg:extra_weight is unknown",
@@ -145,16 +147,16 @@ def test_a_list_of_other_classes_is_refused(arrays, imported, tmp_path):
   params.write(tmp_path / "in.params", {"arg:x": np.zeros(1, "f4")})
   message = "2 classes of the label list 'labels' .* 1 are not among"
   with pytest.raises(ValueError, match=message):
-    convert.from_mxnet(tmp_path / "in.params", tmp_path / "out", synset=labels)
+    mxnet.from_mxnet(tmp_path / "in.params", tmp_path / "out", synset=labels)
   with pytest.raises(ValueError, match="has other classes than"):
-    convert.to_mxnet(imported, tmp_path / "out", synset=labels)
+    mxnet.to_mxnet(imported, tmp_path / "out", synset=labels)
 
 
 @pytest.mark.parametrize("pooling", ["ceil", "floor"])
 def test_the_symbol_takes_just_the_arrays(arrays, pooling):
   from im21k import models
 
-  document = convert.network(models.create("inception_bn_21k", pooling=pooling))
+  document = network.document(models.create("inception_bn_21k", pooling=pooling))
   nodes = document["nodes"]
   inputs = {n["name"] for n in nodes if n["op"] == "null"}
   names = {name.split(":")[1] for name in arrays}
@@ -171,7 +173,7 @@ def test_a_model_without_classes_has_no_symbol():
   from im21k import models
 
   with pytest.raises(ValueError, match="without classes"):
-    convert.network(models.create("inception_bn_21k", num_classes=None))
+    network.document(models.create("inception_bn_21k", num_classes=None))
 
 
 _ASK = """
@@ -198,14 +200,14 @@ def test_mxnet_loads_it_and_names_the_same_synsets(tmp_path, pooling):
 
   file = {}
   for path, leaf in released_model():
-    name = convert.mxnet_name(path)
-    outside = convert._outwards(path, np.empty(leaf.shape, bool), None).shape
+    name = layouts.name_of(path)
+    outside = layouts.to_mxnet(path, np.empty(leaf.shape, bool), None).shape
     file[name] = formula.array(name.split(":")[1], outside)
   params.write(tmp_path / "in.params", file)
-  convert.from_mxnet(
+  mxnet.from_mxnet(
     tmp_path / "in.params", tmp_path / "out", synset=LABELS, pooling=pooling
   )
-  convert.to_mxnet(tmp_path / "out", tmp_path / "mx", synset=LABELS)
+  mxnet.to_mxnet(tmp_path / "out", tmp_path / "mx", synset=LABELS)
   x = np.random.default_rng(0).normal(size=(50, 224, 224, 3)).astype("f4")
   np.save(tmp_path / "x.npy", x)
   subprocess.run(
