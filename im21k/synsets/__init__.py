@@ -1,7 +1,7 @@
 """The classes, and the WordNet graph over them.
 
 In: synset ids such as `n01440764`, the byte offsets of WordNet 3.0's nouns (those of
-WordNet 3.1 are others: never mix). Out: `get("imagenet21k")` and its kin give a
+WordNet 3.1 are others: never mix). Out: `get("imagenet21k")` and the like return a
 `ClassList`, which says what label 7 means; `load()` gives `WordNet`, the graph of the
 21,841 classes and everything above them, with names and definitions.
 
@@ -12,10 +12,13 @@ from im21k.synsets.classes import (
   ClassList,
   ClassListMismatch,
   from_file,
+  is_synset,
+  subset_indices,
+)
+from im21k.synsets.published import (
   get,
   ilsvrc2012,
   imagenet21k,
-  subset_indices,
   validation_labels,
 )
 from im21k.synsets.wordnet import WordNet, load
@@ -28,6 +31,7 @@ __all__ = [
   "get",
   "ilsvrc2012",
   "imagenet21k",
+  "is_synset",
   "load",
   "subset_indices",
   "validation_labels",

@@ -1,25 +1,25 @@
 """What a label means: a class list is an ordered list of synset ids.
 
-In: a name, or a text file of synset ids. Out: `ClassList`, whose position is the label
-and whose hash travels with shards, checkpoints and weights, so that labels of one list
-are never read with another.
+In: a text file of synset ids. Out: `ClassList`, whose position is the label and whose
+hash is stored with shards, checkpoints and weights, so that labels of one list are never
+read with another.
 """
 
 import codecs
 import dataclasses
-import difflib
 import functools
 import hashlib
-import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from im21k.synsets import wordnet
+
+_SYNSET = re.compile("n[0-9]{8}")
 
 
 class ClassListMismatch(ValueError):
@@ -31,7 +31,7 @@ class ClassList:
   """Synset ids in the order of their labels.
 
   Attributes:
-    name: how people call the list; two names may stand for the same list.
+    name: readable name of the list; two names may denote the same list.
     synsets: the synset id of each label.
 
   Raises:
@@ -57,7 +57,7 @@ class ClassList:
     """Which list this is, whatever its name: changes with any synset or their order.
 
     The first 16 hex digits of the SHA-256 of the ids joined by newlines: 64 bits,
-    enough to tell lists apart that nobody forges.
+    enough to distinguish lists that nobody forges.
     """
     return hashlib.sha256("\n".join(self.synsets).encode("ascii")).hexdigest()[:16]
 
@@ -95,56 +95,9 @@ class ClassList:
     return {synset: label for label, synset in enumerate(self.synsets)}
 
 
-@functools.cache
-def imagenet21k() -> ClassList:
-  """The 21,841 synsets of the fall 2011 release, sorted by id."""
-  graph = wordnet.load()
-  chosen = np.flatnonzero(graph.is_class)
-  return ClassList("imagenet21k", tuple(graph.ids[node] for node in chosen))
-
-
-def ilsvrc2012() -> ClassList:
-  """The 1,000 synsets of ILSVRC2012, sorted by id.
-
-  Read from the installed wheel tensorflow-datasets, which is not imported: importing
-  it would bring in TensorFlow.
-
-  Raises:
-    FileNotFoundError: that wheel, or its label file, is not there.
-  """
-  path = _of_ilsvrc2012(
-    "labels.txt",
-    "the 1,000 classes of ILSVRC2012",
-    "give a text file of synset ids instead of 'ilsvrc2012'",
-  )
-  return ClassList("ilsvrc2012", tuple(sorted(from_file(path).synsets)))
-
-
-def validation_labels(path: Path | None = None) -> list[str]:
-  """The synsets of the photos of ILSVRC2012's validation set, by their numbers.
-
-  Raises:
-    FileNotFoundError: no file is given, and tensorflow-datasets is not installed.
-    ValueError: a line is no synset id; says which.
-  """
-  path = path or _of_ilsvrc2012(
-    "validation_labels.txt",
-    "the labels of ILSVRC2012's validation photos",
-    "give --labels, a file of synset ids",
-  )
-  ids = path.read_text(encoding="utf-8").split("\n")
-  while ids and not ids[-1].strip():
-    ids.pop()
-  for number, synset in enumerate(ids, 1):
-    if synset.strip().isdecimal():
-      raise ValueError(
-        f"{path} line {number} is a number. Numbers are of the development kit's own "
-        "order (its meta.mat), not of the sorted synsets: give a file of synset ids, "
-        "or none to take the list in tensorflow-datasets"
-      )
-    if not re.fullmatch("n[0-9]{8}", synset.strip()):
-      raise ValueError(f"{path} line {number}: {synset[:80]!r} is no synset id")
-  return [synset.strip() for synset in ids]
+def is_synset(text: str) -> bool:
+  """Whether a text has the form of a synset id: n and 8 digits."""
+  return _SYNSET.fullmatch(text) is not None
 
 
 def from_file(path: str | os.PathLike[str]) -> ClassList:
@@ -170,24 +123,6 @@ def from_file(path: str | os.PathLike[str]) -> ClassList:
   return ClassList(path.stem, _checked(str(path), entries))
 
 
-def get(name_or_path: str | os.PathLike[str]) -> ClassList:
-  """The class list of this name (`imagenet21k`, `ilsvrc2012`), or in this file.
-
-  Raises:
-    ValueError: neither a known name nor a file; offers the nearest name.
-  """
-  name = os.fspath(name_or_path)
-  if name in _BY_NAME:
-    return _BY_NAME[name]()
-  if Path(name).is_file():
-    return from_file(name)
-  nearest = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
-  hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-  raise ValueError(
-    f"{name!r} is neither a class list ({', '.join(_BY_NAME)}) nor a file.{hint}"
-  )
-
-
 def subset_indices(
   sub: ClassList, full: ClassList
 ) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
@@ -206,17 +141,11 @@ def subset_indices(
   return np.array(present, np.int32), missing
 
 
-_BY_NAME: dict[str, Callable[[], ClassList]] = {
-  "imagenet21k": imagenet21k,
-  "ilsvrc2012": ilsvrc2012,
-}
-
-
 def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   """The synsets of (place, synset) pairs, all well formed, different, and some."""
   places: dict[str, str] = {}
   for place, synset in entries:
-    if not re.fullmatch("n[0-9]{8}", synset):
+    if not is_synset(synset):
       raise ValueError(
         f"{place}: {synset!r} is not a synset id; those are n and 8 digits, such as "
         "n01440764"
@@ -234,19 +163,3 @@ def _name(graph: wordnet.WordNet, synset: str) -> str:
     return graph.name(synset)
   except KeyError:
     return synset
-
-
-def _of_ilsvrc2012(name: str, what: str, instead: str) -> Path:
-  """A file in the installed tensorflow-datasets, which is not imported for it."""
-  spec = importlib.util.find_spec("tensorflow_datasets")
-  folders = (spec and spec.submodule_search_locations) or ()
-  for folder in folders:
-    path = Path(folder) / "datasets" / "imagenet2012" / name
-    if path.is_file():
-      return path
-  found = f"in {folders[0]} it is missing" if folders else "that is not installed"
-  raise FileNotFoundError(
-    f"{what} are read from the package tensorflow-datasets, file "
-    f"datasets/imagenet2012/{name}: {found}. Run `pip install tensorflow-datasets`, or "
-    f"{instead}."
-  )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from im21k import synsets
-from im21k.synsets import ClassList, ClassListMismatch, classes
+from im21k.synsets import ClassList, ClassListMismatch, published
 
 REPOSITORY = Path(__file__).parents[2]
 RELEASED = REPOSITORY / "data" / "inception_21k_synset.txt"
@@ -340,7 +340,7 @@ def test_get_lists_the_names_where_none_is_near(tmp_path):
 
 
 def test_every_name_gives_the_list_of_that_name():
-  assert {name: make.__name__ for name, make in classes._BY_NAME.items()} == {
+  assert {name: make.__name__ for name, make in published._BY_NAME.items()} == {
     "imagenet21k": "imagenet21k",
     "ilsvrc2012": "ilsvrc2012",
   }
