@@ -133,6 +133,12 @@ class Config:
   reference: Reference | None = section(None)
 
   def __post_init__(self) -> None:
+    for name, value in (("mean", self.mean), ("std", self.std)):
+      if isinstance(value, tuple) and len(value) != 3:
+        raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
+    for name in ("batch_size", "image_size", "devices", "keep_latest"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} is {getattr(self, name)}, but must be 1 or more")
     if self.split_head and not isinstance(self.loss, losses.CrossEntropy):
       raise ValueError(
         f"loss {self.loss.name!r} needs the logits of all classes on each device, and "

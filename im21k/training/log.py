@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,14 @@ class Clock:
     data_secs: the part of these spent waiting for data.
   """
 
-  def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-    self.train_secs = self.data_secs = 0.0
+  def __init__(
+    self,
+    before: Mapping[str, float] | None = None,
+    now: Callable[[], float] = time.perf_counter,
+  ) -> None:
+    """Starts at 0, or continues from the `state` of a clock before."""
+    before = before or {"train_secs": 0.0, "data_secs": 0.0}
+    self.train_secs, self.data_secs = before["train_secs"], before["data_secs"]
     self._now = now
     self._since = now()
 
@@ -91,10 +97,6 @@ class Clock:
     """What a checkpoint keeps."""
     return {"train_secs": self.train_secs, "data_secs": self.data_secs}
 
-  def restore(self, state: dict[str, float]) -> None:
-    """Continues from a checkpoint's clock."""
-    self.train_secs, self.data_secs = state["train_secs"], state["data_secs"]
-
 
 class StepLog:
   """Collects the metrics of steps; writes a row while the step after it runs.
@@ -110,6 +112,7 @@ class StepLog:
     batch_size: int,
     train_examples: int,
     schedule: optax.Schedule,
+    health: Callable[[], Mapping[str, Any]] = dict,
   ):
     """Starts to measure throughput.
 
@@ -119,11 +122,13 @@ class StepLog:
       batch_size: examples a step, over all devices.
       train_examples: examples an epoch.
       schedule: learning rate by step.
+      health: gives what else a row holds, asked when the row ends.
     """
+    self._health = health
     self._file, self._clock, self._schedule = file, clock, schedule
     self._batch_size, self._train_examples = batch_size, train_examples
     self._metrics: list[Any] = []  # of the steps since the last row, on the device
-    self._pending: tuple[int, list[Any], float, float, dict[str, Any]] | None = None
+    self._pending: tuple[int, list[Any], float, float, Mapping[str, Any]] | None = None
     self._mark = (clock.train_secs, clock.data_secs)
 
   def add(self, metrics: Any) -> dict[str, Any] | None:
@@ -135,29 +140,24 @@ class StepLog:
     self._metrics.append(metrics)
     return self._write()
 
-  def close_row(self, step: int, **more: Any) -> None:
-    """Ends a row at this step, to be written when the next step has been started.
-
-    Args:
-      step: the last one of the row.
-      more: what else the row holds.
-    """
+  def close_row(self, step: int) -> None:
+    """Ends a row at this step, to be written when the next step has been started."""
     self._clock.tick()
     train, data = self._clock.train_secs, self._clock.data_secs
     seconds = train - self._mark[0], data - self._mark[1]
-    self._pending = (step, self._metrics, *seconds, more)
+    self._pending = (step, self._metrics, *seconds, self._health())
     self._metrics, self._mark = [], (train, data)
 
-  def flush(self, step: int, **more: Any) -> None:
+  def flush(self, step: int) -> None:
     """Writes all rows up to this step."""
     if self._metrics:
-      self.close_row(step, **more)
+      self.close_row(step)
     self._write()
 
   def _write(self) -> dict[str, Any] | None:
     if self._pending is None:
       return None
-    step, metrics, train_secs, data_secs, more = self._pending
+    step, metrics, train_secs, data_secs, health = self._pending
     self._pending = None
     fetched = jax.device_get(metrics)
     loss = sum(float(m["loss"]) for m in fetched) / len(fetched)
@@ -176,7 +176,7 @@ class StepLog:
       "lr": float(self._schedule(step - 1)),
       "images_per_s": round(examples / train_secs, 2) if train_secs else None,
       "data_wait_share": round(data_secs / train_secs, 4) if train_secs else None,
-      **more,
+      **health,
     }
     self._file.write(**row)
     return row

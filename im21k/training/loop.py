@@ -12,8 +12,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from im21k import parallel
-from im21k.training import learning_curve
+from im21k.loading.train import TrainIterator
 from im21k.training.checkpoint import Checkpoints
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
@@ -42,47 +41,63 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
   """
   run = prepare(config)
   folder = Workdir(workdir, run)
-  with contextlib.ExitStack() as stack:
-    checkpoints = stack.enter_context(
-      Checkpoints(workdir / "checkpoints", config.keep_latest, config.keep_best)
-    )
+  with Checkpoints(
+    workdir / "checkpoints", config.keep_latest, config.keep_best
+  ) as checkpoints:
     if folder.is_finished(checkpoints.latest):  # Then nothing on disk changes.
       return folder.result(max(checkpoints.steps()))
-    state, example, seconds = _restore(run, checkpoints)
-    start = step = int(state.step)
-    resumed = checkpoints.latest is not None
-    folder.begin(step, state.params)
-    take_step, axes = run.make_step(state)
-    state = run.place(state, axes)
-    batches = run.loader.iter_from(example, parallel.divided(run.devices))
-    stack.callback(batches.close)
-    metrics = MetricsFile(workdir / "metrics.jsonl", step if resumed else -1)
-    stack.callback(metrics.close)
-    progress = stack.enter_context(
-      tqdm(total=run.total, initial=step, desc="train", unit=" steps", disable=None)
-    )
-    profiler = stack.enter_context(Profiler(workdir / "profile" if profile else None))
-    stack.enter_context(_last_checkpoint_in_errors(checkpoints))
-    signals = stack.enter_context(StopSignals())
-    clock = Clock()
-    clock.restore(seconds)
+    with (
+      _last_checkpoint_in_errors(checkpoints),
+      Profiler(workdir / "profile" if profile else None) as profiler,
+      StopSignals() as signals,
+    ):
+      step = _run(run, folder, checkpoints, signals, profiler)
+  return folder.result(step)
+
+
+def _run(
+  run: Setup,
+  folder: Workdir,
+  checkpoints: Checkpoints,
+  signals: StopSignals,
+  profiler: Profiler,
+) -> int:
+  """The loop: evaluate, save, next batch, step, log. Returns the last step."""
+  resumed = checkpoints.latest is not None
+  state, example, seconds = _restore(run, checkpoints)
+  start = step = int(state.step)
+  folder.begin(step, state.params)
+  take_step, axes = run.make_step(state)
+  state = run.place(state, axes)
+  clock = Clock(seconds)
+
+  def due(every: int) -> bool:
+    return step % every == 0 or step >= run.total
+
+  with (
+    contextlib.closing(run.batches(example)) as batches,
+    contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
+    tqdm(
+      total=run.total, initial=step, desc="train", unit=" steps", disable=None
+    ) as progress,
+  ):
     log = StepLog(
-      metrics, clock, batch_size=config.batch_size, train_examples=run.loader.count,
+      metrics,
+      clock,
+      batch_size=run.config.batch_size,
+      train_examples=run.loader.count,
       schedule=run.schedule,
-    )  # fmt: skip
-
-    def due(every: int) -> bool:
-      return step % every == 0 or step >= run.total
-
+      health=lambda: _health(run, batches),
+    )
     while True:
       scores = None
       if run.scorer and due(run.eval_every) and (step > start or not resumed):
-        log.flush(step, **_state_of(run, batches))
+        log.flush(step)
         with clock.pause("eval"):
           scores = _evaluate(run, state, step, metrics)
-          _draw(run, workdir, metrics)
+          folder.draw(metrics.rows)
       if step > start and (scores or due(run.save_every) or signals.stop):
-        log.flush(step, **_state_of(run, batches))
+        log.flush(step)
         with clock.pause("save"):
           position = {"example": batches.position}
           checkpoints.save(step, run.whole(state), position, clock.state(), scores)
@@ -100,13 +115,12 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
       if row := log.add(measured):
         progress.set_postfix(loss=row["loss"], top_1=row["train_top_1"])
       if due(run.log_every):
-        log.close_row(step, **_state_of(run, batches))
-
-    log.flush(step, **_state_of(run, batches))
-    _draw(run, workdir, metrics)
+        log.close_row(step)
+    log.flush(step)
+    folder.draw(metrics.rows)
     if step >= run.total:
       folder.export(step, run.variables(state))
-  return folder.result(step)
+  return step
 
 
 def _restore(run: Setup, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
@@ -133,18 +147,13 @@ def _evaluate(
   return scores
 
 
-def _draw(run: Setup, workdir: Path, metrics: MetricsFile) -> None:
-  path = workdir / "learning_curve.png"
-  learning_curve.draw(path, metrics.rows, run.config.reference)
-
-
-def _state_of(run: Setup, batches: Any) -> dict[str, Any]:
+def _health(run: Setup, batches: TrainIterator) -> dict[str, Any]:
   """What a row holds besides the metrics of its steps."""
-  more: dict[str, Any] = {"bad_photos": len(batches.bad)}
+  health: dict[str, Any] = {"bad_photos": len(batches.bad)}
   memory = run.devices[0].memory_stats()
   if memory and "peak_bytes_in_use" in memory:
-    more["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)
-  return more
+    health["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)
+  return health
 
 
 @contextlib.contextmanager

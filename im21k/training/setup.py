@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from im21k import parallel, synsets
 from im21k.evaluation import inputs, score
-from im21k.loading.train import TrainLoader
+from im21k.loading.train import TrainIterator, TrainLoader
 from im21k.training import keys, split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
@@ -51,6 +51,10 @@ class Setup:
     """A fresh state, as checkpoints keep it."""
     size, seed = self.config.image_size, self.config.seed
     return steps.init(self.model, self.optimizer, size, seed)
+
+  def batches(self, example: int) -> TrainIterator:
+    """Training batches on the devices, from this example of the stream on."""
+    return self.loader.iter_from(example, parallel.divided(self.devices))
 
   def make_step(self, state: Any) -> tuple[Any, Any]:
     """The mapped step for such a state, and the axes along which it is split."""

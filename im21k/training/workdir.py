@@ -17,13 +17,14 @@ import jax
 
 from im21k import files, machine, synsets, weights
 from im21k.dataset.manifest import Manifest
-from im21k.training import keys
+from im21k.training import keys, learning_curve
 from im21k.training.config import Config, all_keys
-from im21k.training.log import last_scores, read_rows
+from im21k.training.log import MetricsFile, last_scores, read_rows
 from im21k.training.setup import Setup
 
 # What config.json and model.json hold besides the keys.
 HASHES, HISTORY, STEP = "hashes", "history", "step"
+_METRICS = "metrics.jsonl"
 # Keys whose value is a place, and that are compared by the hash of what is there.
 _PLACES = ("data", "classes")
 Change = tuple[str, Any, Any]  # key, old value, new value
@@ -88,6 +89,16 @@ class Workdir:
     document = self.run.config.resolved().to_dict()
     return {**document, HASHES: self._hashes, HISTORY: self.history}
 
+  def metrics(self, resume_step: int) -> MetricsFile:
+    """The rows of metrics, without those past this step, open to be continued."""
+    return MetricsFile(self.path / _METRICS, resume_step)
+
+  def draw(self, rows: list[dict[str, Any]]) -> None:
+    """Draws the learning curve."""
+    learning_curve.draw(
+      self.path / "learning_curve.png", rows, self.run.config.reference
+    )
+
   def export(self, step: int, variables: Any) -> None:
     """Writes the weights of the run's end to `weights/`."""
     config = self.run.config
@@ -97,7 +108,7 @@ class Workdir:
       variables=jax.device_get(variables),
       input=self.run.input,
       classes=self.run.classes,
-      scores=last_scores(read_rows(self.path / "metrics.jsonl")),
+      scores=last_scores(read_rows(self.path / _METRICS)),
       config={**self.document(), STEP: step},
     ).save(self.path / "weights")
 
@@ -107,7 +118,7 @@ class Workdir:
     return {
       "step": step,
       "finished": finished,
-      **last_scores(read_rows(self.path / "metrics.jsonl")),
+      **last_scores(read_rows(self.path / _METRICS)),
       "weights": str(self.path / "weights") if finished else None,
     }
 

@@ -228,7 +228,7 @@ class Parts:
     self._monkeypatch.setattr(
       learning_curve, "draw", lambda *given: asked.append(given)
     )
-    loop._draw(self.run, self._path, type("Metrics", (), {"rows": []}))
+    Workdir(self._path, self.run).draw([])
     return asked
 
 
@@ -406,6 +406,9 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ({"model": {"name": "tiny", "dtype": 1}}, "model.dtype is 1, but must be text"),
     ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),
     ({"total": {"epochs": 1, "steps": 2}}, "total must be given in exactly one of"),
+    ({"mean": [1, 2]}, "mean has 2 numbers, but must have 1 or 3"),
+    ({"keep_latest": 0}, "keep_latest is 0, but must be 1 or more"),
+    ({"devices": 0}, "devices is 0, but must be 1 or more"),
     ({"wire_dtype": "float16"}, "wire_dtype is 'float16'; did you mean 'bfloat16'"),
     ({"mix": {"mixup": -1}}, "mix.mixup is -1, but must be 0 or more"),
     ({"mix": {"mixp": 1}}, "unknown config key 'mix.mixp'; did you mean 'mix.mixup'"),

@@ -34,7 +34,7 @@ def test_rows_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
 
 
 def test_clock_leaves_pauses_out_and_counts_waiting(now):
-  clock = log.Clock(now)
+  clock = log.Clock(now=now)
   now.seconds += 1
   with clock.pause("eval"):
     now.seconds += 100
@@ -45,8 +45,7 @@ def test_clock_leaves_pauses_out_and_counts_waiting(now):
 
 
 def test_clock_goes_on_after_a_restart(now):
-  clock = log.Clock(now)
-  clock.restore({"train_secs": 100.0, "data_secs": 7.0})
+  clock = log.Clock({"train_secs": 100.0, "data_secs": 7.0}, now)
   now.seconds += 3
   clock.tick()
   assert clock.state() == {"train_secs": 103.0, "data_secs": 7.0}
@@ -55,13 +54,17 @@ def test_clock_goes_on_after_a_restart(now):
 @pytest.fixture
 def steps(now, tmp_path):
   """A clock, a file and a log of batches of 8 out of 100 examples."""
-  clock, file = log.Clock(now), log.MetricsFile(tmp_path / "metrics.jsonl", 0)
+  clock, file = log.Clock(now=now), log.MetricsFile(tmp_path / "metrics.jsonl", 0)
   schedule = optax.piecewise_constant_schedule(0.5, {3: 0.1})
-  yield (
-    clock,
+  rows = log.StepLog(
     file,
-    log.StepLog(file, clock, batch_size=8, train_examples=100, schedule=schedule),
+    clock,
+    batch_size=8,
+    train_examples=100,
+    schedule=schedule,
+    health=lambda: {"bad_photos": int(now.seconds)},
   )
+  yield clock, file, rows
   file.close()
 
 
@@ -73,14 +76,14 @@ def test_each_row_measures_the_steps_since_the_row_before(steps, now):
     now.seconds += computing
     rows.add({"loss": float(step), "top_1": 0.25 * step})
     if step % 2 == 0:
-      rows.close_row(step, bad_photos=step)
+      rows.close_row(step)
   rows.flush(4)
   first, second = file.rows
   assert (first["step"], first["images"], first["epoch"]) == (2, 16, 0.16)
   assert (first["loss"], first["train_top_1"]) == (1.5, 0.375)
   assert (first["images_per_s"], first["data_wait_share"]) == (16 / 4, 0.5)
   assert (second["images_per_s"], second["data_wait_share"]) == (16 / 8, 0.25)
-  assert (second["loss"], second["bad_photos"]) == (3.5, 4)
+  assert (second["loss"], second["bad_photos"]) == (3.5, 1012)
   assert first["lr"] == 0.5 and second["lr"] == pytest.approx(0.05)
 
 

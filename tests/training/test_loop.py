@@ -197,7 +197,9 @@ def test_the_clock_and_throughput_of_rows_leave_evaluation_and_saving_out(
 
   monkeypatch.setattr(log.StepLog, "add", add)
   monkeypatch.setattr(loop.Checkpoints, "save", save)
-  monkeypatch.setattr(loop, "Clock", lambda: log.Clock(lambda: seconds))
+  monkeypatch.setattr(
+    loop, "Clock", lambda before=None: log.Clock(before, lambda: seconds)
+  )
   loop.train(config.changed({"log_every.steps": 2}), tmp_path)
   rows = [row for row in log.read_rows(tmp_path / "metrics.jsonl") if "loss" in row]
   assert [row["images_per_s"] for row in rows] == [8.0] * 6
