@@ -262,7 +262,7 @@ class Decode(grain.transforms.Map):
   def map(self, record: bytes) -> dict:
     example = records.decode(record)
     try:
-      image = images.decode_jpeg(example.jpeg)
+      image = images.decode(example.jpeg)
     except images.ImageError as error:
       raise images.ImageError(f"photo {example.key}: {error}") from error
     return {"image": image, "label": np.int32(example.label), "key": example.key}

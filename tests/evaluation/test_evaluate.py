@@ -29,7 +29,7 @@ def photos_of(packed, sample_photos, split, prepared):
   """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
   loader = EvalLoader(packed, split, batch_size=1, image_size=prepared.size)
   keys = [loader[i]["key"] for i in range(loader.count)]
-  photos = [images.decode_jpeg((sample_photos / key).read_bytes()) for key in keys]
+  photos = [images.decode((sample_photos / key).read_bytes()) for key in keys]
   size, short_side = prepared.size, prepared.short_side
   squares = np.stack([crops.center_crop(p, size, short_side) for p in photos])
   tiles = squares.reshape(len(squares), 4, size // 4, 4, size // 4, 3)

@@ -41,7 +41,7 @@ def test_every_photo_comes_once_as_its_crop(photos, batch_size, devices):
     assert mask.tolist() == [1] * len(examples) + [0] * (batch_size - len(examples))
     assert not image[len(examples) :].any()
     for index, example in enumerate(examples):
-      whole = images.decode_jpeg((root / example.key).read_bytes())
+      whole = images.decode((root / example.key).read_bytes())
       np.testing.assert_array_equal(image[index], crops.center_crop(whole, 8, 10))
       assert label[index] == example.label == CLASSES.index(example.synset)
       assert example.key.startswith(example.synset) and example.error is None

@@ -40,7 +40,7 @@ def test_a_crop_is_that_of_the_whole_photo(decoder, picture, kind, height, width
   )
   assert decoder.open(jpeg) == (height, width)
   part = decoder.crop(Box(top, left, h, w), least=100)
-  whole = images.decode_jpeg(jpeg)
+  whole = images.decode(jpeg)
   np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
 
 
@@ -51,7 +51,7 @@ def test_crops_of_a_photo(decoder, sample_photos, rng):
     h, w = rng.integers(1, height + 1), rng.integers(1, width + 1)
     top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
     part = decoder.crop(Box(int(top), int(left), int(h), int(w)), least=500)
-    whole = images.decode_jpeg(jpeg)
+    whole = images.decode(jpeg)
     np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
 
 
@@ -66,7 +66,7 @@ def test_a_large_crop_is_decoded_at_a_fraction_of_the_scale(
     side = min(height, width) // 16 * 16 - 32
     part = decoder.crop(Box(16, 16, side, side), least=side // down)
     assert part.shape == (side // down, side // down, 3)
-    whole = images.decode_jpeg(jpeg)[16 : 16 + side, 16 : 16 + side].astype(float)
+    whole = images.decode(jpeg)[16 : 16 + side, 16 : 16 + side].astype(float)
     means = whole.reshape(side // down, down, side // down, down, 3).mean((1, 3))
     assert np.abs(part - means).mean() < 2.5, path
     nearly = decoder.crop(Box(16, 16, side, side), least=side // down + 1)
@@ -77,7 +77,7 @@ def test_a_large_crop_is_decoded_at_a_fraction_of_the_scale(
 def test_other_ways_to_write_a_jpeg(decoder, jpeg, options):
   data = jpeg(5, 60, 70, **options)
   decoder.open(data)
-  whole = images.decode_jpeg(data)
+  whole = images.decode(data)
   part = decoder.crop(Box(7, 9, 40, 41), least=99)
   np.testing.assert_array_equal(part, whole[7:47, 9:50])
 
