@@ -38,7 +38,7 @@ class Scores:
     self._others = 0
 
   def add(
-    self, examples: Sequence[scoring.Example], found: Mapping[str, Mapping[str, Any]]
+    self, examples: Sequence[scoring.Item], found: Mapping[str, Mapping[str, Any]]
   ) -> None:
     """Counts a batch.
 

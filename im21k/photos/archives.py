@@ -58,7 +58,7 @@ class Reader:
       header = self._take(BLOCK)
       try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-      except tarfile.HeaderError as error:  # type: ignore[attr-defined]
+      except tarfile.HeaderError as error:
         if header == bytes(BLOCK):
           return
         raise DamagedArchive(f"{self._name} at byte {start}: {error}") from error

@@ -35,7 +35,7 @@ class StraightCrop:
   size: int
   short_side: int
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     check(self.size, self.short_side)
 
   def draw(self, height: int, width: int, rng: Rng) -> Box:
@@ -58,7 +58,7 @@ class RandomResizedCrop:
   scale: tuple[float, float] = (0.08, 1.0)
   ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     check(self.size, self.size)
 
   def draw(self, height: int, width: int, rng: Rng) -> Box:

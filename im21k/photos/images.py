@@ -102,21 +102,23 @@ def decode_by_pillow(data: bytes) -> Picture:
   try:
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
       check_size(image.height, image.width)
-      turn = orientation.of_picture(image)
+      tag = orientation.of_picture(image)
       is_16_bit = image.mode.startswith("I")
       is_transparent = image.has_transparency_data
+      image.load()  # Pillow turns some formats by itself then, and removes the tag.
+      pixels = orientation.upright(_rgb(image), orientation.of_picture(image))
       return Picture(
-        orientation.upright(_rgb(image), turn),
+        pixels,
         "JPEG" if image.format == "MPO" else image.format or "",
         is_16_bit,
         is_transparent,
         image.format != "MPO" and _is_animated(image),
-        turn != orientation.UPRIGHT,
+        tag != orientation.UPRIGHT,
       )
   except ImageError:
     raise
   except UnidentifiedImageError as error:
-    reason = f"not an image that Pillow can read; it begins with {data[:12]!r}"
+    reason = f"it begins with {data[:12]!r}"
     raise ImageError(reason, "not an image") from error
   except Image.DecompressionBombError as error:
     raise ImageError(str(error), "too large") from error
@@ -134,7 +136,8 @@ def read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
   try:
     return decode(path.read_bytes())
   except ImageError as error:
-    raise ImageError(f"{path}: {error}", error.kind) from error
+    what = " is not an image file" if error.kind == "not an image" else ""
+    raise ImageError(f"{path}{what}: {error}", error.kind) from error
 
 
 def check_size(height: int, width: int) -> None:

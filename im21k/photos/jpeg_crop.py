@@ -131,8 +131,9 @@ class Decoder:
       self._data = np.empty(size, np.uint8)
     data = self._data[:size]
     data[:] = np.frombuffer(self._jpeg, np.uint8)
-    if end < self._height:
-      data[self._frame + 5 : self._frame + 7] = divmod(end, 256)
+    end = min(end, self._height)
+    data[self._frame + 5 : self._frame + 7] = divmod(end, 256)
+    if end != self._get(_HEIGHT):
       self._read_header(data)
       self._check_header(end)
     return data

@@ -446,7 +446,7 @@ def test_missing_weights_are_named(packed, tmp_path):
 
 
 def test_missing_photos_are_named(saved, tmp_path):
-  with pytest.raises(FileNotFoundError, match="nowhere holds no packed photos"):
+  with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
     evaluate(saved, tmp_path / "nowhere")
 
 

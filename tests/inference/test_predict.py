@@ -192,7 +192,7 @@ def test_text_file_called_jpg_is_named(saved, tmp_path, some):
 def test_photo_cut_short_is_named(saved, tmp_path, some):
   path = tmp_path / "half.jpg"
   path.write_bytes(some[0].read_bytes()[:3000])
-  with pytest.raises(images.ImageError, match=r"half\.jpg is a damaged image"):
+  with pytest.raises(images.ImageError, match=r"half\.jpg: Premature end of JPEG file"):
     predict(saved, path)
 
 

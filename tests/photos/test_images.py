@@ -77,7 +77,7 @@ def test_what_is_no_image_is_refused(data, message):
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WebP", "TIFF"])
 def test_another_kind_of_image_is_refused_by_its_first_bytes(picture, kind):
   data = saved(picture(), kind)
-  with pytest.raises(ImageError, match="^not a JPEG") as error:
+  with pytest.raises(ImageError, match=r"^not a JPEG") as error:
     images.check_jpeg(data)
   assert repr(data[:12]) in str(error.value)
 
@@ -257,7 +257,9 @@ def test_read_turns_photos_upright(tmp_path, picture, orientation):
 def test_read_names_a_text_file(tmp_path):
   path = tmp_path / "text.jpg"
   path.write_text("I am a text.")
-  with pytest.raises(ImageError, match=rf"^{path}: not an image that Pillow can read"):
+  with pytest.raises(
+    ImageError, match=rf"^{path} is not an image file: it begins with b'I am"
+  ):
     images.read(path)
 
 

@@ -1,4 +1,4 @@
-"""Synset folders become a stream of entries, in one order, and nothing else does."""
+"""Class folders become a stream of entries, in one order, and nothing else does."""
 
 import os
 import random
@@ -7,12 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from im21k.photos import sources
-from im21k.photos.sources import Entry
+from im21k.photos import folders
+from im21k.photos.photo import Entry
+
+
+def entries(root):
+  return [e for folder in folders.class_folders(root) for e in folder.entries()]
 
 
 def listed(root):
-  return [entry.key for entry in sources.synset_folders(root)]
+  return [entry.key for entry in entries(root)]
 
 
 def lay(root, *paths):
@@ -24,20 +28,20 @@ def lay(root, *paths):
 
 def test_an_entry_has_key_synset_and_file(tmp_path):
   lay(tmp_path, "n01440764/a.jpg")
-  assert list(sources.synset_folders(tmp_path)) == [
+  assert entries(tmp_path) == [
     Entry("n01440764/a.jpg", "n01440764", f"{tmp_path}/n01440764/a.jpg")
   ]
 
 
 def test_folders_inside_synset_folders_are_searched(tmp_path):
   lay(tmp_path, "n01440764/b/c/deep.jpg", "n01440764/b/x.jpg", "n01440764/a.jpg")
-  entries = list(sources.synset_folders(tmp_path))
-  assert [entry.key for entry in entries] == [
+  found = entries(tmp_path)
+  assert [entry.key for entry in found] == [
     "n01440764/a.jpg",
     "n01440764/b/c/deep.jpg",
     "n01440764/b/x.jpg",
   ]
-  assert {entry.synset for entry in entries} == {"n01440764"}
+  assert {entry.synset for entry in found} == {"n01440764"}
 
 
 def test_names_beginning_with_a_dot_are_left_out(tmp_path):
@@ -64,7 +68,7 @@ def test_order_is_that_of_names_whatever_the_disk_says(tmp_path, monkeypatch):
   backwards = SimpleNamespace(
     scandir=lambda path: list(os.scandir(path))[::-1], path=os.path
   )
-  monkeypatch.setattr(sources, "os", backwards)
+  monkeypatch.setattr(folders, "os", backwards)
   assert listed(tmp_path) == names
 
 
@@ -88,19 +92,19 @@ def test_a_name_that_is_not_utf_8_leads_back_to_its_file(tmp_path):
   (tmp_path / "n01440764").mkdir()
   path = tmp_path / "n01440764" / "caf\udce9.jpg"
   path.write_bytes(b"x")
-  (entry,) = sources.synset_folders(tmp_path)
+  (entry,) = entries(tmp_path)
   assert entry.key == "n01440764/caf\udce9.jpg"
   assert Path(entry.path).read_bytes() == b"x"
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-  with pytest.raises(ValueError, match=f"{tmp_path} is empty: no folder.*n01440764"):
+  with pytest.raises(ValueError, match=f"{tmp_path} contains no photos: .*n01440764"):
     listed(tmp_path)
 
 
 def test_a_folder_of_files_alone_is_refused(tmp_path):
   lay(tmp_path, "a.jpg", "b.jpg")
-  with pytest.raises(ValueError, match=r"no folder in it is named by a synset id"):
+  with pytest.raises(ValueError, match=r"neither class folders named by synset ids"):
     listed(tmp_path)
 
 
@@ -109,19 +113,47 @@ def test_a_folder_of_files_alone_is_refused(tmp_path):
 )
 def test_a_folder_that_is_no_synset_is_named(tmp_path, name):
   lay(tmp_path, "n01440764/a.jpg", f"{name}/a.jpg")
-  message = f"{tmp_path}: '{name}' is a folder named by no synset id.*like n01440764"
+  message = f"{tmp_path}: '{name}' is a folder not named by a synset id.*like n01440764"
   with pytest.raises(ValueError, match=message):
     listed(tmp_path)
 
 
 def test_of_many_strange_folders_three_are_named(tmp_path):
   lay(tmp_path, *(f"{name}/x.jpg" for name in "ABCDE"))
-  with pytest.raises(ValueError, match=r"'A', 'B', 'C' … are folders named by no"):
+  with pytest.raises(ValueError, match=r"'A', 'B', 'C' … are folders not named by"):
     listed(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["file", "missing"])
 def test_what_is_no_folder_is_refused(tmp_path, kind):
   lay(tmp_path, "file")
-  with pytest.raises(NotADirectoryError, match=f"{tmp_path / kind} is no folder"):
+  with pytest.raises(NotADirectoryError, match=f"{tmp_path / kind} is not a folder"):
     listed(tmp_path / kind)
+
+
+def test_one_folder_of_photos(tmp_path, jpeg):
+  lay(tmp_path, "b.PNG", "notes.txt", ".hidden.jpg", "n01440764_7.JPEG")
+  (tmp_path / "a.jpg").write_bytes(jpeg())
+  names = folders.photo_names(tmp_path)
+  assert names == ("a.jpg", "b.PNG", "n01440764_7.JPEG")
+  folder = folders.numbered(tmp_path, names, None)
+  assert [e.synset for e in folder.entries()] == ["", "", "n01440764"]
+  assert folder.count == 3
+  assert next(folder.photos()).data == jpeg()
+
+
+def test_a_folder_of_folders_is_not_one_of_photos(tmp_path):
+  lay(tmp_path, "a.jpg", "n01440764/a.jpg")
+  assert folders.photo_names(tmp_path) == ()
+
+
+def test_a_file_that_cannot_be_read_is_a_photo_with_a_problem(tmp_path):
+  lay(tmp_path, "n01440764/a.jpg")
+  (tmp_path / "n01440764" / "b.jpg").symlink_to("nowhere")
+  (folder,) = folders.class_folders(tmp_path)
+  photos = list(folder.photos())
+  assert [photo.problem for photo in photos] == [
+    None,
+    ("unreadable", "No such file or directory"),
+  ]
+  assert [photo.data for photo in photos] == [b"", b""]
