@@ -50,6 +50,8 @@ class ClassFolder:
     """Its photos, each read when it is asked for."""
     return map(from_entry, self.entries())
 
+  located = photos
+
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFolder:
@@ -81,6 +83,8 @@ class PhotoFolder:
   def photos(self) -> Iterator[Photo]:
     """The photos, each read when it is asked for."""
     return map(from_entry, self.entries())
+
+  located = photos
 
 
 def class_folders(root: Path) -> list[ClassFolder]:

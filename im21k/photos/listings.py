@@ -48,6 +48,8 @@ class Listed:
     """The photos, each read when it is asked for."""
     return map(folders.from_entry, self.entries())
 
+  located = photos
+
   def _lines(self) -> Iterator[tuple[str, str]]:
     if self.path.suffix == ".lst":
       for entry in lists.read(self.path):

@@ -1,6 +1,7 @@
 """Photos in a folder that `im21k pack` wrote."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,23 @@ class Shard:
         else:
           for index, record in enumerate(some, start):
             yield self._photo(index, record)
+    finally:
+      reader.close()
+
+  def located(self) -> Iterator[Photo]:
+    """The same, each read at its place when it is asked for."""
+    for index, photo in enumerate(self.photos()):
+      if photo.problem:
+        yield photo
+      else:
+        yield Photo(photo.key, photo.synset, functools.partial(self._at, index))
+
+  def _at(self, index: int) -> bytes:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader = ArrayRecordReader(str(self.path))
+    try:
+      return self._read_alone(reader, index).data
     finally:
       reader.close()
 

@@ -1,5 +1,6 @@
 """One photo of a source, and one stream of them."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -21,7 +22,9 @@ class Photo:
     synset: the synset id of its class; "" where nothing says it.
   """
 
-  __slots__ = ("_data", "_problem", "_read", "key", "synset")
+  __slots__ = (
+    "_data", "_given", "_problem", "_problem_given", "_read", "key", "synset",
+  )  # fmt: skip
 
   def __init__(
     self,
@@ -32,6 +35,7 @@ class Photo:
   ):
     """Holds bytes, or what reads them; or the problem why there are none."""
     self.key, self.synset = key, synset
+    self._given, self._problem_given = data, problem
     self._data = data if isinstance(data, bytes) else b""
     self._read = None if isinstance(data, bytes) else data
     self._problem = problem
@@ -47,6 +51,10 @@ class Photo:
     """Heading (a key of packing's RULES) and reason, if it could not be read."""
     self._load()
     return self._problem
+
+  def unread(self) -> "Photo":
+    """The same photo without the bytes that were read since."""
+    return Photo(self.key, self.synset, self._given, self._problem_given)
 
   def __repr__(self) -> str:
     return f"Photo({self.key!r}, {self.synset!r})"
@@ -77,3 +85,29 @@ class Stream(Protocol):
 
   def photos(self) -> Iterator[Photo]:
     """The photos in their order; damage becomes a photo with a problem."""
+
+  def located(self) -> Iterator[Photo]:
+    """The same, but none holds bytes: each is read where it is when it is asked for.
+
+    Raises:
+      ValueError: the stream can only be read from its beginning to its end.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+  """Photos of other streams, in an order of their own."""
+
+  chosen: tuple[Photo, ...]
+  size: int = 0
+
+  @property
+  def count(self) -> int:
+    """Number of photos."""
+    return len(self.chosen)
+
+  def photos(self) -> Iterator[Photo]:
+    """The photos; bytes that are read stay with whoever asked for them."""
+    return (photo.unread() for photo in self.chosen)
+
+  located = photos

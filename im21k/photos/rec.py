@@ -1,6 +1,7 @@
 """Photos in an MXNet .rec file."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ class Rec:
 
   def photos(self) -> Iterator[Photo]:
     """The photos; a damaged record ends the file, for nothing says where it ends."""
+    return self._photos(eager=True)
+
+  def located(self) -> Iterator[Photo]:
+    """The same, each read at its place when it is asked for."""
+    return self._photos(eager=False)
+
+  def _photos(self, eager: bool) -> Iterator[Photo]:
     records = recordio.read(self.path)
     numbered = self._is_numbered()
     for position in itertools.count():
@@ -41,7 +49,14 @@ class Rec:
       except ValueError as error:
         yield Photo(self.path.name, "", problem=("damaged archive", str(error)))
         return
-      yield self._photo(offset, data, position, numbered)
+      photo = self._photo(offset, data, position, numbered)
+      if not eager and not photo.problem:
+        read = functools.partial(self._image_at, offset)
+        photo = Photo(photo.key, photo.synset, read)
+      yield photo
+
+  def _image_at(self, offset: int) -> bytes:
+    return recordio.unpack(recordio.read_at(self.path, offset)).image
 
   def _photo(self, offset: int, data: bytes, position: int, numbered: bool) -> Photo:
     where = f"{self.path} at byte {offset}"

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from im21k import synsets as synset_lists
 from im21k.dataset import records
 from im21k.photos import folders, listings, packed, rec, tars, tfds
-from im21k.photos.photo import Entry, Photo, Stream
+from im21k.photos.photo import Chosen, Entry, Photo, Stream
 from im21k.photos.tars import Tar
 
 __all__ = ["Entry", "Photo", "Source", "Stream", "Tar", "find", "open"]
@@ -52,6 +54,32 @@ class Source:
         return None
       total += count
     return total
+
+  def shuffled(self, seed: int = 0) -> "Source":
+    """The same photos in a random order, none read before its turn.
+
+    Photos that `im21k pack` wrote keep their order, for packing has shuffled them.
+    The first pass over an archive finds out where its photos are.
+
+    Raises:
+      ValueError: the source is a gzipped tar, which has one order only.
+    """
+    if all(isinstance(stream, packed.Shard) for stream in self.streams):
+      return self
+    located = [photo for stream in self.streams for photo in stream.located()]
+    order = np.random.default_rng(seed).permutation(len(located))
+    return Source((Chosen(tuple(located[index] for index in order)),))
+
+  def pick(self, positions: Sequence[int]) -> list[Photo]:
+    """The photos at these positions of the iteration, in the order asked for."""
+    wanted = frozenset(positions)
+    last = max(wanted, default=-1)
+    found = {
+      position: photo
+      for position, photo in enumerate(itertools.islice(self, last + 1))
+      if position in wanted
+    }
+    return [found[position] for position in positions]
 
   def entries(self) -> Iterator[Entry]:
     """The list of photos, none of them read; only with `root`."""

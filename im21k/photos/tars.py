@@ -1,6 +1,8 @@
 """Photos in a tar, gzipped or not, or in a tar of tars; nothing is unpacked."""
 
 import dataclasses
+import functools
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -36,12 +38,31 @@ class Tar:
 
   def photos(self) -> Iterator[Photo]:
     """The photos in their order; damage becomes a photo with a problem."""
+    return self._photos(None)
+
+  def located(self) -> Iterator[Photo]:
+    """The same, each read at its place when it is asked for.
+
+    Raises:
+      ValueError: the tar is gzipped, so there is no reading in the middle.
+    """
+    if archives.is_gzip(self.path):
+      raise ValueError(
+        f"{self.path}: photos of a gzipped tar cannot be taken in another order: "
+        "unpack it, or pack it with `im21k pack`"
+      )
+    return self._photos(self.offset)
+
+  def _photos(self, base: int | None) -> Iterator[Photo]:
     with archives.open_tar(self.path, self.offset, self.size) as file:
       size = None if archives.is_gzip(self.path) else self.size
       reader = archives.Reader(file, str(self.path), size)
-      yield from self._members(reader, self.synset)
+      yield from self._members(reader, self.synset, base)
 
-  def _members(self, reader: archives.Reader, synset: str) -> Iterator[Photo]:
+  def _members(
+    self, reader: archives.Reader, synset: str, base: int | None
+  ) -> Iterator[Photo]:
+    """Photos of a reader; with its offset in the file they are not read yet."""
     try:
       for member in reader:
         name = PurePosixPath(member.name)
@@ -56,15 +77,20 @@ class Tar:
           reason = f"a member of type {member.type!r}"
           yield Photo(key, synset, problem=("link or device", reason))
         elif inner and not synset:
-          yield from self._members(reader.inner(member), inner[1])
+          start = None if base is None else base + member.offset
+          yield from self._members(reader.inner(member), inner[1], start)
         elif not name.name.startswith("."):
-          yield self._photo(reader, member, synset)
+          yield self._photo(reader, member, synset, base)
     except (archives.DamagedArchive, EOFError, OSError) as error:
       key = f"{synset}.tar" if synset else self.path.name
       yield Photo(key, synset, problem=("damaged archive", str(error)))
 
   def _photo(
-    self, reader: archives.Reader, member: archives.Member, synset: str
+    self,
+    reader: archives.Reader,
+    member: archives.Member,
+    synset: str,
+    base: int | None,
   ) -> Photo:
     if synset:
       key = names.within(synset, member.name)
@@ -73,7 +99,18 @@ class Tar:
     if member.size > archives.LARGEST:
       reason = f"a file of {member.size:,} bytes"
       return Photo(key, synset, problem=("too large", reason))
-    return Photo(key, synset, reader.read(member))
+    if base is None:
+      return Photo(key, synset, reader.read(member))
+    at = base + member.offset
+    return Photo(key, synset, functools.partial(_read, self.path, at, member.size))
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+  with path.open("rb", buffering=0) as file:
+    data = os.pread(file.fileno(), size, offset)
+  if len(data) < size:
+    raise OSError(f"{path} ends early, at byte {offset + len(data)}")
+  return data
 
 
 def in_folder(folder: Path) -> list[Tar]:

@@ -1,6 +1,7 @@
 """Photos of a data set that TFDS has prepared, as they are, without TensorFlow."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,13 @@ class Prepared:
       name = name.decode("utf-8") if isinstance(name, bytes) else name
       yield Photo(f"{synset}/{name}", synset, bytes(example["image"]))
 
+  def located(self) -> Iterator[Photo]:
+    """The same, each read at its place when it is asked for."""
+    examples, _ = _load(self.where, self.by_name, self.split)
+    for index, photo in enumerate(self.photos()):
+      read = functools.partial(_image, examples, index)
+      yield Photo(photo.key, photo.synset, read)
+
 
 def in_folder(path: Path, split: str | None) -> Prepared:
   """The split (by default `train`) of the data set prepared in a folder.
@@ -64,6 +72,10 @@ def by_name(name: str) -> Prepared:
   raise ValueError(
     f"{name} should be {PREFIX}NAME:SPLIT, for example {PREFIX}imagenet2012:validation"
   )
+
+
+def _image(examples: Any, index: int) -> bytes:
+  return bytes(examples[index]["image"])
 
 
 def _prepared(where: str, by_name: bool, split: str) -> Prepared:

@@ -253,6 +253,27 @@ def test_photo_comes_with_its_class_and_bytes(reader, read, kind):
     assert photo.data == KINDS[NAMES[kind]]
 
 
+def test_photos_come_in_another_order_and_by_their_position(reader, read):
+  function, where, options = reader
+  source = photos.open(where, **options)
+  keys = [photo.key for photo in source]
+  some = [5, 0, len(FILES) - 1, 5]
+  assert [photo.key for photo in source.pick(some)] == [keys[at] for at in some]
+  if function is tar_gz:
+    with pytest.raises(ValueError, match="unpack it, or pack it"):
+      source.shuffled()
+    return
+  shuffled = source.shuffled()
+  for _ in range(2):
+    found = list(shuffled)
+    assert sorted(photo.key for photo in found) == sorted(keys)
+    for photo in found:
+      same = read[index_of(photo.key)]
+      assert (photo.data, photo.synset, photo.problem) == (same.data, same.synset, None)
+  assert (keys == [photo.key for photo in found]) == (function is packed)
+  assert shuffled.count == len(FILES)
+
+
 @KIND
 def test_evaluation_sees_the_reference(reader, scored, kind):
   image, label, mask, item = scored[kind]
