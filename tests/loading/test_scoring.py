@@ -3,14 +3,15 @@
 import itertools
 import sys
 import tarfile
+import threading
 
 import numpy as np
 import pytest
 
-from im21k import synsets
+from im21k import machine, synsets
 from im21k.loading import scoring
 from im21k.packing.pack import pack
-from im21k.photos import crops, images
+from im21k.photos import Photo, Source, crops, images
 from im21k.synsets import ClassList
 
 GOLDFISH, CAT, DOG = "n01443537", "n02121620", "n02084071"
@@ -251,3 +252,99 @@ def test_batch_must_suit_the_devices(photos):
   found = scoring.find(photos({CAT: 1}), "eval")
   with pytest.raises(ValueError, match="batch_size 6 is not divisible by the 4 dev"):
     loader(found, batch_size=6, devices=4)
+
+
+# Sources that are read from their beginning to their end, and what they may hold.
+
+
+def tar_of(root, path):
+  with tarfile.open(path, "w") as tar:
+    for file in sorted(root.glob("*/*")):
+      tar.add(file, str(file.relative_to(root)))
+  return path
+
+
+def test_an_archive_gives_the_batches_of_the_folder(photos, tmp_path):
+  root = photos({GOLDFISH: 7, CAT: 6})
+  archive = loader(scoring.find(tar_of(root, tmp_path / "a.tar"), "eval"))
+  folder = loader(scoring.find(root, "eval"))
+  assert (folder.total, archive.total) == (4, None)
+  with pytest.raises(TypeError, match="not known before all are read"):
+    len(archive)
+  pairs = list(zip(archive, folder, strict=True))
+  assert len(pairs) == 4
+  for (batch, items), (other, same) in pairs:
+    assert items == same
+    for name, array in batch.items():
+      np.testing.assert_array_equal(array, other[name])
+
+
+def test_only_some_photos_are_in_memory_at_a_time(jpeg):
+  alive, most = 0, 0
+
+  class Counted(Photo):
+    def __init__(self, index):
+      nonlocal alive, most
+      super().__init__(f"{CAT}/{index}", CAT, jpeg(index))
+      alive += 1
+      most = max(most, alive)
+
+    def __del__(self):
+      nonlocal alive
+      alive -= 1
+
+  class Many:
+    count = None
+
+    def photos(self):
+      return map(Counted, range(300))
+
+  few = scoring.ScoreLoader(
+    Source((Many(),)), CLASSES, batch_size=4, devices=1, image_size=8, short_side=10,
+    threads=2,
+  )  # fmt: skip
+  assert sum(len(items) for _, items in few) == 300
+  assert most <= 8
+
+
+def test_a_photo_without_a_class_is_reported_and_not_guessed(tmp_path, jpeg):
+  for name in ("a.jpg", f"{CAT}_1.jpg", "n00007846_1.jpg"):
+    (tmp_path / name).write_bytes(jpeg())
+  source = scoring.find(tmp_path, "eval")
+  ((batch, items),) = loader(source)
+  assert [(item.label, item.error) for item in items] == [
+    (None, "nothing says its class"),
+    (None, None),
+    (2, None),
+  ]
+  assert batch["mask"].tolist() == [[0, 1, 1, 0]]
+  anything = scoring.ScoreLoader(
+    source, CLASSES, batch_size=4, devices=1, image_size=8, short_side=10,
+    needs_class=False,
+  )  # fmt: skip
+  ((batch, items),) = anything
+  assert batch["mask"].tolist() == [[1, 1, 1, 0]] and batch["image"][0, 0].any()
+
+
+def test_a_damaged_archive_is_reported_after_what_could_be_read(photos, tmp_path):
+  path = tar_of(photos({CAT: 5}), tmp_path / "a.tar")
+  path.write_bytes(path.read_bytes()[: 2 * path.stat().st_size // 5])
+  items = [item for _, items in loader(scoring.find(path, "eval")) for item in items]
+  *good, bad = items
+  assert good and all(item.error is None for item in good)
+  assert bad.key == "a.tar" and "ends early" in bad.error
+
+
+def test_threads_follow_the_cores_of_this_process_and_end_with_the_iteration(
+  photos, monkeypatch
+):
+  before = threading.active_count()
+  monkeypatch.setattr(machine, "cores", lambda: 3)
+  batches = iter(loader(scoring.find(photos({CAT: 40}), "eval")))
+  next(batches)
+  assert threading.active_count() - before == 6
+  batches.close()
+  for thread in threading.enumerate():
+    if thread.name.startswith("decode"):
+      thread.join(timeout=60)
+  assert threading.active_count() == before
