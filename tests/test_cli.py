@@ -1,6 +1,7 @@
 """The command line: help from docstrings, one JSON object, errors without traceback."""
 
 import importlib
+import importlib.metadata
 import inspect
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,8 +23,8 @@ IM21K = Path(sys.executable).with_name("im21k")
 GOLDFISH, CAT = "n01443537", "n02121620"
 
 
-def function_of(verb):
-  module, function, _ = cli.VERBS[verb]
+def function_of(command):
+  module, function, _ = cli.COMMANDS[command]
   return getattr(importlib.import_module(module), function)
 
 
@@ -58,19 +60,19 @@ def words(text):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",)])
-def test_overview_lists_every_verb_with_its_summary(capsys, arguments):
+def test_overview_lists_every_command_with_its_summary(capsys, arguments):
   status, out, err = run(capsys, *arguments)
   assert (status, err) == (0, "")
-  assert out.startswith("usage: im21k VERB")
-  for verb in cli.VERBS:
-    summary = inspect.getdoc(function_of(verb)).splitlines()[0]
-    assert re.search(rf"^  {verb} +{re.escape(summary)}$", out, re.MULTILINE)
+  assert out.startswith("usage: im21k COMMAND")
+  for command in cli.COMMANDS:
+    summary = inspect.getdoc(function_of(command)).splitlines()[0]
+    assert re.search(rf"^  {command} +{re.escape(summary)}$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
-def test_help_shows_every_parameter_with_its_text(capsys, verb):
-  function = function_of(verb)
-  status, out, err = run(capsys, *verb.split(), "--help")
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_shows_every_parameter_with_its_text(capsys, command):
+  function = function_of(command)
+  status, out, err = run(capsys, *command.split(), "--help")
   assert (status, err) == (0, "")
   shown = words(out)
   _, _, arguments = inspect.getdoc(function).partition("Args:\n")
@@ -82,10 +84,12 @@ def test_help_shows_every_parameter_with_its_text(capsys, verb):
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
       label = "--" + name.replace("_", "-")
     else:
-      label = name.upper()
+      label = rf"(?:{name.upper()}|{{[\w,]+}})"
     text = " ".join(texts[name].split())
-    assert re.search(rf"{label}\S* [A-Z| ]*{re.escape(text)}", shown), name
-  assert "--json print one JSON object." in shown
+    assert re.search(rf"{label}\S* (?:[A-Z| ]|{{[\w,-]+}})*{re.escape(text)}", shown), (
+      name
+    )
+  assert "--json Print one JSON object." in shown
   assert words(inspect.getdoc(function).partition("Args:")[0]) in shown
   assert "None" not in shown and "Raises" not in shown
 
@@ -102,7 +106,7 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
     """
 
   monkeypatch.setitem(sys.modules, "voice", types.SimpleNamespace(shout=shout))
-  monkeypatch.setitem(cli.VERBS, "shout", ("voice", "shout", "text"))
+  monkeypatch.setitem(cli.COMMANDS, "shout", cli.Command("voice", "shout"))
   _, out, _ = run(capsys, "shout", "--help")
   assert "--times INT  how often; by default once, as (nearly) everyone does." in out
 
@@ -113,7 +117,7 @@ def test_usage_asks_for_one_image_and_more(capsys):
   assert "any common image files. (required)" in words(out)
 
 
-def test_overview_imports_no_library_and_help_none_that_the_verb_spares():
+def test_overview_imports_no_library_and_help_none_that_the_command_spares():
   code = (
     "import sys; from im21k import cli; cli.main(['--help']); "
     "some = {'numpy', 'jax', 'flax', 'grain', 'cv2'} & set(sys.modules)\n"
@@ -124,6 +128,72 @@ def test_overview_imports_no_library_and_help_none_that_the_verb_spares():
   )
   status, _, err = shell(sys.executable, "-c", code)
   assert (status, err) == (0, "[] []\n")
+
+
+@pytest.mark.parametrize("start", [[IM21K], [sys.executable, "-m", "im21k"]])
+def test_version_is_that_of_the_package(start):
+  status, out, err = shell(*start, "--version")
+  assert (status, out, err) == (0, f"im21k {importlib.metadata.version('im21k')}\n", "")
+
+
+def test_a_group_of_commands_has_its_own_overview(capsys):
+  status, out, err = run(capsys, "convert", "--help")
+  assert (status, err) == (0, "")
+  assert re.findall(r"^  (\w+ [\w-]+)  ", out, re.M) == [
+    "convert mxnet",
+    "convert to-mxnet",
+  ]
+  status, out, err = run(capsys, "convert")
+  assert (status, out) == (2, "") and "convert mxnet" in err
+  assert run(capsys, "convert", "mxnte")[2].endswith("did you mean convert mxnet?\n")
+
+
+def test_choices_are_listed_and_checked(capsys, monkeypatch):
+  def paint(
+    size: Literal["small", "large"], *, color: Literal["red", "blue"] | None = None
+  ) -> dict:
+    """Paints.
+
+    Args:
+      size: Size.
+      color: Color.
+    """
+    return {"size": size, "color": color}
+
+  voice = types.SimpleNamespace(paint=paint, text=str)
+  monkeypatch.setitem(sys.modules, "voice", voice)
+  monkeypatch.setitem(cli.COMMANDS, "paint", cli.Command("voice", "paint"))
+  _, out, _ = run(capsys, "paint", "--help")
+  assert "{small,large}" in out and "--color {red,blue}" in out and "None" not in out
+  assert run(capsys, "paint", "small", "--color", "red")[0] == 0
+  status, _, err = run(capsys, "paint", "small", "--color", "green")
+  assert status == 2 and "red" in words(err)
+
+
+@pytest.mark.parametrize(
+  ("line", "expected"),
+  [
+    ("im21k pa", {"pack"}),
+    ("im21k convert ", {"mxnet", "to-mxnet"}),
+    ("im21k pack --eval-k", {"--eval-keys"}),
+  ],
+)
+def test_bash_completes_commands_and_options(completion_script, line, expected):
+  words = [*line.split(" ")] if line.endswith(" ") else line.split()
+  code = (
+    f"source {completion_script}; COMP_WORDS=({' '.join(map(repr, words))}); "
+    f"COMP_CWORD={len(words) - 1}; _tyro_im21k; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+  )
+  status, out, err = shell("bash", "-c", code)
+  assert (status, err) == (0, "")
+  assert set(out.split()) - {"-h", "--help"} == expected
+
+
+@pytest.fixture(scope="module")
+def completion_script(tmp_path_factory):
+  path = tmp_path_factory.mktemp("completion") / "im21k.bash"
+  path.write_text(cli.completion("bash")["script"])
+  return path
 
 
 # Results.
@@ -221,18 +291,18 @@ def test_evaluate_prints_a_table(capsys, saved, photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("verb", "hint"),
+  ("command", "hint"),
   [
     ("evaluat", "did you mean evaluate?"),
     ("packk", "did you mean pack?"),
-    ("xyz", "there are: pack, "),
-    ("--json", "there are: pack, "),
+    ("xyz", "the commands are: pack, "),
+    ("--json", "the commands are: pack, "),
   ],
 )
-def test_unknown_verb_offers_the_nearest(capsys, verb, hint):
-  status, out, err = run(capsys, verb)
+def test_unknown_command_offers_the_nearest(capsys, command, hint):
+  status, out, err = run(capsys, command)
   assert (status, out) == (2, "")
-  assert err.startswith(f"im21k: no verb is called {verb!r}; ")
+  assert err.startswith(f"im21k: unknown command {command!r}; ")
   assert hint in err
 
 

@@ -69,7 +69,6 @@ class ScoreLoader:
     image_size: int,
     short_side: int,
     threads: int | None = None,
-    needs_class: bool = True,
   ):
     """Prepares to read.
 
@@ -81,7 +80,6 @@ class ScoreLoader:
       image_size: side of the crop in pixels.
       short_side: of the photo that the crop is cut from, in pixels.
       threads: that read and decode; by default two for each core of this process.
-      needs_class: whether a photo whose class nothing says is left out as an error.
 
     Raises:
       ValueError: the devices cannot share batch_size.
@@ -93,7 +91,6 @@ class ScoreLoader:
     self._black = np.zeros((image_size, image_size, 3), np.uint8)
     # Decoding and resizing release the GIL; two a core keep reads in flight too.
     self._threads = threads or 2 * machine.cores()
-    self._needs_class = needs_class
 
   @property
   def total(self) -> int | None:
@@ -133,7 +130,7 @@ class ScoreLoader:
 
   def _decode(self, photo: Photo) -> tuple[UInt8[np.ndarray, "size size 3"], Item]:
     label = self._labels.get(photo.synset)
-    error = _NO_CLASS if self._needs_class and not photo.synset else None
+    error = _NO_CLASS if not photo.synset else None
     image = self._black
     # A photo that could not be read has no class, perhaps: that is not the reason.
     if photo.problem:

@@ -17,7 +17,6 @@ import numpy as np
 from absl import flags
 
 from im21k import machine
-from im21k.dataset import records
 from im21k.dataset.records import Manifest
 from im21k.loading.examples import GOOD, Examples, Laps
 from im21k.loading.order import ORDERS, Blockwise, Global
@@ -28,38 +27,7 @@ CROPS = ("straight", "inception")
 _ENDLESS = 2**40
 
 
-class _Packed:
-  """What both loaders share: a split's records, checked, and the batches' layout."""
-
-  def __init__(
-    self,
-    folder: Path | str,
-    split: str,
-    batch_size: int,
-    devices: int,
-    classes: ClassList | None,
-  ):
-    if devices < 1:
-      raise ValueError(f"devices is {devices}, but must be at least 1")
-    check_batch_size(batch_size, devices)
-    self._folder = folder = Path(folder)
-    self.manifest = Manifest.load(folder)
-    self.classes = self.manifest.classes(folder)
-    if classes is not None:
-      classes.check_same(self.classes.name, self.classes.hash, f"photos in {folder}")
-    self.count = self.manifest.count(split) if split in self.manifest.splits else 0
-    self._paths = self.manifest.shard_paths(folder, split)
-    self._batch_size, self._devices = batch_size, devices
-
-  def _lay_out(self, batch: dict) -> dict:
-    per_device = self._batch_size // self._devices
-    return {
-      key: value.reshape(self._devices, per_device, *value.shape[1:])
-      for key, value in batch.items()
-    }
-
-
-class TrainLoader(_Packed):
+class TrainLoader:
   """An endless stream of augmented training examples, reshuffled every epoch.
 
   `loader[i]` is the i-th example of the stream, made without workers, whatever was
@@ -123,14 +91,24 @@ class TrainLoader(_Packed):
       raise ValueError(f"host is {host}, but must be one of 0 to {hosts - 1}")
     if batch_size % hosts:
       raise ValueError(f"batch_size {batch_size} is not divisible by {hosts} hosts")
-    super().__init__(folder, "train", batch_size // hosts, devices, classes)
+    if devices < 1:
+      raise ValueError(f"devices is {devices}, but must be at least 1")
     self._step, self._host = batch_size, host
+    self._batch_size, self._devices = batch_size // hosts, devices
+    check_batch_size(self._batch_size, devices)
+    folder = Path(folder)
+    self.manifest = Manifest.load(folder)
+    self.classes = self.manifest.classes(folder)
+    if classes is not None:
+      classes.check_same(self.classes.name, self.classes.hash, f"photos in {folder}")
+    self.manifest.shard_paths(folder, "train")  # Refuses missing and short shards.
+    self.count = self.manifest.count("train")
     self._size = image_size
     self._max_bad = int(max_bad_share * self.count)
     short_side = short_side or crops.usual_short_side(image_size)
     shards = [shard for shard in self.manifest.splits["train"] if shard.count]
     self._examples = Examples(
-      [str(self._folder / shard.name) for shard in shards],
+      [str(folder / shard.name) for shard in shards],
       Global(self.count, seed)
       if order == "global"
       else Blockwise([s.count for s in shards], [s.bytes for s in shards], seed),
@@ -177,7 +155,10 @@ class TrainLoader(_Packed):
     ]
     label = np.array([example.label for example in made], np.int32)
     bad = np.array([example.bad for example in made], np.int32)
-    return self._lay_out({"image": image, "label": label, "bad": bad})
+    return {
+      name: array.reshape(self._devices, -1, *array.shape[1:])
+      for name, array in {"image": image, "label": label, "bad": bad}.items()
+    }
 
   def check_bad(self, bad: Collection[int]) -> None:
     """Raises ImageError if more records than allowed are unusable."""
@@ -253,97 +234,6 @@ class _MakeBatch(grain.transforms.Map):
   def map(self, index: int) -> dict:
     _settle()
     return self.loader.batch(self.position + index * self.loader._step)
-
-
-@dataclasses.dataclass(frozen=True)
-class Decode(grain.transforms.Map):
-  """Record bytes -> `{"image": [h, w, 3] uint8, "label", "key"}`."""
-
-  def map(self, record: bytes) -> dict:
-    example = records.decode(record)
-    try:
-      image = images.decode(example.jpeg)
-    except images.ImageError as error:
-      raise images.ImageError(f"photo {example.key}: {error}") from error
-    return {"image": image, "label": np.int32(example.label), "key": example.key}
-
-
-@dataclasses.dataclass(frozen=True)
-class CenterCrop(grain.transforms.Map):
-  """The square of `size` in the middle of the photo with a short side `short_side`."""
-
-  size: int
-  short_side: int
-
-  def __post_init__(self):
-    crops.check(self.size, self.short_side)
-
-  def map(self, example: dict) -> dict:
-    image = crops.center_crop(example["image"], self.size, self.short_side)
-    return {**example, "image": image}
-
-
-class EvalLoader(_Packed):
-  """Every example of a split exactly once, in order, with the centre crop.
-
-  The last batch is filled up with black images of `mask` 0; `mask` is float32
-  `[devices, batch / devices]`, 1 for examples that count.
-  """
-
-  def __init__(
-    self,
-    folder: Path | str,
-    split: str = "eval",
-    *,
-    batch_size: int,
-    devices: int = 1,
-    image_size: int = 224,
-    short_side: int | None = None,
-    classes: ClassList | None = None,
-    threads: int | None = None,
-  ):
-    """Opens a split; see `TrainLoader` for arguments and errors."""
-    super().__init__(folder, split, batch_size, devices, classes)
-    short_side = short_side or crops.usual_short_side(image_size)
-    # Decoding and resizing release the GIL; two a core keep reads in flight too.
-    threads = threads or 2 * machine.cores()
-    self._reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    self._examples = (
-      grain.MapDataset.source(grain.sources.ArrayRecordDataSource(self._paths))
-      .map(Decode())
-      .map(CenterCrop(image_size, short_side))
-    )
-
-  def __getitem__(self, index: int) -> dict[str, Any]:
-    """Example `index` of the split: `image` [h, w, 3] uint8, `label`, `key`."""
-    if not 0 <= index < self.count:
-      raise IndexError(f"example {index} of {self.count:,}")
-    return self._examples[index]
-
-  def __len__(self) -> int:
-    """Batches in a pass."""
-    return -(-self.count // self._batch_size)
-
-  def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-    batches = (
-      self._examples.map(_without_key)
-      .batch(self._batch_size)
-      .map(self._fill_up)
-      .map(self._lay_out)
-    )
-    return iter(batches.to_iter_dataset(self._reading))
-
-  def _fill_up(self, batch: dict) -> dict:
-    missing = self._batch_size - len(batch["label"])
-    mask = np.ones(len(batch["label"]), np.float32)
-    return {
-      key: np.pad(value, [(0, missing)] + [(0, 0)] * (value.ndim - 1))
-      for key, value in {**batch, "mask": mask}.items()
-    }
-
-
-def _without_key(example: dict) -> dict:
-  return {"image": example["image"], "label": example["label"]}
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:

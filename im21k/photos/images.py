@@ -118,7 +118,7 @@ def decode_by_pillow(data: bytes) -> Picture:
   except ImageError:
     raise
   except UnidentifiedImageError as error:
-    reason = f"it begins with {data[:12]!r}"
+    reason = f"not an image of a common format; it begins with {data[:12]!r}"
     raise ImageError(reason, "not an image") from error
   except Image.DecompressionBombError as error:
     raise ImageError(str(error), "too large") from error
@@ -136,8 +136,7 @@ def read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
   try:
     return decode(path.read_bytes())
   except ImageError as error:
-    what = " is not an image file" if error.kind == "not an image" else ""
-    raise ImageError(f"{path}{what}: {error}", error.kind) from error
+    raise ImageError(f"{path}: {error}", error.kind) from error
 
 
 def check_size(height: int, width: int) -> None:

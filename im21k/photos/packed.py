@@ -48,22 +48,26 @@ class Shard:
     finally:
       reader.close()
 
+  def at(self, index: int) -> Photo:
+    """The photo at this place of the shard."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader = ArrayRecordReader(str(self.path))
+    try:
+      return self._read_alone(reader, index)
+    finally:
+      reader.close()
+
   def located(self) -> Iterator[Photo]:
     """The same, each read at its place when it is asked for."""
     for index, photo in enumerate(self.photos()):
       if photo.problem:
         yield photo
       else:
-        yield Photo(photo.key, photo.synset, functools.partial(self._at, index))
+        yield Photo(photo.key, photo.synset, functools.partial(self._bytes_at, index))
 
-  def _at(self, index: int) -> bytes:
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    reader = ArrayRecordReader(str(self.path))
-    try:
-      return self._read_alone(reader, index).data
-    finally:
-      reader.close()
+  def _bytes_at(self, index: int) -> bytes:
+    return self.at(index).data
 
   def _read_alone(self, reader: "ArrayRecordReader", index: int) -> Photo:  # type: ignore[name-defined]  # noqa: F821
     try:

@@ -110,4 +110,8 @@ class Chosen:
     """The photos; bytes that are read stay with whoever asked for them."""
     return (photo.unread() for photo in self.chosen)
 
+  def at(self, index: int) -> Photo:
+    """The photo at this place."""
+    return self.chosen[index].unread()
+
   located = photos

@@ -72,13 +72,21 @@ class Source:
 
   def pick(self, positions: Sequence[int]) -> list[Photo]:
     """The photos at these positions of the iteration, in the order asked for."""
-    wanted = frozenset(positions)
-    last = max(wanted, default=-1)
-    found = {
-      position: photo
-      for position, photo in enumerate(itertools.islice(self, last + 1))
-      if position in wanted
-    }
+    found: dict[int, Photo] = {}
+    wanted, start = sorted(set(positions)), 0
+    for stream in self.streams:
+      if len(found) == len(wanted):
+        break
+      if isinstance(stream, packed.Shard | Chosen):
+        stop = start + stream.count
+        inside = (at for at in wanted if start <= at < stop)
+        found |= {at: stream.at(at - start) for at in inside}
+        start = stop
+        continue
+      for photo in itertools.islice(stream.photos(), wanted[-1] + 1 - start):
+        if start in wanted:
+          found[start] = photo
+        start += 1
     return [found[position] for position in positions]
 
   def entries(self) -> Iterator[Entry]:

@@ -51,12 +51,17 @@ class Prepared:
 
 
 def in_folder(path: Path, split: str | None) -> Prepared:
-  """The split (by default `train`) of the data set prepared in a folder.
+  """A split of the data set prepared in a folder, by default `train`.
+
+  `eval` is `validation` where the data set calls it so.
 
   Raises:
     ValueError: TFDS cannot read it, or its labels are not synset ids.
   """
-  return _prepared(str(path), False, split or "train")
+  split = split or "train"
+  if split == "eval" and not any(path.glob("*-eval.*")):
+    split = "validation"
+  return _prepared(str(path), False, split)
 
 
 def by_name(name: str) -> Prepared:

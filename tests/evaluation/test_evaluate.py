@@ -14,7 +14,7 @@ from im21k import parallel, synsets, weights
 from im21k.dataset.records import Manifest
 from im21k.evaluation.accuracy import wilson
 from im21k.evaluation.evaluate import evaluate, table
-from im21k.loading.train import EvalLoader
+from im21k.loading import scoring
 from im21k.packing.pack import pack
 from im21k.photos import crops, images
 from im21k.synsets import ClassList
@@ -27,8 +27,7 @@ TWO = ClassList("two", (GOLDFISH, CAT))
 
 def photos_of(packed, sample_photos, split, prepared):
   """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
-  loader = EvalLoader(packed, split, batch_size=1, image_size=prepared.size)
-  keys = [loader[i]["key"] for i in range(loader.count)]
+  keys = [photo.key for photo in scoring.find(packed, split)]
   photos = [images.decode((sample_photos / key).read_bytes()) for key in keys]
   size, short_side = prepared.size, prepared.short_side
   squares = np.stack([crops.center_crop(p, size, short_side) for p in photos])
@@ -154,7 +153,7 @@ def test_by_default_all_devices_take_part(few, monkeypatch):
 
 def test_fresh_process_gets_as_many_cpu_devices_as_are_asked_for():
   code = (
-    "from im21k.evaluation.evaluate import devices_for; import jax; "
+    "from im21k.evaluation.inputs import devices_for; import jax; "
     "print(len(devices_for(3)), jax.local_device_count())"
   )
   run = subprocess.run(
@@ -253,9 +252,9 @@ def test_missing_class_is_wrong_and_told(
   ]
   assert [(row["unknown"], row["bad"]) for row in result["rows"]] == [(2, 1), (2, 1)]
   assert result["unknown"] == {TEDDY: 2}
-  assert result["bad"] == [
-    {"photo": "ILSVRC2012_val_00000003.JPEG", "reason": "GIF, not JPEG"}
-  ]
+  (bad,) = result["bad"]
+  assert bad["photo"] == "ILSVRC2012_val_00000003.JPEG"
+  assert bad["reason"].endswith("it begins with b'GIF89a'")
   assert result["original"] == {
     "all 21,841": (41.9, 69.6, 83.6),
     "999 of ilsvrc2012": (68.3, 89.0, 96.0),

@@ -60,7 +60,7 @@ def test_bad_photos_and_unknown_classes_are_marked(photos):
   found = [(example.key, example.label, example.error) for example in examples]
   assert found[0] == ("n00007846/n00007846_0.jpg", None, None)
   assert found[1][:2] == (f"{GOLDFISH}/a.jpg", 1)
-  assert found[1][2] == "it begins with b'no photo'"
+  assert found[1][2].endswith("it begins with b'no photo'")
   assert "No such file" in found[2][2] and "Premature end" in found[3][2]
   assert batch["mask"].tolist() == [[1, 0, 0, 0, 1, 1]]
 
@@ -318,12 +318,6 @@ def test_a_photo_without_a_class_is_reported_and_not_guessed(tmp_path, jpeg):
     (2, None),
   ]
   assert batch["mask"].tolist() == [[0, 1, 1, 0]]
-  anything = scoring.ScoreLoader(
-    source, CLASSES, batch_size=4, devices=1, image_size=8, short_side=10,
-    needs_class=False,
-  )  # fmt: skip
-  ((batch, items),) = anything
-  assert batch["mask"].tolist() == [[1, 1, 1, 0]] and batch["image"][0, 0].any()
 
 
 def test_a_damaged_archive_is_reported_after_what_could_be_read(photos, tmp_path):

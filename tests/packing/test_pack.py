@@ -300,7 +300,11 @@ def test_broken_photos_are_left_out_and_listed(photos, jpeg, picture, tmp_path):
     [f"{FISH}/folder.jpg", "unreadable", "Is a directory"],
     [f"{FISH}/half.jpg", "truncated", "Premature end of JPEG file"],
     [f"{FISH}/loop.jpg", "unreadable", "Too many levels of symbolic links"],
-    [f"{FISH}/text.jpg", "not an image", "it begins with b'I am a text.'"],
+    [
+      f"{FISH}/text.jpg",
+      "not an image",
+      "not an image of a common format; it begins with b'I am a text.'",
+    ],
   ]
 
 

@@ -258,7 +258,8 @@ def test_read_names_a_text_file(tmp_path):
   path = tmp_path / "text.jpg"
   path.write_text("I am a text.")
   with pytest.raises(
-    ImageError, match=rf"^{path} is not an image file: it begins with b'I am"
+    ImageError,
+    match=rf"^{path}: not an image of a common format; it begins with b'I am",
   ):
     images.read(path)
 
