@@ -9,14 +9,13 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent import futures
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
-from im21k import machine, photos
+from im21k import machine
 from im21k.loading.train import check_batch_size
 from im21k.photos import Photo, Source, crops, images, names
 from im21k.synsets import ClassList
@@ -40,13 +39,6 @@ class Item:
   synset: str
   label: int | None
   error: str | None
-
-
-def find(
-  data: Path, split: str, labels: Path | None = None, classes: ClassList | None = None
-) -> Source:
-  """`photos.open` with other names for the arguments."""
-  return photos.open(data, split=split, labels=labels, classes=classes)
 
 
 class ScoreLoader:
@@ -82,9 +74,11 @@ class ScoreLoader:
       threads: that read and decode; by default two for each core of this process.
 
     Raises:
-      ValueError: the devices cannot share batch_size.
+      ValueError: the devices cannot share batch_size, or image_size is above
+        short_side.
     """
     check_batch_size(batch_size, devices)
+    crops.check(image_size, short_side)
     self._labels = {synset: label for label, synset in enumerate(classes.synsets)}
     self._photos, self._batch_size, self._devices = photos, batch_size, devices
     self._size, self._short_side = image_size, short_side

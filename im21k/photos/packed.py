@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from im21k.dataset import records
 from im21k.dataset.records import Manifest
@@ -69,7 +70,7 @@ class Shard:
   def _bytes_at(self, index: int) -> bytes:
     return self.at(index).data
 
-  def _read_alone(self, reader: "ArrayRecordReader", index: int) -> Photo:  # type: ignore[name-defined]  # noqa: F821
+  def _read_alone(self, reader: Any, index: int) -> Photo:
     try:
       (record,) = reader.read([index])
     except RuntimeError as error:

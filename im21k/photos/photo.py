@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Entry(NamedTuple):
@@ -69,6 +69,7 @@ class Photo:
     self._read = None
 
 
+@runtime_checkable
 class Stream(Protocol):
   """A part of a source that is read from its beginning to its end; can be pickled.
 

@@ -14,9 +14,8 @@ from im21k import parallel, synsets, weights
 from im21k.dataset.records import Manifest
 from im21k.evaluation.accuracy import wilson
 from im21k.evaluation.evaluate import evaluate, table
-from im21k.loading import scoring
 from im21k.packing.pack import pack
-from im21k.photos import crops, images
+from im21k.photos import crops, images, sources
 from im21k.synsets import ClassList
 
 GOLDFISH, CAT, TEDDY = "n01443537", "n02121620", "n04399382"
@@ -27,7 +26,7 @@ TWO = ClassList("two", (GOLDFISH, CAT))
 
 def photos_of(packed, sample_photos, split, prepared):
   """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
-  keys = [photo.key for photo in scoring.find(packed, split)]
+  keys = [photo.key for photo in sources.open(packed, split=split)]
   photos = [images.decode((sample_photos / key).read_bytes()) for key in keys]
   size, short_side = prepared.size, prepared.short_side
   squares = np.stack([crops.center_crop(p, size, short_side) for p in photos])

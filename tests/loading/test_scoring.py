@@ -11,7 +11,7 @@ import pytest
 from im21k import machine, synsets
 from im21k.loading import scoring
 from im21k.packing.pack import pack
-from im21k.photos import Photo, Source, crops, images
+from im21k.photos import Photo, Source, crops, images, sources
 from im21k.synsets import ClassList
 
 GOLDFISH, CAT, DOG = "n01443537", "n02121620", "n02084071"
@@ -31,7 +31,7 @@ def loader(found, batch_size=4, devices=1, classes=CLASSES):
 @pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (4, 2), (16, 4), (20, 1)])
 def test_every_photo_comes_once_as_its_crop(photos, batch_size, devices):
   root = photos({GOLDFISH: 7, CAT: 9})
-  found = scoring.find(root, "eval")
+  found = sources.open(root)
   batches = list(loader(found, batch_size, devices))
   assert len(batches) == len(loader(found, batch_size, devices))
   seen = []
@@ -56,7 +56,7 @@ def test_bad_photos_and_unknown_classes_are_marked(photos):
   (root / GOLDFISH / "b.jpg").symlink_to("nowhere")
   whole = (root / GOLDFISH / f"{GOLDFISH}_0.jpg").read_bytes()
   (root / GOLDFISH / "c.jpg").write_bytes(whole[:-30])
-  ((batch, examples),) = loader(scoring.find(root, "eval"), batch_size=6)
+  ((batch, examples),) = loader(sources.open(root), batch_size=6)
   found = [(example.key, example.label, example.error) for example in examples]
   assert found[0] == ("n00007846/n00007846_0.jpg", None, None)
   assert found[1][:2] == (f"{GOLDFISH}/a.jpg", 1)
@@ -68,9 +68,11 @@ def test_bad_photos_and_unknown_classes_are_marked(photos):
 def test_packed_photos_are_the_loose_ones(photos, tmp_path):
   root = photos({GOLDFISH: 4, CAT: 5})
   pack(root, tmp_path / "packed", eval_per_class=2, workers=1)
-  parts = [scoring.find(tmp_path / "packed", split) for split in ("train", "eval")]
+  parts = [
+    sources.open(tmp_path / "packed", split=split) for split in ("train", "eval")
+  ]
   assert [part.count for part in parts] == [5, 4]
-  assert contents(itertools.chain(*parts)) == contents(scoring.find(root, "eval"))
+  assert contents(itertools.chain(*parts)) == contents(sources.open(root))
 
 
 # ILSVRC2012's validation photos.
@@ -97,10 +99,10 @@ def validation(tmp_path, jpeg):
 def test_labels_belong_to_the_numbers_in_the_names(validation, tmp_path, jpeg):
   labels = synsets.validation_labels()
   expected = {(labels[number - 1], jpeg(number)) for number in (1, 3, 50_000)}
-  assert contents(scoring.find(validation, "eval")) == expected
+  assert contents(sources.open(validation)) == expected
   own = tmp_path / "own.txt"
   own.write_text("\r\n".join([CAT, DOG, GOLDFISH] + [DOG] * 49_996 + [CAT, ""]))
-  found = scoring.find(validation, "eval", own)
+  found = sources.open(validation, labels=own)
   assert [photo.synset for photo in found] == [CAT, GOLDFISH, CAT]
 
 
@@ -117,14 +119,14 @@ def test_labels_that_cannot_be_used_say_why(validation, tmp_path, text, message)
   path = tmp_path / "labels.txt"
   path.write_text(text)
   with pytest.raises(ValueError, match=message):
-    scoring.find(validation, "eval", path)
+    sources.open(validation, labels=path)
 
 
 def test_labels_for_other_photos_are_refused(photos, tmp_path):
   with pytest.raises(
     ValueError, match=r"labels are only used for .*ILSVRC2012_val_.* leave labels out"
   ):
-    scoring.find(photos({CAT: 1}), "eval", tmp_path / "labels.txt")
+    sources.open(photos({CAT: 1}), labels=tmp_path / "labels.txt")
 
 
 # TFDS.
@@ -173,7 +175,7 @@ def prepare(tmp_path, jpeg, monkeypatch):
 
 def test_prepared_photos_come_undecoded_and_without_tensorflow(prepare, jpeg):
   prepare([GOLDFISH, CAT])
-  found = scoring.find("tfds:tiny:validation", "eval")
+  found = sources.open("tfds:tiny:validation")
   assert found.count == 3
   assert contents(found) == {(GOLDFISH, jpeg(0)), (CAT, jpeg(1)), (GOLDFISH, jpeg(2))}
   ((batch, examples),) = loader(found)
@@ -190,7 +192,7 @@ def test_prepared_photos_are_packed_too(prepare, jpeg, tmp_path):
   prepare([GOLDFISH, CAT])
   folder = tmp_path / "tfds" / "tiny" / "1.0.0"
   pack(folder, tmp_path / "out", source_split="validation", workers=1)
-  found = scoring.find(tmp_path / "out", "train")
+  found = sources.open(tmp_path / "out", split="train")
   assert contents(found) == {(GOLDFISH, jpeg(0)), (CAT, jpeg(1)), (GOLDFISH, jpeg(2))}
   assert "tensorflow" not in sys.modules
 
@@ -204,14 +206,14 @@ def test_the_validation_tar_is_packed_with_the_labels_of_its_photos(jpeg, tmp_pa
       photo.write_bytes(jpeg(number))
       tar.add(photo, photo.name)
   pack(path, tmp_path / "out", classes="ilsvrc2012", workers=1)
-  found = contents(scoring.find(tmp_path / "out", "train"))
+  found = contents(sources.open(tmp_path / "out", split="train"))
   assert found == {(labels[n - 1], jpeg(n)) for n in (1, 7, 50_000)}
 
 
 def test_prepared_photos_without_synsets_are_refused(prepare):
   prepare(["fish", CAT])
   with pytest.raises(ValueError, match=r"labels are not synset ids, but \['fish'\]"):
-    scoring.find("tfds:tiny:validation", "eval")
+    sources.open("tfds:tiny:validation")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +229,7 @@ def test_prepared_photos_without_synsets_are_refused(prepare):
 def test_prepared_data_that_is_not_there(prepare, name, message):
   prepare([GOLDFISH, CAT])
   with pytest.raises(ValueError, match=message):
-    scoring.find(name, "eval")
+    sources.open(name)
 
 
 # What is none of these.
@@ -237,7 +239,7 @@ def test_missing_folder_says_what_may_be_given(tmp_path):
   with pytest.raises(
     FileNotFoundError, match=r"nowhere does not exist; photos can be .*tfds:"
   ):
-    scoring.find(tmp_path / "nowhere", "eval")
+    sources.open(tmp_path / "nowhere")
 
 
 def test_folder_of_neither_kind_is_refused(tmp_path):
@@ -245,13 +247,21 @@ def test_folder_of_neither_kind_is_refused(tmp_path):
   with pytest.raises(
     ValueError, match="'holiday' is a folder not named by a synset id"
   ):
-    scoring.find(tmp_path, "eval")
+    sources.open(tmp_path)
 
 
 def test_batch_must_suit_the_devices(photos):
-  found = scoring.find(photos({CAT: 1}), "eval")
+  found = sources.open(photos({CAT: 1}))
   with pytest.raises(ValueError, match="batch_size 6 is not divisible by the 4 dev"):
     loader(found, batch_size=6, devices=4)
+
+
+def test_a_crop_must_fit_the_photo(photos):
+  source = sources.open(photos({CAT: 1}))
+  with pytest.raises(ValueError, match="a crop of 8 needs a photo"):
+    scoring.ScoreLoader(
+      source, CLASSES, batch_size=4, devices=1, image_size=8, short_side=7
+    )
 
 
 # Sources that are read from their beginning to their end, and what they may hold.
@@ -266,8 +276,8 @@ def tar_of(root, path):
 
 def test_an_archive_gives_the_batches_of_the_folder(photos, tmp_path):
   root = photos({GOLDFISH: 7, CAT: 6})
-  archive = loader(scoring.find(tar_of(root, tmp_path / "a.tar"), "eval"))
-  folder = loader(scoring.find(root, "eval"))
+  archive = loader(sources.open(tar_of(root, tmp_path / "a.tar")))
+  folder = loader(sources.open(root))
   assert (folder.total, archive.total) == (4, None)
   with pytest.raises(TypeError, match="not known before all are read"):
     len(archive)
@@ -310,7 +320,7 @@ def test_only_some_photos_are_in_memory_at_a_time(jpeg):
 def test_a_photo_without_a_class_is_reported_and_not_guessed(tmp_path, jpeg):
   for name in ("a.jpg", f"{CAT}_1.jpg", "n00007846_1.jpg"):
     (tmp_path / name).write_bytes(jpeg())
-  source = scoring.find(tmp_path, "eval")
+  source = sources.open(tmp_path)
   ((batch, items),) = loader(source)
   assert [(item.label, item.error) for item in items] == [
     (None, "nothing says its class"),
@@ -323,7 +333,7 @@ def test_a_photo_without_a_class_is_reported_and_not_guessed(tmp_path, jpeg):
 def test_a_damaged_archive_is_reported_after_what_could_be_read(photos, tmp_path):
   path = tar_of(photos({CAT: 5}), tmp_path / "a.tar")
   path.write_bytes(path.read_bytes()[: 2 * path.stat().st_size // 5])
-  items = [item for _, items in loader(scoring.find(path, "eval")) for item in items]
+  items = [item for _, items in loader(sources.open(path)) for item in items]
   *good, bad = items
   assert good and all(item.error is None for item in good)
   assert bad.key == "a.tar" and "ends early" in bad.error
@@ -332,13 +342,16 @@ def test_a_damaged_archive_is_reported_after_what_could_be_read(photos, tmp_path
 def test_threads_follow_the_cores_of_this_process_and_end_with_the_iteration(
   photos, monkeypatch
 ):
-  before = threading.active_count()
+  def decoding():
+    return [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+  assert not decoding()
   monkeypatch.setattr(machine, "cores", lambda: 3)
-  batches = iter(loader(scoring.find(photos({CAT: 40}), "eval")))
+  batches = iter(loader(sources.open(photos({CAT: 40}))))
   next(batches)
-  assert threading.active_count() - before == 6
+  threads = decoding()
+  assert len(threads) == 6
   batches.close()
-  for thread in threading.enumerate():
-    if thread.name.startswith("decode"):
-      thread.join(timeout=60)
-  assert threading.active_count() == before
+  for thread in threads:
+    thread.join(timeout=60)
+  assert not decoding()

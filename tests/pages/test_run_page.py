@@ -115,7 +115,7 @@ def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
     run_page.report(tmp_path)
   with pytest.raises(ValueError, match="images is 0"):
     run_page.report(run, images=0)
-  with pytest.raises(FileNotFoundError, match="holds no packed photos"):
+  with pytest.raises(ValueError, match="is a folder not named by a synset id"):
     run_page.report(run, data=tmp_path)
   for wrong in ("{", "[]"):
     (run / "config.json").write_text(wrong)
