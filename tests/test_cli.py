@@ -326,7 +326,7 @@ def test_unknown_command_offers_the_nearest(capsys, command, hint):
     (["predict", "nowhere"], "no photo is named"),
     (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
     (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
-    (["pack", "nowhere", "packed"], "nowhere is no folder"),
+    (["pack", "nowhere", "packed"], "nowhere does not exist"),
     (["pack", "nowhere", "packed", "--quality", "0"], "quality is 0"),
   ],
 )
@@ -364,4 +364,4 @@ def test_wrong_arguments_are_explained_on_stderr_with_status_2(
 def test_program_ends_with_the_status_of_main(tmp_path):
   status, out, err = shell(IM21K, "pack", tmp_path / "nowhere", tmp_path / "packed")
   assert (status, out) == (1, "")
-  assert "Traceback" not in err and "nowhere is no folder" in err
+  assert "Traceback" not in err and "nowhere does not exist" in err

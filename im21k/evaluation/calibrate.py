@@ -57,7 +57,7 @@ def calibrate(
     ValueError: they are damaged, no photo can be used, or an option is out of range.
   """
   released = weights.load(weights_dir)
-  photos = inputs.open_shuffled(data, split, labels)
+  photos = inputs.open_shuffled(data, split, labels, released.classes)
   computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
   logits, right = computed.logits, computed.labels
   best = temperature.best_temperature(logits, right)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from im21k import parallel, synsets, weights
 from im21k.evaluation.accuracy import Scores
 from im21k.loading import scoring
+from im21k.photos import Source
 
 
 class Model(Protocol):
@@ -38,7 +39,7 @@ class Scorer:
     model: Model,
     prepared: weights.Input,
     classes: synsets.ClassList,
-    photos: Sequence[scoring.Photo],
+    photos: Source,
     *,
     devices: Sequence[jax.Device],
     batch_size: int,
@@ -94,7 +95,7 @@ class Scorer:
 
 def for_weights(
   released: weights.Weights,
-  photos: Sequence[scoring.Photo],
+  photos: Source,
   *,
   devices: Sequence[jax.Device],
   batch_size: int,

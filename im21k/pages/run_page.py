@@ -104,7 +104,7 @@ def _evaluated(
 ) -> dict[str, Any]:
   """`images`, `top_1`, and `mistakes` for the template."""
   released = weights.load(folder)
-  photos = inputs.open_shuffled(data, split)
+  photos = inputs.open_shuffled(data, split, classes=released.classes)
   computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
   labels = computed.labels
   top_1 = float((computed.logits.argmax(1) == labels).mean())
@@ -114,7 +114,8 @@ def _evaluated(
   head, rows = mistakes.confusion(graph, p, labels)
 
   def square(index: int) -> UInt8[np.ndarray, "size size 3"]:
-    return inputs.square(photos[int(computed.positions[index])], released.input)
+    (photo,) = photos.pick([int(computed.positions[index])])
+    return inputs.square(photo, released.input)
 
   best, worst = mistakes.best_and_worst(graph, p, labels, square)
   shown = {
