@@ -127,7 +127,7 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
 def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
   assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
-  assert "Image files of any common format. (required)" in words(out)
+  assert "Image files; or folders of photos" in words(out)
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():

@@ -113,11 +113,11 @@ def _evaluated(
   graph = hierarchy.over(released.classes)
   head, rows = mistakes.confusion(graph, p, labels)
 
-  def square(index: int) -> UInt8[np.ndarray, "size size 3"]:
-    (photo,) = photos.pick([int(computed.positions[index])])
-    return inputs.square(photo, released.input)
+  def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
+    chosen = photos.pick(computed.positions[indices].tolist())
+    return [inputs.square(photo, released.input) for photo in chosen]
 
-  best, worst = mistakes.best_and_worst(graph, p, labels, square)
+  best, worst = mistakes.best_and_worst(graph, p, labels, squares)
   shown = {
     "summary": f"{len(labels):,} {split} photos, top-1 accuracy {_percent(top_1)}.",
     "head": head,
