@@ -53,6 +53,8 @@ def report(
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
   evaluated: dict[str, Any] = {"images": 0, "top_1": None}
   if finished:
+    if data is None and "data" not in config:
+      raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
     photos = data or Path(config["data"])
     evaluated = _evaluated(workdir / "weights", photos, split, images, batch_size)
   recorded = workdir / "environment.json"
