@@ -105,8 +105,9 @@ def decode_by_pillow(data: bytes) -> Picture:
       tag = orientation.of_picture(image)
       is_16_bit = image.mode.startswith("I")
       is_transparent = image.has_transparency_data
-      image.load()  # Pillow turns some formats by itself then, and removes the tag.
-      pixels = orientation.upright(_rgb(image), orientation.of_picture(image))
+      pixels = _rgb(image)
+      # Pillow turns TIFF by itself while it reads the pixels, and removes the tag.
+      pixels = orientation.upright(pixels, orientation.of_picture(image))
       return Picture(
         pixels,
         "JPEG" if image.format == "MPO" else image.format or "",

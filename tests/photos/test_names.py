@@ -14,6 +14,7 @@ TENCH, FISH = "n01440764", "n01443537"
     (f"train/{TENCH}/a.jpg", TENCH, f"{TENCH}/a.jpg"),
     (f"./{TENCH}/b/c/a.jpg", TENCH, f"{TENCH}/b/c/a.jpg"),
     (f"{TENCH}_tench/a.jpg", TENCH, f"{TENCH}/a.jpg"),
+    (f"{TENCH}_etc/{FISH}/a.jpg", FISH, f"{FISH}/a.jpg"),
     (f"{FISH}/{TENCH}_0.JPEG", FISH, f"{FISH}/{TENCH}_0.JPEG"),
     (f"{FISH}/{TENCH}/0.JPEG", FISH, f"{FISH}/{TENCH}/0.JPEG"),
     (f"{TENCH}_0.JPEG", TENCH, f"{TENCH}/{TENCH}_0.JPEG"),
