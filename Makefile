@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PLANNER := $(VENV)/.planner
+BEAM := $(VENV)/beam
+BROWSER := $(VENV)/.browser
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ARGS ?=
+PACKING := array-record numpy simplejpeg opencv-python-headless xxhash pillow tqdm tyro \
+  safetensors absl-py scipy
 
-.PHONY: install demo test plan pack clean
+.PHONY: install demo check test test-fast format plan pack clean
 
 install: $(INSTALLED)
 
@@ -31,6 +35,23 @@ $(PLANNER): $(INSTALLED)
 	  $(PIP) -e '.[plan,browser]' jax-cuda12-plugin==$$version jax-cuda12-pjrt==$$version
 	touch $@
 
+# Apache Beam brings another protobuf than JAX: it has an environment of its own, with
+# what packing imports.
+$(BEAM)/.installed: $(INSTALLED)
+	$(PYTHON) -m venv --clear $(BEAM)
+	$(BEAM)/bin/pip install --quiet --disable-pip-version-check \
+	  -c $(VENV)/requirements.txt 'apache-beam>=2.77,<3' $(PACKING)
+	$(BEAM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(BROWSER): $(INSTALLED)
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && \
+	    apt-get install -q -y chromium chromium-driver; } || \
+	  echo "*** No Chromium: the tests of pages will SKIP" \
+	    "(sudo apt-get install chromium chromium-driver) ***"
+	touch $@
+
 demo: install
 	rm -rf runs/demo runs/demo-photos
 	$(BIN)/im21k pack data/sample_photos runs/demo-photos --eval-per-class 1
@@ -44,11 +65,22 @@ demo: install
 	  --top-k 3 --plot runs/demo/predictions.png | tail -n 22
 	@echo "learning curve: runs/demo/learning_curve.png"
 
-test: $(PLANNER)
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Every test.
+test: $(PLANNER) $(BEAM)/.installed $(BROWSER) check
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+# What needs no compiler for CUDA, no browser, no Beam and no golden nets.
+test-fast: install check
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
 
 plan: $(PLANNER)
 	$(BIN)/im21k plan --config=experiments/configs/inception_bn_21k.py \

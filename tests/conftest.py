@@ -36,6 +36,17 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
+def need():
+  """`need(there, what)`: skips a test where something is missing; fails it in CI."""
+
+  def need(there: object, what: str) -> None:
+    if not there:
+      (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+  return need
+
+
+@pytest.fixture(scope="session")
 def sample_photos() -> Path:
   """The photos of the demo, in synset folders."""
   return ROOT / "data" / "sample_photos"
