@@ -1,10 +1,11 @@
 """README and docs/: blocks run or are checked, links resolve, tables are up to date."""
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import importlib.util
-import inspect
+import io
 import re
 import shlex
 import subprocess
@@ -72,11 +73,11 @@ def load_script(path):
 
 @functools.cache
 def options(command):
-  """The options of a command, from the parameters of its function."""
-  entry = cli.COMMANDS[command]
-  function = getattr(importlib.import_module(entry.module), entry.function)
-  names = inspect.signature(function).parameters
-  return {f"--{name.replace('_', '-')}" for name in names}
+  """The options of a command, from its help."""
+  shown = io.StringIO()
+  with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    cli.main([*command.split(), "--help"])
+  return set(re.findall(r"--[a-z][\w-]*", shown.getvalue()))
 
 
 def command_of(words):
@@ -337,3 +338,14 @@ def test_version_of_the_citation_is_the_version():
   cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
   version = re.search(r"^version = (.*)$", setup, re.MULTILINE)[1]
   assert f"\nversion: {version}\n" in cited
+
+
+@pytest.mark.parametrize("script", ["benchmarks/tables.py", "docs/tree.py"])
+def test_check_of_a_generator_writes_nothing(script, monkeypatch, capsys):
+  module = load_script(ROOT / script)
+  monkeypatch.setattr(sys, "argv", [script, "--check"])
+  assert module.main() == 0
+  monkeypatch.setattr(module, "filled", lambda text: text + "stale")
+  before = (ROOT / "docs" / "layout.md").stat().st_mtime_ns
+  assert module.main() == 1
+  assert (ROOT / "docs" / "layout.md").stat().st_mtime_ns == before
