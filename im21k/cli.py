@@ -6,6 +6,7 @@ Positional parameters become positional arguments, keyword-only ones options. Wi
 
 import ast
 import contextlib
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -179,9 +180,15 @@ def _deferred(function: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
   """
   signature = inspect.signature(function)
   hints = typing.get_type_hints(function, include_extras=True)
+  options, fields = _options(function)
   as_json = tyro.conf.arg(help="Print one JSON object.", help_behavior_hint="")
   parameters = [
-    *(_parameter(p, hints[name]) for name, p in signature.parameters.items()),
+    *(
+      _parameter(p, hints[name])
+      for name, p in signature.parameters.items()
+      if name != options and p.kind is not inspect.Parameter.VAR_KEYWORD
+    ),
+    *fields,
     inspect.Parameter(
       "json", _KEYWORD, default=False, annotation=Annotated[bool, as_json]
     ),
@@ -189,14 +196,39 @@ def _deferred(function: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
 
   def deferred(json: bool, **given: Any) -> Callable[[], Any]:
     call = signature.bind_partial()
+    changes = {field.name: given.pop(field.name) for field in fields}
     call.arguments.update(given)
-    return lambda: (function(*call.args, **call.kwargs), json)
+    return lambda: (function(*call.args, **call.kwargs, **changes), json)
 
   # tyro would keep the line ends inside a parameter's text.
   deferred.__doc__ = re.sub(r"\n {4,}", " ", inspect.getdoc(function) or "")
   deferred.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
   deferred.__annotations__ = {p.name: p.annotation for p in parameters}
   return deferred
+
+
+def _options(
+  function: Callable[..., Any],
+) -> tuple[str | None, list[inspect.Parameter]]:
+  """Name of a function's parameter `options`, and its fields as parameters.
+
+  Its type is a dataclass whose fields carry their text as metadata `help`; the function
+  takes changes of them by name too.
+  """
+  kind = typing.get_type_hints(function).get("options")
+  for options in (kind, *typing.get_args(kind)):
+    if dataclasses.is_dataclass(options):
+      break
+  else:
+    return None, []
+  hints, parameters = typing.get_type_hints(options), []
+  for field in dataclasses.fields(options):
+    shown = tyro.conf.arg(help=field.metadata["help"])
+    parameter = inspect.Parameter(field.name, _KEYWORD, default=field.default)
+    parameter = _parameter(parameter, hints[field.name])
+    kind = Annotated[parameter.annotation, shown]
+    parameters.append(parameter.replace(annotation=kind))
+  return "options", parameters
 
 
 def _parameter(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:

@@ -1,5 +1,6 @@
 """The command line: help from docstrings, one JSON object, errors without traceback."""
 
+import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from im21k import cli
+from im21k.packing.config import PackOptions
 from im21k.synsets import ClassList
 
 IM21K = Path(sys.executable).with_name("im21k")
@@ -77,8 +79,16 @@ def test_help_shows_every_parameter_with_its_text(capsys, command):
   shown = words(out)
   _, _, arguments = inspect.getdoc(function).partition("Args:\n")
   arguments = re.split(r"\n\n", arguments)[0]
-  texts = dict(re.findall(r"^  (\w+): ((?:.+\n?)(?:    .+\n?)*)", arguments, re.M))
-  parameters = inspect.signature(function).parameters
+  texts = dict(re.findall(r"^  [*]*(\w+): ((?:.+\n?)(?:    .+\n?)*)", arguments, re.M))
+  parameters = dict(inspect.signature(function).parameters)
+  if "options" in parameters:  # a dataclass; each field is an option with its text
+    for name in ("options", "changes"):
+      del parameters[name], texts[name]
+    for field in dataclasses.fields(PackOptions):
+      texts[field.name] = field.metadata["help"]
+      parameters[field.name] = inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY
+      )
   assert set(texts) == set(parameters)
   for name, parameter in parameters.items():
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -314,7 +324,7 @@ def test_unknown_command_offers_the_nearest(capsys, command, hint):
     (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
     (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
     (["pack", "nowhere", "packed"], "nowhere is no folder"),
-    (["pack", "nowhere", "packed", "--check", "some"], "check is 'some'"),
+    (["pack", "nowhere", "packed", "--quality", "0"], "quality is 0"),
   ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
@@ -337,6 +347,7 @@ def test_error_is_one_line_on_stderr_with_status_1(
     (["predict", "w", "a.jpg", "--top-k", "many"], "--top-k"),
     (["evaluate", "w", "data", "more"], "Unrecognized options: more"),
     (["pack", "photos"], "DESTINATION"),
+    (["pack", "photos", "out", "--check", "some"], "one of ('decode', 'header')"),
   ],
 )
 def test_wrong_arguments_are_explained_on_stderr_with_status_2(

@@ -26,6 +26,7 @@ ORDER = (
   ("pages",),
   ("inference",),
   ("cli",),
+  ("__main__",),
 )
 # Every part may use these; they use no other.
 COMMON = ("files", "machine", "original")

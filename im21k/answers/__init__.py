@@ -1,1 +1,1 @@
-"""Probabilities -> what to say about a photo; numpy only."""
+"""Probabilities -> what to say about a photo; no JAX, only numpy and scipy."""

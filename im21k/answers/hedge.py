@@ -1,28 +1,31 @@
-"""How much to hedge: the trade λ of `answers.hedged` for an asked accuracy."""
+"""Labelled probabilities -> how much to hedge: λ by asked accuracy."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float
+from scipy import stats
 
 from im21k.synsets.hierarchy import Hierarchy
 
 
 def path(
-  hierarchy: Hierarchy, nodes: npt.NDArray[np.float32]
+  hierarchy: Hierarchy, nodes: Float[np.ndarray, " nodes"]
 ) -> list[tuple[float, int]]:
-  """All answers of `hedged` for one photo, as λ grows from 0.
+  """All answers of `rules.hedged` for one photo, as λ grows from 0.
 
-  Lines (information + λ) · probability over λ; the answers are their upper envelope,
-  walked from corner to corner: exact, where a search over λ only comes near.
+  (information + λ) · probability is a line over λ for each node; the answers are the
+  upper envelope of these lines, followed from corner to corner. It is exact, where a
+  search over λ is approximate.
 
   Args:
-    hierarchy: of the classes.
+    hierarchy: over the classes.
     nodes: `[nodes]`, probabilities.
 
   Returns:
-    (λ from which on it is the answer, node), of growing probability.
+    Pairs (least λ at which it is the answer, node), of growing probability.
   """
   p = nodes.astype(np.float64)
   height = hierarchy.information * p
@@ -38,35 +41,36 @@ def path(
   return steps
 
 
-def trades(
+def lambdas(
   hierarchy: Hierarchy,
-  classes: npt.NDArray[np.float32],
+  classes: Float[np.ndarray, "n classes"],
   labels: Sequence[int],
   accuracies: Sequence[float],
   confidence: float | None = None,
 ) -> dict[float, float]:
   """The smallest λ that reaches each asked accuracy on held-out photos.
 
-  The dual search of Deng et al. 2012, algorithm 1, over the exact corners. What it
-  finds reaches the accuracy on these photos; on others it falls a little short about as
-  often as not. With `confidence` there is a margin: λ reaches the accuracy on photos
-  like these with that probability at least (Angelopoulos et al. 2021, "Learn then
-  Test": binomial tests in a fixed sequence, from the safest λ down to the first that
-  fails).
+  The dual search of Deng et al. 2012, algorithm 1, over the exact corners of `path`.
+  The λ reaches the accuracy on these photos; on others it falls a little short about
+  half of the time. With `confidence` there is a margin: λ reaches the accuracy on
+  photos like these with that probability at least (Angelopoulos et al. 2021, "Learn
+  then Test": binomial tests in a fixed sequence, from the safest λ down to the first
+  that fails).
 
   Args:
-    hierarchy: of the classes.
+    hierarchy: over the classes.
     classes: `[n, classes]`, calibrated probabilities.
-    labels: `[n]`, what the photos are of.
+    labels: `[n]`, the right classes.
     accuracies: asked, each above 0 and at most 1.
-    confidence: that the true accuracy is the asked one, below 1; None: no margin.
+    confidence: probability that the true accuracy is the asked one, below 1; None: no
+      margin.
 
   Returns:
-    λ by accuracy. 0 where the accuracy is reached without hedging further. Accuracies
-    are left out where the photos are too few to be so confident.
+    λ by accuracy; 0 where the accuracy is reached without hedging further. Accuracies
+    are left out where there are too few photos for such confidence.
 
   Raises:
-    ValueError: no photos, or an accuracy or a confidence that is none.
+    ValueError: there are no photos, or an accuracy or the confidence is out of range.
   """
   if not len(labels):
     raise ValueError("there are no held-out photos to calibrate on")
@@ -76,7 +80,7 @@ def trades(
   if confidence is not None and not 0 < confidence < 1:
     raise ValueError(f"confidence is {confidence}, but must be between 0 and 1")
   corners, right = _right_along(hierarchy, classes, labels)
-  found = {}
+  chosen = {}
   for accuracy in accuracies:
     needed = needed_right(accuracy, len(labels), confidence)
     if needed is None:
@@ -90,36 +94,26 @@ def trades(
       if at == len(right):
         continue
     # Strictly inside the segment, so that rounding cannot fall back before it.
-    found[accuracy] = float(corners[at] * (1 + 1e-6))
-  return found
+    chosen[accuracy] = float(corners[at] * (1 + 1e-6))
+  return chosen
 
 
 def needed_right(accuracy: float, count: int, confidence: float | None) -> int | None:
-  """How many of `count` must be right, to claim an accuracy; None: more than all.
+  """How many of `count` must be right to claim an accuracy; None: more than all.
 
-  With `confidence` the least k so that Binomial(count, accuracy) is k or more with
+  With `confidence` the least k for which Binomial(count, accuracy) is k or more with
   probability 1 − confidence at most.
   """
   if confidence is None:
     return math.ceil(accuracy * count - 1e-9)
-  if accuracy == 1:
-    return None
-  tail, needed = 0.0, None
-  for k in range(count, -1, -1):
-    choose = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
-    tail += math.exp(
-      choose + k * math.log(accuracy) + (count - k) * math.log1p(-accuracy)
-    )
-    if tail > 1 - confidence:
-      break
-    needed = k
-  return needed
+  needed = int(stats.binom.isf(1 - confidence, count, accuracy)) + 1
+  return needed if needed <= count else None
 
 
 def _right_along(
-  hierarchy: Hierarchy, classes: npt.NDArray[np.float32], labels: Sequence[int]
+  hierarchy: Hierarchy, classes: Float[np.ndarray, "n classes"], labels: Sequence[int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-  """Each λ from which on another number of answers is right, from 0 on, and that."""
+  """Each λ at which the number of right answers changes, from 0 on, and that number."""
   right, changes = 0, []
   for row, label in zip(classes, labels, strict=True):
     was = None

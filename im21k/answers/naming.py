@@ -1,10 +1,11 @@
-"""Probabilities -> named answers of each kind, as `predict` and its page tell them."""
+"""Probabilities of classes -> named answers of each kind."""
 
 import dataclasses
 import functools
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from im21k import synsets
 from im21k.answers import rules
@@ -25,28 +26,30 @@ class Namer:
 
   classes: synsets.ClassList
   k: int
-  allowed: np.ndarray | None = None
+  allowed: Bool[np.ndarray, " classes"] | None = None
 
   @functools.cached_property
   def graph(self) -> hierarchy.Hierarchy:
-    """The hierarchy of the classes; only flat answers do without."""
+    """The hierarchy over the classes; flat answers do not need it."""
     return hierarchy.over(self.classes)
 
-  def flat(self, probabilities: np.ndarray) -> list[Named]:
+  def flat(self, probabilities: Float[np.ndarray, "b classes"]) -> list[Named]:
     """The most likely classes, each by all its synonyms."""
     return [self._most_likely(row) for row in probabilities]
 
-  def diverse(self, probabilities: np.ndarray) -> list[Named]:
-    """Different things that do not contain one another."""
+  def diverse(self, probabilities: Float[np.ndarray, "b classes"]) -> list[Named]:
+    """Different things that do not contain one another: see `rules.diverse`."""
     nodes = self.graph.probabilities(probabilities)
-    return [self._named(some) for some in rules.diverse(self.graph, nodes, self.k)]
+    return [self._named(top) for top in rules.diverse(self.graph, nodes, self.k)]
 
-  def hedged(self, probabilities: np.ndarray, trade: float) -> list[Named]:
-    """One node, the most telling for `trade`: see `rules.hedged`."""
+  def hedged(
+    self, probabilities: Float[np.ndarray, "b classes"], lambda_: float
+  ) -> list[Named]:
+    """One node for each photo, the best for `lambda_`: see `rules.hedged`."""
     nodes = self.graph.probabilities(probabilities)
-    return [self._named([one]) for one in rules.hedged(self.graph, nodes, trade)]
+    return [self._named([top]) for top in rules.hedged(self.graph, nodes, lambda_)]
 
-  def _most_likely(self, row: np.ndarray) -> Named:
+  def _most_likely(self, row: Float[np.ndarray, " classes"]) -> Named:
     best = np.argsort(-row, kind="stable")
     if self.allowed is not None:
       best = best[self.allowed[best]]
@@ -56,9 +59,9 @@ class Namer:
       for index in best[: self.k]
     ]
 
-  def _named(self, some: list[rules.Node]) -> Named:
+  def _named(self, nodes: list[rules.Node]) -> Named:
     ids = self.graph.ids
     return [
       {"synset": ids[v], "name": lookup.distinct_name(ids[v]), "probability": p}
-      for v, p in some
+      for v, p in nodes
     ]

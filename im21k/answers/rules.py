@@ -1,66 +1,82 @@
-"""What to say about a photo, given the probabilities of all classes."""
+"""Probabilities of all classes -> what to say about a photo, by four rules.
+
+Hedged, diverse and restricted answers; nodes are those of the hierarchy over the
+classes. The flat rule, the likeliest class, needs no function.
+"""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+from jaxtyping import Bool, Float
 
 from im21k import synsets
 from im21k.synsets.hierarchy import Hierarchy
 
 Node = tuple[int, float]  # A node of the hierarchy, and its probability.
+Only = Literal["leaves", "objects"]
 OBJECT = "n00002684"  # object, physical object
 
 
 def hedged(
-  hierarchy: Hierarchy, nodes: npt.NDArray[np.float32], trade: float
+  hierarchy: Hierarchy, nodes: Float[np.ndarray, "b nodes"], lambda_: float
 ) -> list[Node]:
-  """The node of the greatest (information + trade) · probability, for each photo.
+  """The node of the greatest (information + λ) · probability, for each photo.
 
-  The rule of Deng et al. 2012, section 4 (DARTS): `trade` is its λ, which `calibrate`
-  finds for an asked accuracy. Of equal values the one with most information wins.
+  The rule of Deng et al. 2012, "Hedging your bets", section 4 (DARTS). Of equal values
+  the one with most information wins.
 
   Args:
-    hierarchy: of the classes.
-    nodes: `[b, nodes]`, what `Hierarchy.probabilities` gives.
-    trade: 0 or more; the greater, the safer and the vaguer.
+    hierarchy: over the classes.
+    nodes: `[b, nodes]`, from `Hierarchy.probabilities`.
+    lambda_: λ, 0 or more bits; a greater one gives safer and less specific answers.
+      `hedge.lambdas` chooses it for an asked accuracy.
   """
-  reward = (hierarchy.information + trade).astype(np.float32)
-  # Scaled to 1, so that a great trade stays within float32.
+  reward = (hierarchy.information + lambda_).astype(np.float32)
+  # Scaled to 1, so that a great λ stays within float32.
   best = (nodes * (reward / reward.max())).argmax(1)
   return [(int(node), float(row[node])) for node, row in zip(best, nodes, strict=True)]
 
 
 def diverse(
-  hierarchy: Hierarchy, nodes: npt.NDArray[np.float32], k: int, trade: float = 0.0
+  hierarchy: Hierarchy,
+  nodes: Float[np.ndarray, "b nodes"],
+  k: int,
+  lambda_: float = 0.0,
 ) -> list[list[Node]]:
   """Up to `k` nodes for each photo that share no class with one another.
 
-  The objective is lexicographic: the first has the greatest (information + trade) ·
+  The objective is lexicographic: the first has the greatest (information + λ) ·
   probability of all nodes, each next the greatest among those that share no class with
   the ones before. Maximising the sum instead would name five firs again. Nodes that
   gain no information, or have no mass, are not named.
+
+  Args:
+    hierarchy: over the classes.
+    nodes: `[b, nodes]`, from `Hierarchy.probabilities`.
+    k: most nodes for a photo.
+    lambda_: λ as for `hedged`.
   """
-  reward = (hierarchy.information + trade).astype(np.float32)
+  reward = (hierarchy.information + lambda_).astype(np.float32)
   reward[hierarchy.information == 0] = 0
-  found = []
+  answers = []
   for row in nodes:
     value = row * reward
     chosen: list[Node] = []
     while len(chosen) < k and value[best := int(value.argmax())] > 0:
       chosen.append((best, float(row[best])))
       value[hierarchy.overlapping(best)] = 0
-    found.append(chosen)
-  return found
+    answers.append(chosen)
+  return answers
 
 
 def among(
-  classes: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+  classes: Float[np.ndarray, "b classes"], allowed: Bool[np.ndarray, " classes"]
+) -> tuple[Float[np.ndarray, "b classes"], Float[np.ndarray, " b"]]:
   """Probabilities given that one of the allowed classes is right.
 
   Args:
-    classes: `[b, classes]`.
+    classes: `[b, classes]`, probabilities.
     allowed: bool `[classes]`.
 
   Returns:
@@ -78,16 +94,16 @@ def allowed_classes(
   classes: synsets.ClassList,
   under: Sequence[str] = (),
   listed: synsets.ClassList | None = None,
-  only: str | None = None,
-) -> npt.NDArray[np.bool_]:
+  only: Only | None = None,
+) -> Bool[np.ndarray, " classes"]:
   """Which classes may be answered: those that meet every condition; bool `[classes]`.
 
   Args:
-    hierarchy: of `classes`.
+    hierarchy: over `classes`.
     classes: what the probabilities are of.
     under: synset ids; classes at or below any of them.
     listed: classes of this list.
-    only: `leaves`, classes with none below, or `objects`, physical objects.
+    only: `leaves`, classes with no class below, or `objects`, physical objects.
 
   Raises:
     ValueError: a synset is not above any class, `only` is unknown, or no class is left.
@@ -104,7 +120,7 @@ def allowed_classes(
       if synset not in hierarchy.node:
         raise ValueError(
           f"{synset!r} is not above any class of {classes.name!r}; `im21k synset WORD` "
-          "finds ids"
+          "lists the ids of a word"
         )
       kept[hierarchy.below(hierarchy.node[synset])] = True
     allowed &= kept

@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats
 
 from im21k import synsets
-from im21k.evaluation.score import TOP_K
 from im21k.loading import scoring
 
+TOP_K = (1, 5, 20)
 VALIDATION_PHOTOS = 50_000
-_Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 
 
 class Scores:
   """Counts of right answers for each set of answers and each class of photos.
 
   The first set of answers, all classes, takes all photos; others are of ILSVRC2012, and
-  take photos of its 1,000 classes, those that the weights do not know included.
+  take photos of its 1,000 classes, including those that the weights do not know.
 
   Attributes:
     unknown: photos of classes that the weights lack, by synset; they count as wrong.
@@ -32,19 +33,21 @@ class Scores:
     self._classes, self._subsets = classes, subsets
     self._thousand = frozenset(synsets.ilsvrc2012().synsets)
     # By set of answers and synset: photos, and right ones for each of TOP_K.
-    self._counts: dict[str, dict[str, np.ndarray]] = {name: {} for name in subsets}
+    self._counts: dict[str, dict[str, npt.NDArray[np.int64]]] = {
+      name: {} for name in subsets
+    }
     self._losses: dict[str, list[float]] = {name: [] for name in subsets}
     self._numbers: set[str] = set()
     self._others = 0
 
   def add(
-    self, examples: Sequence[scoring.Example], found: Mapping[str, Mapping[str, Any]]
+    self, examples: Sequence[scoring.Example], ranks: Mapping[str, Mapping[str, Any]]
   ) -> None:
     """Counts a batch.
 
     Args:
-      examples: the photos in it; what fills it up is left out.
-      found: from `step.rank_step`.
+      examples: the photos in it, without those that fill it up.
+      ranks: from `score.rank_step`.
     """
     for index, example in enumerate(examples):
       if match := scoring.VALIDATION.fullmatch(example.key.rpartition("/")[2]):
@@ -61,9 +64,9 @@ class Scores:
           continue
         right = [1] + [0] * len(TOP_K)
         if example.label is not None:
-          rank = int(found[name]["rank"][index])
+          rank = int(ranks[name]["rank"][index])
           right[1:] = [rank < k for k in TOP_K]
-          self._losses[name].append(float(found[name]["loss"][index]))
+          self._losses[name].append(float(ranks[name]["loss"][index]))
         counts = self._counts[name]
         zero = np.zeros(len(right), np.int64)
         counts[example.synset] = counts.get(example.synset, zero) + right
@@ -74,7 +77,13 @@ class Scores:
     return not self._others and len(self._numbers) == VALIDATION_PHOTOS
 
   def rows(self) -> list[dict[str, Any]]:
-    """A row for each set of answers that has photos and differs from the first."""
+    """A row for each set of answers that has photos and differs from the first.
+
+    Returns:
+      Rows of `answers`, `images`, the shares `top_1`, `top_5`, `top_20` and their 95 %
+      intervals `top_1_low`, `top_1_high`, …; mean `loss` over photos of known classes
+      in nats (None: there are none); numbers of photos `unknown` and `bad`.
+    """
     rows: list[dict[str, Any]] = []
     for name, counts in self._counts.items():
       if not counts:
@@ -110,8 +119,5 @@ class Scores:
 
 def wilson(right: int, count: int) -> tuple[float, float]:
   """95 % interval of a share: Wilson 1927, "Probable Inference", JASA 22."""
-  share, z = right / count, _Z * _Z / count
-  middle = (share + z / 2) / (1 + z)
-  half = _Z * math.sqrt(share * (1 - share) / count + z / (4 * count)) / (1 + z)
-  # Rounding must not leave the share itself out, at 0 or 1.
-  return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
+  interval = stats.binomtest(right, count).proportion_ci(method="wilson")
+  return float(interval.low), float(interval.high)

@@ -1,34 +1,28 @@
-"""Exact accuracy of released weights over photos, wherever they lie."""
+"""`im21k evaluate`: released weights and photos -> exact accuracy, in a CSV file."""
 
-import contextlib
-import csv
 import datetime
-import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from tqdm import tqdm
+from im21k import files, synsets, weights
+from im21k.answers import calibration
+from im21k.dataset.manifest import Manifest
+from im21k.evaluation import hierarchical as hierarchical_measures
+from im21k.evaluation import inputs, outputs, results, score
+from im21k.evaluation.accuracy import TOP_K, Scores
+from im21k.packing import outcomes
+from im21k.synsets import hierarchy
 
-from im21k import files, parallel, synsets, weights
-from im21k.evaluation import hierarchical
-from im21k.evaluation.accuracy import Scores
-from im21k.evaluation.score import TOP_K, rank_step
-from im21k.loading import scoring
-from im21k.loading.train import EvalLoader
-
-CSV = "evaluation.csv"
 # Percent of ILSVRC2012's validation photos, as published in 2015.
 ORIGINAL = {"all": (41.9, 69.6, 83.6), "ilsvrc2012": (68.3, 89.0, 96.0)}
+_MOST_HIERARCHICAL = 5_000
 
 
 def evaluate(
   weights_dir: Path,
   data: Path,
   *,
-  split: str = "eval",
+  split: inputs.Split = "eval",
   labels: Path | None = None,
   crop_fraction: float | None = None,
   flip: bool = False,
@@ -39,77 +33,89 @@ def evaluate(
   hierarchical: bool = False,
   trained_on: Path | None = None,
 ) -> dict[str, Any]:
-  """Measures top-1, top-5 and top-20 of weights on photos.
+  """Measures top-1, top-5 and top-20 accuracy of weights on photos.
 
-  Every photo counts exactly once, save those that cannot be decoded, which are listed.
-  Photos of classes that the weights do not know count as wrong. A second row restricts
-  the answers to classes of ILSVRC2012 and takes photos of its 1,000 classes only.
+  Every photo counts exactly once, except those that cannot be decoded, which are
+  listed. Photos of classes that the weights do not know count as wrong. A second row
+  restricts the answers to classes of ILSVRC2012 and takes photos of its 1,000 classes
+  only.
 
   Args:
-    weights_dir: folder that a run exported.
-    data: folder that `im21k pack` wrote; folder of ILSVRC2012_val_*.JPEG; folder of
-      synset folders; or tfds:NAME:SPLIT, as TFDS prepared it (file_format array_record,
-      folder in TFDS_DATA_DIR), tfds:imagenet2012:validation say.
-    split: eval or train, of packed photos.
-    labels: for ILSVRC2012_val_*.JPEG, a file with a synset id for each photo, in the
-      order of their numbers; by default the one in tensorflow-datasets.
-    crop_fraction: side of the centre crop over the photo's short side; by default as
+    weights_dir: Release folder of the weights.
+    data: Photos: a folder from `im21k pack`, of class folders or of photos,
+      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+      tfds:NAME:SPLIT.
+    split: Split of packed photos to use.
+    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
+      order of their numbers; by default the list in tensorflow-datasets.
+    crop_fraction: Side of the centre crop over the photo's short side; by default as
       the weights were trained (224/256 for the original).
-    flip: whether to average logits with those of the mirror image.
-    batch_size: photos at a time, over all devices.
-    devices: how many to use; by default all GPUs, or one CPU device.
-    csv_file: rows are added to it; by default evaluation.csv beside the weights.
-    class_csv: file for top-1, top-5 and top-20 of every class, written anew.
-    hierarchical: also measure accuracy at each depth of the hierarchy, how far off
-      mistakes are, answers at fixed levels, and hedged ones where im21k calibrate has
-      been run; by the number of training photos of a class, too; on packed photos, 5000
-      at most.
-    trained_on: with hierarchical, packed photos that the weights were trained on; by
-      default data.
+    flip: Average the logits with those of the mirror image.
+    batch_size: Photos at a time, over all devices.
+    devices: Number of devices; by default all GPUs, or one CPU device.
+    csv_file: Append the rows to this CSV file; by default evaluation.csv beside the
+      weights.
+    class_csv: Write top-1, top-5 and top-20 of every class to this new CSV file.
+    hierarchical: Also measure accuracy at each depth of the hierarchy, how far wrong
+      answers are from the truth, answers at fixed levels, hedged answers where im21k
+      calibrate has been run, and accuracy by the number of training photos of a class.
+      At most 5000 photos are used.
+    trained_on: Packed photos that the weights were trained on, for hierarchical
+      measures; by default data.
 
   Returns:
     `rows`: one for each set of answers, as in the CSV, with 95 % intervals (Wilson);
     `unknown`: photos of classes that the weights lack, by synset; `bad`: photos that
     cannot be decoded, with the reason; `original`: its numbers for each row, if these
     are ILSVRC2012's 50,000 validation photos and the weights know the 21,841 classes;
-    `hierarchy`, if asked for: see `hierarchical.measure`.
+    `hierarchy`, if hierarchical: see `hierarchical.measure`.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
     ValueError: they are damaged, labels are no synset ids, no photo can be decoded,
-      batch_size does not suit the devices, or trained_on does not tell of its photos.
+      batch_size is not divisible by the devices, or trained_on lacks a report.
   """
   if trained_on and not hierarchical:
-    raise ValueError("trained_on says more about hierarchical measures: ask for these")
-  on = devices_for(devices)
+    raise ValueError("trained_on is for hierarchical measures only: add --hierarchical")
+  on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
-  scores = score(
-    released, data, split, batch_size, on, labels, crop_fraction, flip
-  )  # fmt: skip
+  scorer = score.for_weights(
+    released,
+    inputs.open_photos(data, split, labels),
+    devices=on,
+    batch_size=batch_size,
+    crop_fraction=crop_fraction,
+    flip=flip,
+  )
+  try:
+    scores = scorer(released.variables)
+  except ValueError as error:
+    raise ValueError(f"{data}: {error}") from error
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   about: dict[str, Any] = {"date": now, "weights": str(weights_dir), "data": str(data)}
   about |= {"split": split, "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
-  _add_rows(csv_file or weights_dir / CSV, rows)
+  results.add_rows(csv_file or weights_dir / results.CSV, rows)
   if class_csv:
-    files.write_text(class_csv, _as_csv(scores.class_rows()))
+    files.write_text(class_csv, results.as_csv(scores.class_rows()))
   result = {
     "rows": rows,
     "unknown": scores.unknown,
-    "bad": [{"photo": key, "reason": reason} for key, reason in scores.bad.items()],
+    "bad": results.as_rows(scores.bad),
     "original": _original(released.classes, scores, rows),
   }
   if hierarchical:
-    from im21k.evaluation import calibrate  # It uses this module.
-
-    result["hierarchy"] = calibrate.measured(
-      weights_dir, released, data, split, batch_size, trained_on
+    photos = inputs.open_shuffled(data, split, labels)
+    computed = outputs.compute(
+      released, photos, most=_MOST_HIERARCHICAL, batch_size=batch_size
     )
+    counts = _train_photos(data, trained_on, released.classes.synsets)
+    result["hierarchy"] = _measures(weights_dir, released.classes, computed, counts)
   return result
 
 
 def table(result: dict[str, Any]) -> str:
-  """What `evaluate` found, for people."""
+  """The result of `evaluate` for people."""
   heads = "".join(f"{f'top-{k}':>12}" for k in TOP_K)
   lines = [f"{'answers among':<24}{'photos':>9}{heads}"]
   for row in result["rows"]:
@@ -121,97 +127,41 @@ def table(result: dict[str, Any]) -> str:
     if original := result["original"].get(row["answers"]):
       numbers = "".join(f"{f'{number:.1f} %':>12}" for number in original)
       lines.append(f"{'  the original, 2015':<33}{numbers}")
-  if unknown := result["unknown"]:
-    names = synsets.ClassList("unknown", tuple(unknown)).names
-    shown = [
-      f"{s} {name} ({unknown[s]:,})" for s, name in zip(unknown, names, strict=True)
-    ]
-    lines.append(
-      f"{sum(unknown.values()):,} photos of classes that the weights do not know count "
-      f"as wrong: {_some(shown)}"
-    )
-  if bad := result["bad"]:
-    shown = [f"{one['photo']} ({one['reason']})" for one in bad]
-    lines.append(
-      f"{len(bad):,} photos cannot be decoded and are left out: {_some(shown)}"
-    )
+  lines += results.lines_about(result["unknown"], result["bad"], "count as wrong")
   if "hierarchy" in result:
-    lines += ["", hierarchical.text(result["hierarchy"])]
+    lines += ["", hierarchical_measures.text(result["hierarchy"])]
   return "\n".join(lines)
 
 
-def score(
-  released: weights.Weights,
-  data: Path,
-  split: str,
-  batch_size: int,
-  on: Sequence[jax.Device],
-  labels: Path | None = None,
-  crop_fraction: float | None = None,
-  flip: bool = False,
-) -> Scores:
-  """Scores of weights on photos; see `evaluate` for arguments and errors."""
-  size, short_side = released.input.size, released.input.short_side
-  if crop_fraction is not None:
-    if not 0 < crop_fraction <= 1:
-      raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
-    short_side = round(size / crop_fraction)
-  loader = scoring.ScoreLoader(
-    scoring.find(data, split, labels),
-    released.classes,
-    batch_size=batch_size,
-    devices=len(on),
-    image_size=size,
-    short_side=short_side,
-  )
-  subsets = {f"all {len(released.classes):,}": None, **_ilsvrc(released.classes)}
-  run = parallel.eval_step(
-    rank_step(released.model, released.input.mean, released.input.std, subsets, flip),
-    on,
-  )
-  variables = parallel.place(released.variables, on)
-  scores = Scores(released.classes, subsets)
-  for batch, examples in tqdm(loader, desc="evaluate", unit=" batches", disable=None):
-    scores.add(examples, jax.device_get(run(variables, batch)))
-  if not scores.rows():
-    raise ValueError(f"{data}: none of {len(scores.bad):,} photos can be decoded")
-  return scores
-
-
-def photos_for(
-  released: weights.Weights, data: Path, split: str, batch_size: int, devices: int
-) -> EvalLoader:
-  """A split of packed photos, as these weights take them; checks the classes."""
-  return EvalLoader(
-    data,
-    split,
-    batch_size=batch_size,
-    devices=devices,
-    image_size=released.input.size,
-    short_side=released.input.short_side,
-    classes=released.classes,
+def _measures(
+  weights_dir: Path,
+  classes: synsets.ClassList,
+  computed: outputs.Outputs,
+  train_photos: Any,
+) -> dict[str, Any]:
+  """`hierarchical.measure` of calibrated probabilities."""
+  arrays = weights_dir / weights.ARRAYS
+  calibrated = calibration.load(arrays) or calibration.Calibration()
+  return hierarchical_measures.measure(
+    hierarchy.over(classes),
+    calibrated.probabilities(computed.logits),
+    computed.labels.tolist(),
+    calibrated.lambdas,
+    train_photos,
   )
 
 
-def devices_for(count: int | None) -> list[jax.Device]:
-  """So many devices; None: all GPUs, or one CPU device."""
-  if count is None:
-    return parallel.devices(parallel.available())
-  if count < 1:
-    raise ValueError(f"devices is {count}, but must be at least 1")
-  # Where JAX runs already, it has the devices that it has.
-  with contextlib.suppress(RuntimeError):
-    parallel.set_up(count)
-  return parallel.devices(count)
-
-
-def _ilsvrc(classes: synsets.ClassList) -> dict[str, Any]:
-  indices, _ = synsets.subset_indices(synsets.ilsvrc2012(), classes)
-  if not len(indices):
-    return {}
-  allowed = np.zeros(len(classes), bool)
-  allowed[indices] = True
-  return {f"{len(indices):,} of ilsvrc2012": allowed}
+def _train_photos(data: Path, trained_on: Path | None, ids: tuple[str, ...]) -> Any:
+  """`[classes]`, training photos of each class; None: `data` has no such report."""
+  if trained_on:
+    Manifest.load(trained_on)  # Else a wrong folder would pass as one without report.
+  counts = outcomes.train_photos(trained_on or data, ids)
+  if trained_on and counts is None:
+    raise ValueError(
+      f"{trained_on / outcomes.REPORT} lacks the number of photos of each class: "
+      "pack again with this im21k"
+    )
+  return counts
 
 
 def _original(
@@ -222,27 +172,3 @@ def _original(
     return {}
   over = (ORIGINAL["all"], ORIGINAL["ilsvrc2012"])
   return {row["answers"]: numbers for row, numbers in zip(rows, over, strict=True)}
-
-
-def rows_before(path: Path) -> list[dict[str, Any]]:
-  """The rows of an evaluation file, oldest first; none where there is no file."""
-  before = path.read_text(encoding="utf-8") if path.exists() else ""
-  return list(csv.DictReader(io.StringIO(before)))
-
-
-def _add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-  """Older files may have fewer columns; theirs keep their values."""
-  files.write_text(path, _as_csv([*rows_before(path), *rows]))
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-  columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-  writer.writeheader()
-  writer.writerows(rows)
-  return text.getvalue()
-
-
-def _some(shown: list[str]) -> str:
-  return "; ".join(shown[:5]) + ("; …" if len(shown) > 5 else "")

@@ -1,10 +1,12 @@
-"""How wrong wrong answers are, by the hierarchy, beside top-k."""
+"""Probabilities of labelled photos -> accuracy and mistakes by the hierarchy."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float, Int
 
 from im21k.answers import rules
 from im21k.synsets.hierarchy import Hierarchy
@@ -15,10 +17,10 @@ _GROUPS = (0, 1, 10, 50, 100, 500, 1000)
 
 def measure(
   hierarchy: Hierarchy,
-  classes: npt.NDArray[np.float32],
+  classes: Float[np.ndarray, "n classes"],
   labels: Sequence[int],
-  trades: dict[float, float],
-  train_photos: npt.NDArray[np.int64] | None = None,
+  lambdas: Mapping[float, float],
+  train_photos: Int[np.ndarray, " classes"] | None = None,
 ) -> dict[str, Any]:
   """Hierarchical measures of the probabilities `[n, classes]` of labelled photos.
 
@@ -27,21 +29,21 @@ def measure(
   nodes of one depth and the classes above that, these by their own probability alone.
 
   Args:
-    hierarchy: of the classes.
-    classes: `[n, classes]`, probabilities, calibrated for `trades`.
-    labels: `[n]`, what the photos are of.
-    trades: λ by asked accuracy, of `calibrate`.
-    train_photos: `[classes]`, how many photos of each class were trained on.
+    hierarchy: over the classes.
+    classes: `[n, classes]`, calibrated probabilities.
+    labels: `[n]`, the right classes.
+    lambdas: λ of hedged answers by asked accuracy, from `calibrate`.
+    train_photos: `[classes]`, number of training photos of each class.
 
   Returns:
-    `depths`: for each depth `photos` whose class lies at or below a node of it, and
+    `depths`: for each depth `photos` whose class is at or below a node of it, and
     `accuracy`: the share of these whose likeliest node of that depth is above the
     class. `mistake_height`: how many levels the lowest node above both the first
     answer and the truth is above the truth, on average over wrong first answers (None:
     there are none). `flat`, `levels` and `hedged`: `accuracy`, mean `information` in
     bits and mean `depth` of first answers, of each fixed `level`, and of hedged answers
     for each `asked` accuracy; with these `fixed`, the fixed level of most information
-    among those that reach what is asked on these very photos. `groups`, with
+    among those that reach the asked accuracy on these very photos. `groups`, with
     `train_photos`: `depths` again, `top_1`, `photos` and `classes` by the number of
     training photos of a class, from `least` to `most` (None: no limit).
 
@@ -50,54 +52,47 @@ def measure(
   """
   if not len(labels):
     raise ValueError("there are no photos to measure on")
-  depths = int(hierarchy.depth.max()) + 1
-  at_depth = [np.flatnonzero(hierarchy.depth == depth) for depth in range(depths)]
-  depth_of = hierarchy.depth[hierarchy.label_node]
-  higher = [np.flatnonzero(depth_of < depth) for depth in range(depths)]
-  flat: list[int] = []
-  levels: list[list[int]] = [[] for _ in range(depths)]
-  hedged: dict[float, list[int]] = {accuracy: [] for accuracy in trades}
-  right_at = np.full((len(labels), depths), np.nan)
+  levels = [_Level.of(hierarchy, d) for d in range(int(hierarchy.depth.max()) + 1)]
+  right_at = np.full((len(labels), len(levels)), np.nan)
+  flat = hierarchy.label_node[classes.argmax(1)].tolist()
+  fixed: list[list[int]] = [[] for _ in levels]
+  hedged: dict[float, list[int]] = {accuracy: [] for accuracy in lambdas}
   for at, (row, label) in enumerate(zip(classes, labels, strict=True)):
     nodes = hierarchy.probabilities(row[None])
     for depth in {int(hierarchy.depth[node]) for node in hierarchy.above(label)}:
-      best = at_depth[depth][nodes[0, at_depth[depth]].argmax()]
-      right_at[at, depth] = hierarchy.is_right(int(best), label)
-    flat.append(int(hierarchy.label_node[row.argmax()]))
-    for depth, some in enumerate(levels):
-      some.append(_at_level(hierarchy, nodes[0], row, at_depth[depth], higher[depth]))
-    for accuracy, trade in trades.items():
-      hedged[accuracy].append(rules.hedged(hierarchy, nodes, trade)[0][0])
-
-  def scored(some: list[int]) -> dict[str, float]:
-    right = [hierarchy.is_right(v, c) for v, c in zip(some, labels, strict=True)]
-    return {
-      "accuracy": float(np.mean(right)),
-      "information": float(np.mean(hierarchy.information[some] * right)),
-      "depth": float(hierarchy.depth[some].mean()),
-    }
-
-  by_level = [{"level": depth, **scored(some)} for depth, some in enumerate(levels)]
+      best = levels[depth].likeliest(nodes[0])
+      right_at[at, depth] = hierarchy.is_right(best, label)
+    for level, answers in zip(levels, fixed, strict=True):
+      answers.append(level.answer(hierarchy, nodes[0], row))
+    for accuracy, lambda_ in lambdas.items():
+      hedged[accuracy].append(rules.hedged(hierarchy, nodes, lambda_)[0][0])
+  by_level = [
+    {"level": depth, **_scored(hierarchy, answers, labels)}
+    for depth, answers in enumerate(fixed)
+  ]
   result = {
     "depths": _by_depth(right_at),
     "mistake_height": _mistake_height(hierarchy, classes.argmax(1), labels),
-    "flat": scored(flat),
+    "flat": _scored(hierarchy, flat, labels),
     "levels": by_level,
     "hedged": [
-      {"asked": asked, **scored(some), "fixed": _best(by_level, asked)}
-      for asked, some in hedged.items()
+      {
+        "asked": asked,
+        **_scored(hierarchy, answers, labels),
+        "fixed": _best(by_level, asked),
+      }
+      for asked, answers in hedged.items()
     ],
   }
   if train_photos is not None:
-    found = np.array(labels)
-    result["groups"] = _groups(
-      train_photos, found, classes.argmax(1) == found, right_at
-    )
+    truth = np.array(labels)
+    right = classes.argmax(1) == truth
+    result["groups"] = _groups(train_photos, truth, right, right_at)
   return result
 
 
 def text(measured: dict[str, Any]) -> str:
-  """What `measure` found, for people."""
+  """The result of `measure` for people."""
   lines = [f"{'depth':<8}{'photos':>9}{'accuracy':>10}"]
   lines += [
     f"{row['depth']:<8}{row['photos']:>9,}{row['accuracy']:>10.2%}"
@@ -128,32 +123,58 @@ def _group_lines(groups: list[dict[str, Any]]) -> list[str]:
   lines = [f"{'training photos':<16}{'classes':>8}{'photos':>8}{'top-1':>9}{heads}"]
   for group in groups:
     most = "and more" if group["most"] is None else f"to {group['most']}"
-    found = {row["depth"]: f"{row['accuracy']:.2%}" for row in group["depths"]}
+    shares = {row["depth"]: f"{row['accuracy']:.2%}" for row in group["depths"]}
     lines.append(
       f"{group['least']:>5,} {most:<10}{group['classes']:>8,}{group['photos']:>8,}"
-      f"{group['top_1']:>9.2%}" + "".join(f"{found.get(d, ''):>10}" for d in shown)
+      f"{group['top_1']:>9.2%}" + "".join(f"{shares.get(d, ''):>10}" for d in shown)
     )
   return lines
 
 
-def _at_level(
-  hierarchy: Hierarchy,
-  nodes: npt.NDArray[np.float32],
-  classes: npt.NDArray[np.float32],
-  inside: npt.NDArray[np.int64],
-  higher: npt.NDArray[np.int64],
-) -> int:
-  """The likeliest of the nodes `inside` a level and of the labels of `higher` classes.
+@dataclasses.dataclass(frozen=True)
+class _Level:
+  """Answers of one depth: its nodes, and the labels of classes above it."""
 
-  What lies below a higher class has a node in the level, so only the class's own
-  probability speaks for it.
-  """
-  best = int(inside[nodes[inside].argmax()])
-  if len(higher):
-    label = int(higher[classes[higher].argmax()])
-    if classes[label] > nodes[best]:
-      return int(hierarchy.label_node[label])
-  return best
+  nodes: npt.NDArray[np.int64]
+  higher: npt.NDArray[np.int64]
+
+  @classmethod
+  def of(cls, hierarchy: Hierarchy, depth: int) -> "_Level":
+    higher = np.flatnonzero(hierarchy.depth[hierarchy.label_node] < depth)
+    return cls(np.flatnonzero(hierarchy.depth == depth), higher)
+
+  def likeliest(self, nodes: npt.NDArray[np.float32]) -> int:
+    """The likeliest node of the depth, given the probabilities of all nodes."""
+    return int(self.nodes[nodes[self.nodes].argmax()])
+
+  def answer(
+    self,
+    hierarchy: Hierarchy,
+    nodes: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.float32],
+  ) -> int:
+    """The likeliest of the nodes of the depth and of the classes above it.
+
+    Everything below a class above has a node of the depth, so only the class's own
+    probability counts for it.
+    """
+    best = self.likeliest(nodes)
+    if len(self.higher):
+      label = int(self.higher[classes[self.higher].argmax()])
+      if classes[label] > nodes[best]:
+        return int(hierarchy.label_node[label])
+    return best
+
+
+def _scored(
+  hierarchy: Hierarchy, answers: Sequence[int], labels: Sequence[int]
+) -> dict[str, float]:
+  right = [hierarchy.is_right(v, c) for v, c in zip(answers, labels, strict=True)]
+  return {
+    "accuracy": float(np.mean(right)),
+    "information": float(np.mean(hierarchy.information[answers] * right)),
+    "depth": float(hierarchy.depth[answers].mean()),
+  }
 
 
 def _best(levels: list[dict[str, Any]], asked: float) -> dict[str, Any] | None:
@@ -189,11 +210,11 @@ def _groups(
   right_at: npt.NDArray[np.float64],
 ) -> list[dict[str, Any]]:
   group_of = np.searchsorted(_GROUPS, train_photos[labels], side="right") - 1
-  found = []
+  groups = []
   for index, least in enumerate(_GROUPS):
     if (inside := group_of == index).any():
       most = _GROUPS[index + 1] - 1 if index + 1 < len(_GROUPS) else None
-      found.append(
+      groups.append(
         {
           "least": least,
           "most": most,
@@ -203,4 +224,4 @@ def _groups(
           "depths": _by_depth(right_at[inside]),
         }
       )
-  return found
+  return groups

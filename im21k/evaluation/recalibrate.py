@@ -1,20 +1,25 @@
-"""BatchNorm's statistics of released weights, taken again over many photos.
+"""`im21k recalibrate`: weights and photos -> weights with new BatchNorm statistics.
 
 With the original's momentum of 0.1 the published moving statistics are almost those of
 one batch of 16.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from im21k import parallel, weights
-from im21k.evaluation.evaluate import devices_for, photos_for, score
-from im21k.evaluation.score import TOP_K
+from im21k.dataset.manifest import Manifest
+from im21k.evaluation import inputs, score
+from im21k.evaluation.accuracy import TOP_K
+from im21k.loading import scoring
 
 
 def recalibrate(
@@ -23,11 +28,12 @@ def recalibrate(
   out: Path,
   *,
   images: int = 10_000,
-  split: str = "train",
+  split: inputs.Split = "train",
+  labels: Path | None = None,
   batch_size: int = 256,
   devices: int | None = None,
 ) -> dict[str, Any]:
-  """Takes BatchNorm's statistics anew over many photos, and tells what it brings.
+  """Re-estimates BatchNorm statistics, and reports accuracy before and after.
 
   Mean and variance of each channel are those of all photos together: pooled from the
   batches exactly, with no moving average. Each device normalises by its own batch, as
@@ -35,51 +41,61 @@ def recalibrate(
   BN).
 
   Args:
-    weights_dir: folder that a run exported.
-    data: folder that `im21k pack` wrote.
-    out: folder for the new weights.
-    images: how many photos, less what makes no whole batch.
-    split: eval or train: of which photos.
-    batch_size: photos at a time, over all devices.
-    devices: how many to use; by default all GPUs, or one CPU device.
+    weights_dir: Release folder of the weights.
+    data: Photos: a folder from `im21k pack`, of class folders or of photos,
+      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+      tfds:NAME:SPLIT.
+    out: Folder for the new weights.
+    images: Number of photos, rounded down to whole batches.
+    split: Split of packed photos to use.
+    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
+      order of their numbers; by default the list in tensorflow-datasets.
+    batch_size: Photos at a time, over all devices.
+    devices: Number of devices; by default all GPUs, or one CPU device.
 
   Returns:
     `weights`, `images` used, and `rows`: top-1, top-5 and top-20 before and after, on
     the held-out photos if there are any, else on those that were used.
 
   Raises:
-    FileNotFoundError: weights or photos are missing.
-    ValueError: they have different class lists, are damaged, or make no whole batch.
+    FileNotFoundError: weights, photos or labels are missing.
+    ValueError: they are damaged, or make no whole batch.
   """
-  on = devices_for(devices)
+  on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
-  loader = photos_for(released, data, split, batch_size, len(on))
-  wanted = min(images, loader.count) // batch_size
-  if not wanted:
-    raise ValueError(
-      f"{min(images, loader.count)} photos make no whole batch of {batch_size}"
-    )
-  measure = parallel.eval_step(_measure(released), on)
-  sums: Any = None
-  with tqdm(total=wanted, desc="recalibrate", unit=" batches", disable=None) as bar:
-    for _, batch in zip(range(wanted), loader, strict=False):
-      found = jax.device_get(measure(released.variables, batch))
-      found = jax.tree.map(np.float64, found)
-      sums = found if sums is None else jax.tree.map(np.add, sums, found)
-      bar.update()
-  variables = {**released.variables, "batch_stats": _pooled(sums, wanted)}
+  photos = inputs.open_shuffled(data, split, labels)
+  loader = scoring.ScoreLoader(
+    photos,
+    released.classes,
+    batch_size=batch_size,
+    devices=len(on),
+    image_size=released.input.size,
+    short_side=released.input.short_side,
+  )
+  wanted = min(images, len(photos))
+  stats, count = _statistics(released, loader, wanted // batch_size, on)
+  if not count:
+    raise ValueError(f"{wanted} photos make no whole batch of {batch_size}")
+  variables = {**released.variables, "batch_stats": stats}
   after = dataclasses.replace(released, variables=variables, scores={})
   after.save(out)
-  held_out = "eval" if "eval" in loader.manifest.splits else split
-  rows = []
-  for name, one in (("before", released), ("after", after)):
-    scores = score(one, data, held_out, batch_size, on)
-    rows += [{"statistics": name, "split": held_out, **row} for row in scores.rows()]
-  return {"weights": str(out), "images": wanted * batch_size, "rows": rows}
+  held_out = _held_out(data, split)
+  scorer = score.for_weights(
+    released,
+    inputs.open_photos(data, held_out, labels),
+    devices=on,
+    batch_size=batch_size,
+  )
+  rows = [
+    {"statistics": name, "split": held_out, **row}
+    for name, one in (("before", released), ("after", after))
+    for row in scorer(one.variables).rows()
+  ]
+  return {"weights": str(out), "images": count * batch_size, "rows": rows}
 
 
 def text(result: dict[str, Any]) -> str:
-  """What `recalibrate` found, for people."""
+  """The result of `recalibrate` for people."""
   lines = [f"statistics of {result['images']:,} photos: {result['weights']}", ""]
   lines.append(f"{'':<10}{'answers among':<24}{'top-1':>9}{'top-5':>9}{'top-20':>9}")
   for row in result["rows"]:
@@ -88,12 +104,57 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _measure(released: weights.Weights) -> Any:
+def _statistics(
+  released: weights.Weights,
+  loader: scoring.ScoreLoader,
+  batches: int,
+  on: Sequence[jax.Device],
+) -> tuple[Any, int]:
+  """Statistics of the first batches, pooled, and how many batches there were."""
+  measure = parallel.eval_step(_measure(released), on)
+  placed = parallel.place(released.variables, on)
+  sums: Any = None
+  count = 0
+  with tqdm(
+    total=batches, desc="recalibrate", unit=" batches", disable=None
+  ) as progress:
+    for image in itertools.islice(_whole_batches(loader), batches):
+      means = jax.device_get(measure(placed, {"image": image}))
+      means = jax.tree.map(np.float64, means)
+      sums = means if sums is None else jax.tree.map(np.add, sums, means)
+      count += 1
+      progress.update()
+  return (_pooled(sums, count) if count else None), count
+
+
+def _held_out(data: Path, split: inputs.Split) -> inputs.Split:
+  """The split to report accuracy on."""
+  if inputs.is_packed(data) and "eval" in Manifest.load(data).splits:
+    return "eval"
+  return split
+
+
+def _whole_batches(
+  loader: scoring.ScoreLoader,
+) -> Iterator[UInt8[np.ndarray, "d b h w 3"]]:
+  """Batches of photos that can be decoded; what is left over at the end is dropped."""
+  waiting: list[np.ndarray] = []
+  for batch, examples in loader:
+    shape = batch["image"].shape
+    images = batch["image"].reshape(-1, *shape[2:])
+    good = (image for image, e in zip(images, examples, strict=False) if not e.error)
+    waiting += good
+    if len(waiting) >= len(images):
+      yield np.stack(waiting[: len(images)]).reshape(shape)
+      del waiting[: len(images)]
+
+
+def _measure(released: weights.Weights) -> Callable[[Any, dict[str, Any]], Any]:
   """Means of each batch, and of its squares, averaged over devices."""
   model = released.model.clone(bn_momentum=0.0)  # statistics are the last batch's
   prepared = released.input
 
-  def measure(variables: Any, batch: dict) -> Any:
+  def measure(variables: Any, batch: dict[str, Any]) -> Any:
     image = weights.normalize(batch["image"], prepared.mean, prepared.std)
     _, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
     return parallel.mean(_by_layer(updates["batch_stats"], _square))
@@ -101,18 +162,18 @@ def _measure(released: weights.Weights) -> Any:
   return measure
 
 
-def _by_layer(stats: Any, function: Any) -> Any:
+def _by_layer(stats: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
   """Applies a function to every `{"mean", "var"}` of a tree."""
   is_layer = lambda node: isinstance(node, dict) and "mean" in node  # noqa: E731
   return jax.tree.map(function, stats, is_leaf=is_layer)
 
 
-def _square(layer: dict) -> dict:
+def _square(layer: dict[str, Any]) -> dict[str, Any]:
   return {"mean": layer["mean"], "var": layer["var"] + layer["mean"] ** 2}
 
 
 def _pooled(sums: Any, count: int) -> Any:
-  def pool(layer: dict) -> dict:
+  def pool(layer: dict[str, Any]) -> dict[str, Any]:
     mean, square = layer["mean"] / count, layer["var"] / count
     return {"mean": np.float32(mean), "var": np.float32(square - mean**2)}
 

@@ -1,91 +1,189 @@
-"""The scoring step, for the training loop and for offline evaluation."""
+"""Variables and labelled photos -> exact scores: the one scorer.
 
-from collections.abc import Callable
-from typing import Any
+The training loop and `im21k evaluate` run the same loader, step and sums: photos of any
+source come in as centre crops, ranks of the right classes go into `accuracy.Scores`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from flax import linen as nn
+from jaxtyping import Float, Int
+from tqdm import tqdm
 
-from im21k import parallel, weights
-from im21k.weights import normalize
+from im21k import parallel, synsets, weights
+from im21k.evaluation.accuracy import Scores
+from im21k.loading import scoring
 
-TOP_K = (1, 5, 20)
+
+class Model(Protocol):
+  """What the scorer needs of a Flax module."""
+
+  def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+    """Variables and float32 `[b, h, w, 3]` -> logits `[b, classes]` and the rest."""
 
 
-def eval_step(
-  model: nn.Module, mean: Any, std: Any, subsets: dict[str, Any]
-) -> Callable[[Any, dict], dict]:
-  """Makes the step for `parallel.eval_step`: sums over the examples with mask 1.
+class Scorer:
+  """Scores the variables of one model on the same photos, as often as it is called.
+
+  The step is compiled by the first call and used again by all others.
+  """
+
+  def __init__(
+    self,
+    model: Model,
+    prepared: weights.Input,
+    classes: synsets.ClassList,
+    photos: Sequence[scoring.Photo],
+    *,
+    devices: Sequence[jax.Device],
+    batch_size: int,
+    subsets: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+  ):
+    """Prepares to read; nothing is compiled yet.
+
+    Args:
+      model: gives logits; `Mirrored` is one that averages over mirror images.
+      prepared: how photos become the model's input.
+      classes: what the logits mean.
+      photos: of any source, see `inputs.open_photos`.
+      devices: that share each batch.
+      batch_size: photos at a time, over all devices.
+      subsets: by name, bool `[classes]`, the classes that may be answered; None allows
+        all. By default one subset of all classes.
+      threads: for reading and decoding; by default two a core.
+
+    Raises:
+      ValueError: batch_size is not divisible by the number of devices.
+    """
+    self._classes, self._devices = classes, devices
+    self._subsets = subsets or {f"all {len(classes):,}": None}
+    self._loader = scoring.ScoreLoader(
+      photos,
+      classes,
+      batch_size=batch_size,
+      devices=len(devices),
+      image_size=prepared.size,
+      short_side=prepared.short_side,
+      threads=threads,
+    )
+    step = rank_step(model, prepared.mean, prepared.std, self._subsets)
+    self._step = parallel.eval_step(step, devices)
+
+  def __call__(self, variables: Any) -> Scores:
+    """Scores of variables, which may be on the devices already or in host memory.
+
+    Raises:
+      ValueError: no photo can be decoded.
+    """
+    placed = parallel.place(variables, self._devices)
+    scores = Scores(self._classes, self._subsets)
+    for batch, examples in tqdm(
+      self._loader, desc="evaluate", unit=" batches", disable=None
+    ):
+      scores.add(examples, jax.device_get(self._step(placed, batch)))
+    if not scores.rows():
+      raise ValueError(f"none of {len(scores.bad):,} photos can be decoded")
+    return scores
+
+
+def for_weights(
+  released: weights.Weights,
+  photos: Sequence[scoring.Photo],
+  *,
+  devices: Sequence[jax.Device],
+  batch_size: int,
+  crop_fraction: float | None = None,
+  flip: bool = False,
+) -> Scorer:
+  """The scorer of released weights: among all classes, and those of ILSVRC2012.
+
+  Args:
+    released: the weights; the scorer takes other variables of the same model, too.
+    photos: of any source, see `inputs.open_photos`.
+    devices: that share each batch.
+    batch_size: photos at a time, over all devices.
+    crop_fraction: side of the centre crop over the photo's short side; None: as the
+      weights were trained.
+    flip: whether to average logits with those of the mirror image.
+
+  Raises:
+    ValueError: crop_fraction is out of range, or batch_size not divisible.
+  """
+  prepared, classes = released.input, released.classes
+  if crop_fraction is not None:
+    if not 0 < crop_fraction <= 1:
+      raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
+    short_side = round(prepared.size / crop_fraction)
+    prepared = dataclasses.replace(prepared, short_side=short_side)
+  subsets: dict[str, Any] = {f"all {len(classes):,}": None}
+  indices, _ = synsets.subset_indices(synsets.ilsvrc2012(), classes)
+  if len(indices):
+    allowed = np.zeros(len(classes), bool)
+    allowed[indices] = True
+    subsets[f"{len(indices):,} of ilsvrc2012"] = allowed
+  return Scorer(
+    Mirrored(released.model) if flip else released.model,
+    prepared,
+    classes,
+    photos,
+    devices=devices,
+    batch_size=batch_size,
+    subsets=subsets,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirrored:
+  """A model whose logits are the mean of those of an image and of its mirror image."""
+
+  model: Model
+
+  def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+    """Images `[b, h, w, 3]` -> logits `[b, classes]`, and nothing else."""
+    logits, _ = self.model.apply(variables, images, **options)
+    other, _ = self.model.apply(variables, images[:, :, ::-1], **options)
+    return (logits + other) / 2, {}
+
+
+def rank_step(
+  model: Model, mean: Any, std: Any, subsets: Mapping[str, Any]
+) -> Callable[[Any, dict[str, Any]], dict[str, dict[str, jax.Array]]]:
+  """Makes the step for `parallel.eval_step`.
 
   Args:
     model: gives logits.
     mean, std: of the normalisation.
-    subsets: by name, bool `[num_classes]`: the classes that may be answered, and of
-      which examples count. None stands for all.
-
-  Returns:
-    A function of variables and a batch, whose result holds for each subset the sums
-    `count`, `loss`, and `top_1`, `top_5`, `top_20` (numbers of correct answers).
-  """
-
-  def step(variables: Any, batch: dict) -> dict:
-    image = normalize(batch["image"], mean, std)
-    logits, _ = model.apply(variables, image, train=False)
-    label = batch["label"]
-
-    def sums(allowed: Any) -> dict:
-      mask, within = batch["mask"], logits
-      if allowed is not None:
-        mask = mask * jnp.asarray(allowed)[label]
-        within = jnp.where(jnp.asarray(allowed), logits, -jnp.inf)
-      losses = optax.softmax_cross_entropy_with_integer_labels(within, label)
-      place = rank(within, label)
-      right = {f"top_{k}": (mask * (place < k)).sum() for k in TOP_K}
-      # A label outside the subset has an infinite loss, and mask 0.
-      return {
-        "count": mask.sum(),
-        "loss": jnp.where(mask > 0, losses, 0).sum(),
-        **right,
-      }
-
-    return parallel.total({name: sums(allowed) for name, allowed in subsets.items()})
-
-  return step
-
-
-def rank_step(
-  model: nn.Module, mean: Any, std: Any, subsets: dict[str, Any], flip: bool = False
-) -> Callable[[Any, dict], dict]:
-  """Makes a step for `parallel.eval_step` that tells of every example by itself.
-
-  Args:
-    model, mean, std, subsets: as for `eval_step`.
-    flip: logits are the mean of those of the image and of its mirror image.
+    subsets: by name, bool `[classes]`, the classes that may be answered; None allows
+      all.
 
   Returns:
     A function of variables and a batch, whose result holds for each subset `rank` and
     `loss` of the batch's examples, `[devices · b]`, whatever mask and label they have.
   """
 
-  def step(variables: Any, batch: dict) -> dict:
-    image, label = normalize(batch["image"], mean, std), batch["label"]
+  def step(variables: Any, batch: dict[str, Any]) -> dict[str, dict[str, jax.Array]]:
+    image, label = weights.normalize(batch["image"], mean, std), batch["label"]
     logits, _ = model.apply(variables, image, train=False)
-    if flip:
-      mirrored, _ = model.apply(variables, image[:, :, ::-1], train=False)
-      logits = (logits + mirrored) / 2
-    found = {}
+    ranks = {}
     for name, allowed in subsets.items():
       within = logits if allowed is None else jnp.where(allowed, logits, -jnp.inf)
       losses = optax.softmax_cross_entropy_with_integer_labels(within, label)
-      found[name] = {"rank": rank(within, label), "loss": losses}
-    return jax.tree.map(parallel.gather, found)
+      ranks[name] = {"rank": rank(within, label), "loss": losses}
+    gathered: dict[str, dict[str, jax.Array]] = jax.tree.map(parallel.gather, ranks)
+    return gathered
 
   return step
 
 
-def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
+def rank(
+  logits: Float[jax.Array, "b n"], label: Int[jax.Array, " b"]
+) -> Int[jax.Array, " b"]:
   """How many classes come before the right one: `[b, n]`, `[b]` -> int `[b]`.
 
   A class of equal logit comes before, if it is not the right one; so a model that
@@ -95,15 +193,3 @@ def rank(logits: jax.Array, label: jax.Array) -> jax.Array:
   own = jnp.take_along_axis(logits, label[:, None], axis=-1)
   before = (logits >= own).sum(-1) - 1
   return jnp.where(jnp.isfinite(own[:, 0]), before, logits.shape[-1])
-
-
-def logits(released: weights.Weights) -> Callable[[Any], jax.Array]:
-  """A function uint8 `[b, h, w, 3]` RGB -> float32 `[b, classes]`, on one device."""
-  model, prepared = released.model, released.input
-
-  @jax.jit
-  def run(variables: Any, images: jax.Array) -> jax.Array:
-    inputs = normalize(images, prepared.mean, prepared.std)
-    return model.apply(variables, inputs, train=False)[0]
-
-  return lambda images: run(released.variables, images)

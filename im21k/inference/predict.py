@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from im21k import synsets, weights
+from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
-from im21k.evaluation import calibrate
 from im21k.inference.classifier import Classifier
 from im21k.pages import figures, photo_page
 from im21k.photos import images
@@ -27,7 +27,7 @@ def predict(
   accuracy: float = 0.9,
   under: str | None = None,
   classes: str | None = None,
-  only: str | None = None,
+  only: rules.Only | None = None,
   definitions: bool = False,
   plot: Path | None = None,
   report: Path | None = None,
@@ -66,7 +66,7 @@ def predict(
   """
   _check(image, top_k, answer, plot, report)
   released = weights.load(weights_dir)
-  calibration = calibrate.load(weights_dir)
+  calibration = calibrations.load(weights_dir / weights.ARRAYS)
   trade = _trade(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
   allowed = None
   if under or classes or only:
@@ -158,12 +158,12 @@ def _told(
   namer: naming.Namer,
   probabilities: np.ndarray,
   accuracy: float,
-  calibration: calibrate.Calibration | None,
+  calibration: calibrations.Calibration | None,
 ) -> list[dict[str, naming.Named]]:
   """Each photo's answers of every kind, by heading."""
   told = {"Flat": namer.flat(probabilities), "Diverse": namer.diverse(probabilities)}
-  if calibration and accuracy in calibration.trades:
-    trade = calibration.trade(accuracy)
+  if calibration and accuracy in calibration.lambdas:
+    trade = calibration.lambda_for(accuracy)
     told[f"Hedged, right in {accuracy:.0%}"] = namer.hedged(probabilities, trade)
   return [
     dict(zip(told, some, strict=True)) for some in zip(*told.values(), strict=True)
@@ -194,18 +194,21 @@ def _check(
 
 
 def _trade(
-  weights_dir: Path, calibration: calibrate.Calibration | None, accuracy: float
+  weights_dir: Path, calibration: calibrations.Calibration | None, accuracy: float
 ) -> float:
   if calibration is None:
     raise ValueError(
       f"{weights_dir} is not calibrated, so no accuracy can be promised: run "
       "im21k calibrate first"
     )
-  return calibration.trade(accuracy)
+  return calibration.lambda_for(accuracy)
 
 
 def _allowed(
-  known: synsets.ClassList, under: str | None, classes: str | None, only: str | None
+  known: synsets.ClassList,
+  under: str | None,
+  classes: str | None,
+  only: rules.Only | None,
 ) -> np.ndarray:
   return rules.allowed_classes(
     hierarchy.over(known),

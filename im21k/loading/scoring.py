@@ -19,8 +19,8 @@ import numpy as np
 
 from im21k import files, machine, synsets
 from im21k.dataset import records
-from im21k.dataset.records import Manifest
-from im21k.loading.train import check_batch_size
+from im21k.dataset.manifest import MANIFEST, Manifest
+from im21k.loading.config import check_batch_size
 from im21k.photos import crops, images, sources
 from im21k.synsets import ClassList
 
@@ -52,7 +52,7 @@ def find(data: Path, split: str, labels: Path | None = None) -> Sequence[Photo]:
   """
   if str(data).startswith(TFDS):
     found: Sequence[Photo] = _Prepared(str(data))
-  elif (data / records.MANIFEST).is_file():
+  elif (data / MANIFEST).is_file():
     found = _Packed(data, split)
   elif not data.is_dir():
     raise FileNotFoundError(
@@ -77,7 +77,7 @@ def find(data: Path, split: str, labels: Path | None = None) -> Sequence[Photo]:
 class ScoreLoader:
   """Every photo exactly once, in order, as its centre crop.
 
-  Iterating gives pairs of a batch for the devices, as from an EvalLoader, and the
+  Iterating gives pairs of a batch for the devices, as from a TrainLoader, and the
   `Example`s in it. A photo that cannot be read has mask 0, as have the black images
   that fill up the last batch; one whose synset the classes lack has label 0.
   """

@@ -2,6 +2,7 @@
 
 import html
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from im21k import files, weights
-from im21k.evaluation import accuracy, calibrate
-from im21k.evaluation.evaluate import CSV, ORIGINAL, photos_for, rows_before
-from im21k.loading.train import EvalLoader
+from im21k.answers import calibration
+from im21k.evaluation import accuracy, inputs, outputs, results
+from im21k.evaluation.evaluate import ORIGINAL
 from im21k.pages import branches, photo_page
 from im21k.synsets import hierarchy, lookup
 from im21k.training.log import read_rows
@@ -25,7 +26,7 @@ def report(
   workdir: Path,
   *,
   data: Path | None = None,
-  split: str = "eval",
+  split: inputs.Split = "eval",
   images: int = 2_000,
   batch_size: int = 64,
   page_file: Path | None = None,
@@ -58,16 +59,20 @@ def report(
   looked_at, top_1 = 0, None
   if finished:
     released = weights.load(workdir / "weights")
-    photos = data or Path(config["data"])
-    logits, labels = calibrate.logits_of(released, photos, split, images, batch_size)
+    photos = inputs.open_shuffled(data or Path(config["data"]), split)
+    computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
+    logits, labels = computed.logits, computed.labels
     looked_at, top_1 = len(labels), float((logits.argmax(1) == labels).mean())
-    found = calibrate.load(workdir / "weights")
-    p = calibrate.softmax(logits, found.temperature if found else 1.0)
+    calibrated = calibration.load(workdir / "weights" / weights.ARRAYS)
+    p = (calibrated or calibration.Calibration()).probabilities(logits)
     graph = hierarchy.over(released.classes)
     told = f"<p>{looked_at:,} {html.escape(split)} photos, {top_1:.1%} right.</p>"
     parts.append(_section("Confusion by branch", told + _confusion(graph, p, labels)))
-    loader = photos_for(released, photos, split, batch_size, 1)
-    parts += _best_and_worst(graph, p, labels, loader)
+
+    def square(index: int) -> npt.NDArray[np.uint8]:
+      return inputs.square(photos[int(computed.positions[index])], released.input)
+
+    parts += _best_and_worst(graph, p, labels, square)
   else:
     parts.append("<p>The run has not ended, so there are no weights to look at.</p>")
   parts.append(_section("Configuration", _pairs(config)))
@@ -141,7 +146,7 @@ def _against(workdir: Path, rows: list[dict[str, Any]]) -> str:
       f"{_ORIGINAL_TRAIN} %",
     )
   ]
-  measured = rows_before(workdir / "weights" / CSV)
+  measured = results.read_rows(workdir / "weights" / results.CSV)
   for answers, key in (("all 21,841", "all"), ("999 of ilsvrc2012", "ilsvrc2012")):
     # Of the validation photos, the newest row.
     mine = next(
@@ -185,7 +190,7 @@ def _best_and_worst(
   graph: hierarchy.Hierarchy,
   p: npt.NDArray[np.float32],
   labels: npt.NDArray[np.int64],
-  loader: EvalLoader,
+  square: Callable[[int], npt.NDArray[np.uint8]],
 ) -> list[str]:
   """By the share of right first answers, then by the probability of the truth.
 
@@ -206,9 +211,8 @@ def _best_and_worst(
     answer = int(p[photo].argmax())
     said = f"named {_name(graph, answer)} ({p[photo, answer]:.0%})"
     told = f"{name}: {share[label]:.0%} of {len(mine):,} right; this one {said}"
-    pixels = np.asarray(loader[photo]["image"])
     return (
-      f"<figure>{photo_page.image(name, pixels)}"
+      f"<figure>{photo_page.image(name, square(photo))}"
       f"<figcaption>{html.escape(told)}</figcaption></figure>"
     )
 

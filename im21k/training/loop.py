@@ -17,8 +17,8 @@ import jax
 from tqdm import tqdm
 
 from im21k import files, parallel, synsets
-from im21k.evaluation.score import eval_step
-from im21k.loading.train import EvalLoader, TrainLoader
+from im21k.evaluation import inputs, score
+from im21k.loading.train import TrainLoader
 from im21k.photos.crops import usual_short_side
 from im21k.training import optim, split_head
 from im21k.training import step as steps
@@ -94,7 +94,6 @@ class _Run:
       folder, seed=config.seed, workers=config.workers, **config.augment, **shape
     )
     held_out = "eval" in self.loader.manifest.splits
-    self.eval_loader = EvalLoader(folder, **shape) if held_out else None
 
     self.total, self.log_every, self.eval_every, self.save_every = (
       config.steps(name, self.loader.count)
@@ -125,8 +124,18 @@ class _Run:
       position["example"], parallel.divided(self.devices)
     )
 
-    self._eval = parallel.eval_step(
-      eval_step(self.model, config.mean, config.std, {"all": None}), self.devices
+    self._score = (
+      score.Scorer(
+        self.model,
+        self.input,
+        self.classes,
+        inputs.open_photos(folder, "eval"),
+        devices=self.devices,
+        batch_size=config.batch_size,
+        threads=config.threads,
+      )
+      if held_out
+      else None
     )
     self.metrics = MetricsFile(workdir / "metrics.jsonl", self.step)
     self._measured: list[dict] = []  # metrics of steps since the last row, on device
@@ -160,15 +169,13 @@ class _Run:
 
   def evaluate(self) -> dict[str, float] | None:
     """Scores on the held-out photos; None if there are none."""
-    if self.eval_loader is None:
+    if self._score is None:
       return None
     self.flush()
     with self.clock.pause():
-      scores = evaluate(
-        self._eval,
-        parallel.place(self._variables(), self.devices),
-        self.eval_loader,
-      )["all"]
+      row = self._score(self._variables()).rows()[0]
+      scores = {name: row[name] for name in ("loss", "top_1", "top_5", "top_20")}
+      scores["count"] = row["images"]
       self.metrics.write(
         step=self.step,
         images=self.step * self.config.batch_size,
@@ -336,30 +343,6 @@ _FIXED = (
   "optimizer",
 )
 _DEFAULTS: dict[str, Any] = {"wire_dtype": "float32", "mix": {}, "loss": {}}
-
-
-def evaluate(
-  step: Any, variables: Any, loader: EvalLoader
-) -> dict[str, dict[str, float]]:
-  """Runs a mapped `steps.eval_step` over a loader: one division at the very end.
-
-  Returns:
-    For each subset `count`, and the means `loss`, `top_1`, `top_5`, `top_20`.
-  """
-  totals: dict[str, dict[str, float]] = {}
-  for batch in tqdm(loader, desc="evaluate", unit=" batches", disable=None):
-    for subset, sums in jax.device_get(step(variables, batch)).items():
-      total = totals.setdefault(subset, dict.fromkeys(sums, 0.0))
-      for name, value in sums.items():
-        total[name] += float(value)
-  return {
-    subset: {
-      name: value if name == "count" else value / total["count"]
-      for name, value in total.items()
-    }
-    for subset, total in totals.items()
-    if total["count"]
-  }
 
 
 class _Signals:

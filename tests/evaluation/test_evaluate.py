@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from im21k import parallel, synsets, weights
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation.accuracy import wilson
 from im21k.evaluation.evaluate import evaluate, table
-from im21k.loading.train import EvalLoader
+from im21k.loading import scoring
 from im21k.packing.pack import pack
 from im21k.photos import crops, images
 from im21k.synsets import ClassList
@@ -27,8 +27,7 @@ TWO = ClassList("two", (GOLDFISH, CAT))
 
 def photos_of(packed, sample_photos, split, prepared):
   """What `linear` sees of a split, `[n, 48]`, and labels, from the original files."""
-  loader = EvalLoader(packed, split, batch_size=1, image_size=prepared.size)
-  keys = [loader[i]["key"] for i in range(loader.count)]
+  keys = [photo.key for photo in scoring.find(packed, split)]
   photos = [images.decode_jpeg((sample_photos / key).read_bytes()) for key in keys]
   size, short_side = prepared.size, prepared.short_side
   squares = np.stack([crops.center_crop(p, size, short_side) for p in photos])
@@ -154,7 +153,7 @@ def test_by_default_all_devices_take_part(few, monkeypatch):
 
 def test_fresh_process_gets_as_many_cpu_devices_as_are_asked_for():
   code = (
-    "from im21k.evaluation.evaluate import devices_for; import jax; "
+    "from im21k.evaluation.inputs import devices_for; import jax; "
     "print(len(devices_for(3)), jax.local_device_count())"
   )
   run = subprocess.run(
@@ -469,7 +468,7 @@ def test_truncated_shard_is_named(packed, saved, tmp_path):
     (0, "devices is 0, but must be at least 1"),
     (-1, "devices is -1, but must be at least 1"),
     (5, "5 devices are asked for, but this machine has 4"),
-    (3, "batch_size 64 is not divisible by the 3 devices: take 63"),
+    (3, "batch_size 64 is not divisible by the 3 devices: use 63"),
   ],
 )
 def test_devices_that_cannot_be_say_why(packed, saved, devices, message):

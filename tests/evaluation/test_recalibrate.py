@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from im21k import weights
+from im21k.evaluation import inputs
 from im21k.evaluation import recalibrate as recalibrating
-from im21k.loading.train import EvalLoader
 from im21k.weights import normalize
 
 
@@ -28,8 +28,8 @@ def test_the_first_layers_statistics_equal_brute_force(
   """Its input is the photos alone, so all can be computed at once."""
   folder, result = recalibrated
   assert result["images"] == 96
-  loader = EvalLoader(packed, "train", batch_size=16, image_size=32, short_side=37)
-  photos = np.stack([loader[index]["image"] for index in range(96)])
+  source = inputs.open_photos(packed, "train")
+  photos = np.stack([inputs.square(source[i], tiny_weights.input) for i in range(96)])
   images = normalize(photos, 117.0, 70.0)
   conv = tiny_weights.variables["params"]["conv1"]["conv"]
   y = np.float64(

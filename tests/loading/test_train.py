@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from im21k import synsets
 from im21k.dataset import records
-from im21k.dataset.records import Example, Manifest, Shard
-from im21k.loading.train import EvalLoader, TrainLoader
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.dataset.records import Example
+from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
 from im21k.photos import images
 from im21k.synsets import ClassList, ClassListMismatch
@@ -59,10 +60,6 @@ def small(jpeg, tmp_path_factory):
 
 def train(folder, **options):
   return TrainLoader(folder, **{"batch_size": 8, "image_size": SIZE, **options})
-
-
-def evaluate(folder, split="eval", **options):
-  return EvalLoader(folder, split, **{"batch_size": 8, "image_size": SIZE, **options})
 
 
 def keys(loader, start, stop):
@@ -220,36 +217,22 @@ def test_mirror_can_be_left_out(small):
 def test_the_short_side_is_by_default_that_of_the_original_recipe(small):
   by_default, stated = train(small), train(small, short_side=18)
   np.testing.assert_array_equal(by_default[3]["image"], stated[3]["image"])
-  by_default, stated = evaluate(small), evaluate(small, short_side=18)
-  np.testing.assert_array_equal(by_default[3]["image"], stated[3]["image"])
 
 
-@pytest.fixture
-def opens():
-  """Each loader, under its name."""
-  return {"train": train, "eval": evaluate}
-
-
-BOTH = pytest.mark.parametrize("split", ["train", "eval"])
-
-
-@BOTH
 @given(batch_size=st.integers(1, 100), devices=st.integers(2, 9))
 def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can(
-  small, split, batch_size, devices
+  small, batch_size, devices
 ):
-  open_loader = {"train": train, "eval": evaluate}[split]
   if batch_size % devices == 0:
     batch_size += 1
-  message = f"batch_size {batch_size} is not divisible by the {devices} devices: take "
+  message = f"batch_size {batch_size} is not divisible by the {devices} devices: use "
   with pytest.raises(ValueError, match=message) as error:
-    open_loader(small, batch_size=batch_size, devices=devices)
-  better = int(re.findall(r"take (\d+), say", str(error.value))[0])
+    train(small, batch_size=batch_size, devices=devices)
+  better = int(re.findall(r"use (\d+) for example", str(error.value))[0])
   assert better > 0 and better % devices == 0
   assert abs(better - batch_size) < devices
 
 
-@BOTH
 @pytest.mark.parametrize(
   ("options", "message"),
   [
@@ -261,9 +244,9 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can(
     ({"image_size": 0}, "at least 1 pixel"),
   ],
 )
-def test_a_wrong_argument_is_refused_at_once(small, opens, split, options, message):
+def test_a_wrong_argument_is_refused_at_once(small, options, message):
   with pytest.raises(ValueError, match=message):
-    opens[split](small, **options)
+    train(small, **options)
 
 
 def test_an_unknown_crop_is_refused_with_the_known_ones(small):
@@ -271,92 +254,30 @@ def test_an_unknown_crop_is_refused_with_the_known_ones(small):
     train(small, crop="center")
 
 
-@settings(max_examples=12)
-@given(
-  batch_size=st.integers(1, 7), devices=st.integers(1, 4), threads=st.integers(1, 4)
-)
-def test_evaluation_sees_every_example_once(small, batch_size, devices, threads):
-  loader = evaluate(
-    small, batch_size=batch_size * devices, devices=devices, threads=threads
-  )
-  batches = list(loader)
-  assert len(batches) == len(loader)
-  for batch in batches:
-    assert batch["image"].shape == (devices, batch_size, SIZE, SIZE, 3)
-    assert batch["label"].shape == batch["mask"].shape == (devices, batch_size)
-    assert batch["mask"].dtype == np.float32
-  mask = np.concatenate([batch["mask"].ravel() for batch in batches])
-  assert mask.tolist() == [1.0] * loader.count + [0.0] * (len(mask) - loader.count)
-  assert len(mask) - loader.count < batch_size * devices
-  pixels, labels = flat(batches)
-  for i in range(loader.count):
-    np.testing.assert_array_equal(pixels[i], loader[i]["image"])
-    assert labels[i] == loader[i]["label"]
-  assert not pixels[loader.count :].any() and not labels[loader.count :].any()
-
-
-def test_examples_of_evaluation_are_those_of_the_split(small):
-  for split, count in (("eval", EVAL), ("train", TRAIN)):
-    loader = evaluate(small, split)
-    found = keys(loader, 0, loader.count)
-    assert len(set(found)) == loader.count == count
-  assert set(found).isdisjoint(keys(evaluate(small), 0, EVAL))
-  assert set(found) == set(keys(train(small), 0, TRAIN))
-
-
-def test_evaluation_can_be_repeated(small):
-  loader = evaluate(small)
-  once, again = flat(loader), flat(loader)
-  np.testing.assert_array_equal(once[0], again[0])
-  np.testing.assert_array_equal(once[1], again[1])
-
-
-def test_evaluation_has_no_example_beyond_its_last(small):
-  loader = evaluate(small)
-  for index in (EVAL, -1):
-    with pytest.raises(IndexError, match=f"example {index} of {EVAL}"):
-      loader[index]
-
-
-@BOTH
-def test_a_shard_cut_short_is_named(small, tmp_path, opens, split):
+def test_a_shard_cut_short_is_named(small, tmp_path):
   shutil.copytree(small, tmp_path / "copy")
-  path = tmp_path / "copy" / Manifest.load(small).splits[split][1].name
+  path = tmp_path / "copy" / Manifest.load(small).splits["train"][1].name
   os.truncate(path, 100)
   with pytest.raises(ValueError, match=f"shard {path} has 100 bytes"):
-    opens[split](tmp_path / "copy")
+    train(tmp_path / "copy")
 
 
-@BOTH
-def test_another_class_list_is_refused_with_both_names(small, opens, split):
-  opens[split](small, classes=synsets.imagenet21k())
+def test_another_class_list_is_refused_with_both_names(small):
+  train(small, classes=synsets.imagenet21k())
   other = ClassList("mine", synsets.imagenet21k().synsets[:-1])
   with pytest.raises(ClassListMismatch, match=r"'imagenet21k'.*'mine'"):
-    opens[split](small, classes=other)
+    train(small, classes=other)
 
 
-@BOTH
-def test_a_folder_where_nothing_is_packed_is_refused(tmp_path, opens, split):
+def test_a_folder_where_nothing_is_packed_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match="holds no packed photos"):
-    opens[split](tmp_path)
+    train(tmp_path)
 
 
-def test_a_missing_split_is_refused_with_what_makes_one(photos, tmp_path):
-  pack(photos({"n01440764": 2}), tmp_path / "out", workers=1)
-  message = "no 'eval' photos, only train .*--eval-fraction or --eval-per-class"
-  with pytest.raises(ValueError, match=message):
-    evaluate(tmp_path / "out")
-
-
-@BOTH
-def test_a_photo_that_does_not_decode_stops_the_stream_by_name(
-  tmp_path, jpeg, opens, split
-):
+def test_a_photo_that_does_not_decode_stops_the_stream_by_name(tmp_path, jpeg):
   examples = [Example(f"n01440764/{i}.jpg", 0, jpeg(i)) for i in range(6)]
   examples[4] = Example("n01440764/bad.jpg", 0, b"I am a text.")
-  folder = write(tmp_path / "bad", examples, split)
-  loader = opens[split](folder, batch_size=1)
-  batches = loader.iter_from(0) if split == "train" else iter(loader)
+  batches = train(write(tmp_path / "bad", examples), batch_size=1).iter_from(0)
   with pytest.raises(images.ImageError, match=r"photo n01440764/bad\.jpg"):
     for _ in range(7):
       next(batches)
@@ -407,7 +328,9 @@ def test_a_flipped_bit_in_a_shard_costs_its_record_alone(tmp_path, jpeg):
 def test_a_data_set_without_a_sound_photo_is_an_error(tmp_path):
   bad = [Example(f"n01440764/{i}.jpg", 0, b"no photo") for i in range(3)]
   loader = train(write(tmp_path / "bad", bad), max_bad_share=1.0)
-  with pytest.raises(images.ImageError, match="none of the 100 from there is sound"):
+  with pytest.raises(
+    images.ImageError, match="none of the 100 records from there on can be used"
+  ):
     loader[0]
 
 

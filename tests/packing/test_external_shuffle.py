@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from im21k.dataset import records
-from im21k.packing import estimate, external_shuffle, shard_writer
-from im21k.packing import split as tables
+from im21k.packing import disk, estimate, shard_writer, split
 from im21k.packing.pack import pack
 
 ROOT = Path(__file__).parents[2]
@@ -146,12 +145,14 @@ pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
   assert before == {name: (out / name).stat().st_ino for name in before}
 
 
-def test_a_full_disk_is_told_before_and_goes_on_later(fishes, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_before_packing_and_resumable(
+  fishes, tmp_path, monkeypatch
+):
   source = tar_of(fishes, tmp_path / "all.tar")
   usage = shutil.disk_usage(tmp_path)
   with monkeypatch.context() as patch:
     patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"MB are missing"):
+    with pytest.raises(OSError, match=r"has 0\.001 MB free: make space for"):
       pack(source, tmp_path / "out", workers=1)
   assert pack(source, tmp_path / "out", workers=1)["train"] == 24
 
@@ -238,19 +239,19 @@ def test_a_rec_is_packed_without_a_re_encode(jpeg, tmp_path):
       file.write(bytes(-len(data) % 4))
   pack(tmp_path / "a.rec", tmp_path / "out", shards=1, workers=1)
   (shard,) = (tmp_path / "out").glob("train-*")
-  reader = packing_reader(shard)
+  reader = read_all(shard)
   for example in map(records.decode, reader):
     assert example.jpeg == photos[int(example.key.partition("/")[2])]
   assert len(reader) == 5
 
 
-def packing_reader(shard):
+def read_all(shard):
   from array_record.python.array_record_module import ArrayRecordReader
 
   reader = ArrayRecordReader(str(shard))
-  found = reader.read_all()
+  read = reader.read_all()
   reader.close()
-  return found
+  return read
 
 
 def test_a_run_that_fits_no_photo_still_holds_one(fishes, tmp_path):
@@ -289,7 +290,7 @@ def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
 
   with monkeypatch.context() as patch:
     patch.setattr(shard_writer, "ArrayRecordWriter", Writer)
-    patch.setattr(external_shuffle.os, "writev", write_some)
+    patch.setattr(disk.os, "writev", write_some)
     usage = shutil.disk_usage(tmp_path)
     patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
     patch.setattr(estimate, "check_space", lambda *args: None)
@@ -366,7 +367,7 @@ def test_a_killed_parts_files_are_removed_by_that_part_alone(fishes, tmp_path):
 def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-  with pytest.raises(OSError, match=r"MB are missing"):
+  with pytest.raises(OSError, match=r"has 0\.001 MB free: make space for"):
     pack(fishes, tmp_path / "out", workers=1, shuffle="external")
 
 
@@ -383,7 +384,7 @@ def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
 def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
   monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
   memory = estimate.memory(int(size), None, 4) * 1e9
-  shards_ = tables.default_shards(int(size / 90_000))
+  shards_ = split.default_shards(int(size / 90_000))
   seconds = size / memory * shards_ * 0.009
   assert seconds <= 0.21 * 4 * size / 170e6
   assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6

@@ -1,4 +1,4 @@
-"""What is shown while photos are packed, and what is told before."""
+"""The progress bar, and the estimate of a dry run."""
 
 import io
 import os
@@ -18,21 +18,21 @@ packing = sys.modules["im21k.packing.pack"]
 FISH, SHARK = "n01440764", "n01484850"
 
 
-def shown(counts, **total) -> str:
+def last_line(counts, **total) -> str:
   out = io.StringIO()
-  with progress.shown("pack", counts, file=out, **total):
+  with progress.show("pack", counts, file=out, **total):
     time.sleep(0.01)
   return out.getvalue().split("\r")[-1]
 
 
 def test_photos_are_counted_with_rates_and_rejects():
-  line = shown([30, 60_000_000, 2], photos=40)
+  line = last_line([30, 60_000_000, 2], photos=40)
   assert "pack:  75%" in line and "30/40" in line
   assert "photos/s" in line and "MB/s" in line and "2 rejected" in line
 
 
-def test_where_bytes_are_known_they_tell_the_time_left():
-  line = shown([30, 500_000_000, 1], size=1_000_000_000)
+def test_where_bytes_are_known_they_give_the_time_left():
+  line = last_line([30, 500_000_000, 1], size=1_000_000_000)
   assert "50%" in line and "500M/1.00G" in line and "30 photos, " in line
   assert "1 rejected" in line
 
@@ -73,7 +73,7 @@ def test_workers_count_together(photos, monkeypatch, tmp_path, workers):
   assert packed.counts[0] == 150
 
 
-def test_nothing_is_shown_where_nobody_looks(photos, tmp_path):
+def test_nothing_is_shown_without_a_terminal(photos, tmp_path):
   command = ["pack", photos({FISH: 3}), tmp_path / "out", "--workers", "1"]
   done = subprocess.run(
     [sys.executable, "-m", "im21k.cli", *command], capture_output=True, text=True
@@ -88,7 +88,7 @@ def tar_of(source, path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar"])
-def test_a_dry_run_tells_what_it_takes_and_does_nothing(photos, tmp_path, kind):
+def test_a_dry_run_prints_an_estimate_and_writes_nothing(photos, tmp_path, kind):
   source = photos({FISH: 30, SHARK: 20})
   size = sum(file.stat().st_size for file in source.glob("*/*"))
   given = source if kind == "folder" else tar_of(source, tmp_path / "all.tar")

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from im21k import synsets
-from im21k.evaluation import calibrate
+from im21k import synsets, weights
+from im21k.answers import calibration
 from im21k.inference.predict import predict
 from im21k.pages import photo_page
 
@@ -21,7 +21,9 @@ def written(linear_weights, sample_photos, tmp_path):
   rng = np.random.default_rng(0)
   kernel = rng.normal(scale=1 / 60, size=(48, len(FULL))).astype(np.float32)
   linear_weights(kernel, np.zeros(len(FULL), np.float32), FULL).save(tmp_path / "w")
-  calibrate.save(tmp_path / "w", calibrate.Calibration(1.0, {0.9: 2.0}, 5))
+  calibration.save(
+    tmp_path / "w" / weights.ARRAYS, calibration.Calibration(1.0, {0.9: 2.0}, 5)
+  )
   photos = sorted(sample_photos.rglob("*.jpg"))[:20]
   evil = tmp_path / "<script>alert(1)<|script>\"'.jpg"
   shutil.copy(photos[0], evil)

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from im21k import synsets
-from im21k.evaluation import calibrate
-from im21k.evaluation.evaluate import CSV
+from im21k import synsets, weights
+from im21k.answers import calibration
+from im21k.evaluation.results import CSV
 from im21k.pages import run_page
 
 FULL = synsets.imagenet21k()
@@ -104,7 +104,9 @@ def test_calibrated_probabilities_are_shown_where_there_are(run):
     return re.search(r"this one named windmill \((\d+%)\)", text)[1]
 
   before = share()
-  calibrate.save(run / "weights", calibrate.Calibration(0.2, {}, 5))
+  calibration.save(
+    run / "weights" / weights.ARRAYS, calibration.Calibration(0.2, {}, 5)
+  )
   assert share() != before
 
 

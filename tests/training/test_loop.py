@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -128,7 +129,13 @@ def test_other_settings_do_not_go_on_in_the_same_folder(config, tmp_path):
 def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
   scores = iter([0.3, 0.9, 0.2, 0.1, 0.1, 0.1])
   monkeypatch.setattr(
-    loop, "evaluate", lambda *_: {"all": {"count": 1.0, "top_1": next(scores)}}
+    loop.score.Scorer,
+    "__call__",
+    lambda *_: SimpleNamespace(
+      rows=lambda: [
+        {"images": 1, "loss": 0, "top_1": next(scores), "top_5": 1, "top_20": 1}
+      ]
+    ),
   )
   loop.train(
     dataclasses.replace(config, eval_every={"steps": 2}, save_every={"steps": 2}),

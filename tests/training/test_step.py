@@ -5,11 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from im21k import parallel
-from im21k.evaluation.score import eval_step, rank
 from im21k.training import optim
 from im21k.training import step as steps
 from im21k.weights import normalize
@@ -98,64 +95,6 @@ def test_state_is_donated(tiny_model):
   step = parallel.train_step(steps.train_step(tiny_model(7), optimizer, 0.0, 1.0), on)
   step(before, batch_of(16, 4))
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
-
-
-class Fixed:
-  """A model whose logits are the first pixels of the image."""
-
-  def apply(self, variables, image, *, train):
-    assert not train
-    return image[:, 0, :, 0] * variables, {}
-
-
-@pytest.mark.parametrize("devices", [1, 4])
-@given(seed=st.integers(0, 999), missing=st.integers(0, 7))
-@settings(max_examples=8, deadline=None)
-def test_evaluation_sums_equal_brute_force(devices, seed, missing):
-  classes, count = 30, 8
-  rng = np.random.default_rng(seed)
-  # Few levels, so that equal logits occur.
-  image = np.zeros((count, 1, classes, 3), np.uint8)
-  image[:, 0, :, 0] = rng.integers(0, 40, (count, classes))
-  label = rng.integers(0, classes, count).astype(np.int32)
-  mask = (np.arange(count) < count - missing).astype(np.float32)
-  allowed = rng.random(classes) < 0.6
-  batch = jax.tree.map(
-    lambda x: x.reshape(devices, -1, *x.shape[1:]),
-    {"image": image, "label": label, "mask": mask},
-  )
-  subsets = {"all": None, "some": allowed}
-  step = parallel.eval_step(
-    eval_step(Fixed(), 0.0, 1.0, subsets), parallel.devices(devices)
-  )
-  found = jax.device_get(step(jnp.float32(0.25), batch))
-  for name, subset in subsets.items():
-    inside = np.ones(classes, bool) if subset is None else subset
-    expected = {"count": 0, "loss": 0.0, "top_1": 0, "top_5": 0, "top_20": 0}
-    for logits, right, counts in zip(
-      image[:, 0, :, 0] * 0.25, label, mask, strict=True
-    ):
-      if not counts or not inside[right]:
-        continue
-      rivals = sum(
-        inside[c] and c != right and logits[c] >= logits[right] for c in range(classes)
-      )
-      expected["count"] += 1
-      expected["loss"] += np.log(np.exp(logits[inside]).sum()) - logits[right]
-      for k in (1, 5, 20):
-        expected[f"top_{k}"] += rivals < k
-    for key, value in expected.items():
-      np.testing.assert_allclose(found[name][key], value, rtol=1e-4, atol=1e-4)
-
-
-def test_constant_answers_earn_nothing():
-  logits = jnp.zeros((3, 30))
-  assert rank(logits, jnp.array([0, 1, 29])).tolist() == [29, 29, 29]
-
-
-def test_answers_that_are_no_numbers_earn_nothing():
-  logits = jnp.array([[jnp.nan, 1.0], [0.0, jnp.nan]])
-  assert rank(logits, jnp.array([0, 1])).tolist() == [2, 2]
 
 
 def test_normalisation_is_the_originals():
