@@ -1,7 +1,6 @@
 """README and docs/: blocks run or are checked, links resolve, tables are up to date."""
 
 import contextlib
-import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -10,13 +9,11 @@ import re
 import shlex
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import pytest
 
 from im21k import cli
-from im21k.training.config import Config
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -36,7 +33,6 @@ BANNED = re.compile(
   r"|vouch\w*|made smaller)\b",
   re.IGNORECASE,
 )
-CONFIG_OPTION = re.compile(r"--config\.([\w.]+)")
 
 
 def name_of(path):
@@ -83,10 +79,10 @@ def options(command):
 def command_of(words):
   """`convert mxnet` of its words; an AssertionError if there is no such command."""
   name = words[0] if words else ""
-  if any(known.startswith(f"{name} ") for known in cli.COMMANDS) and len(words) > 1:
-    name = " ".join(words[:2])
-  known = name in cli.COMMANDS or any(k.startswith(f"{name} ") for k in cli.COMMANDS)
-  assert known, f"im21k has no command {name!r}"
+  group = any(known.startswith(f"{name} ") for known in cli.COMMANDS)
+  if group and words[1:] and not words[1].startswith("-"):
+    name, group = " ".join(words[:2]), False
+  assert group or name in cli.COMMANDS, f"im21k has no command {name!r}"
   return name
 
 
@@ -151,8 +147,7 @@ def check_im21k(words, monkeypatch, capsys):
     return
   name = command_of(words)
   if name == "train":
-    check_train(words[1:])
-    return
+    check_config(words[1:])
   entry = cli.COMMANDS[name]
   module = importlib.import_module(entry.module)
 
@@ -166,29 +161,12 @@ def check_im21k(words, monkeypatch, capsys):
   assert '"ran": true' in capsys.readouterr().out
 
 
-def check_train(words):
-  config = (word for word in words if not word.startswith("--"))
-  name = next(config)
-  shipped = {p.stem for p in (ROOT / "experiments" / "configs").glob("*.py")}
-  assert name in shipped or (ROOT / name).is_file(), f"no config is called {name}"
-  for word in words:
-    option = word.partition("=")[0]
-    if match := CONFIG_OPTION.match(option):
-      check_key(match[1])
-    elif option.startswith("--"):
-      assert option in {"--config", "--workdir", "--profile"}, option
+def check_config(words):
+  """The config exists, and every key that is set on the line, with such a value."""
+  from im21k.training import configs, overrides
 
-
-def check_key(name):
-  """A dotted key is a field of the config, and of its sections as far as typed."""
-  kind = Config
-  for part in name.split("."):
-    hints = typing.get_type_hints(kind)
-    assert part in hints, f"no config key is called {name}"
-    kinds = (hints[part], *typing.get_args(hints[part]))
-    kind = next(filter(dataclasses.is_dataclass, kinds), None)
-    if kind is None:
-      return
+  settings, (name, *_) = overrides.split(words)
+  configs.load(name, settings)
 
 
 def check_make(words):
@@ -205,8 +183,10 @@ def check_make(words):
 def check_script(words):
   script = ROOT / words[0]
   if script == ROOT / "experiments" / "run.py":
-    configs = [w.partition("=")[2] for w in words if w.startswith("--config=")]
-    check_train([*configs, *words[1:]])
+    (config,) = (w.partition("=")[2] for w in words if w.startswith("--config="))
+    rest = [w for w in words[1:] if not w.startswith("--config=")]
+    check_config([config, *rest])
+    assert {w.partition("=")[0] for w in rest} <= options("train")
     return
   source = script.read_text(encoding="utf-8")
   for word in words[1:]:
@@ -226,15 +206,15 @@ def test_inline_code_names_what_exists(path):
   every = OTHER_OPTIONS.union(*map(options, cli.COMMANDS))
   for span in spans(TEXTS[path]):
     words = span.split()
-    if words[0] == "im21k" and len(words) > 1 and words[1].islower():
+    if words[0] == "im21k" and len(words) > 1 and re.match("[a-z]", words[1]):
       name = command_of(words[1:])
       given = {w.partition("=")[0] for w in words if w.startswith("--")}
       known = options(name) if name in cli.COMMANDS else set()
       assert given <= known | OTHER_OPTIONS, span
     elif words[0] == "make" and len(words) > 1:
       check_make(words[1:])
-    elif words[0].startswith("--") and not CONFIG_OPTION.match(words[0]):
-      assert words[0].partition("=")[0] in every | {"--workdir", "--profile"}, span
+    elif words[0].startswith("--") and not words[0].startswith("--config."):
+      assert words[0].partition("=")[0] in every, span
     if not re.search("ROOM|MODULE|NAME", span):
       check_paths(words)
 
@@ -290,19 +270,32 @@ def test_readme_names_every_room():
   assert named == here - common
 
 
-def test_layout_is_the_tree():
-  tree = load_script(ROOT / "docs" / "tree.py")
+@pytest.mark.parametrize("page", ["layout.md", "training.md"])
+def test_what_is_generated_is_up_to_date(page):
+  generate = load_script(ROOT / "docs" / "generate.py")
+  text = TEXTS[ROOT / "docs" / page]
+  assert generate.filled(text) == text, "run: python docs/generate.py"
+
+
+def test_layout_names_every_module():
   text = TEXTS[ROOT / "docs" / "layout.md"]
-  assert tree.filled(text) == text, "run: python docs/tree.py"
   for path in (ROOT / "im21k").rglob("*.py"):
-    assert path.name.startswith("__") or path.name in text, path
+    assert path.name.startswith("__") or f" {path.name} " in text, path
+
+
+def test_training_names_every_key():
+  from im21k.training import run
+
+  text = TEXTS[ROOT / "docs" / "training.md"]
+  assert len(run.describe()) > 40
+  assert all(f"| `{row['key']}` |" in text for row in run.describe())
 
 
 def test_a_room_without_description_is_an_error(monkeypatch):
-  tree = load_script(ROOT / "docs" / "tree.py")
-  monkeypatch.delitem(tree.ROOMS, "photos")
+  generate = load_script(ROOT / "docs" / "generate.py")
+  monkeypatch.delitem(generate.ROOMS, "photos")
   with pytest.raises(ValueError, match="does not describe photos"):
-    tree.tree()
+    generate.tree()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -340,7 +333,7 @@ def test_version_of_the_citation_is_the_version():
   assert f"\nversion: {version}\n" in cited
 
 
-@pytest.mark.parametrize("script", ["benchmarks/tables.py", "docs/tree.py"])
+@pytest.mark.parametrize("script", ["benchmarks/tables.py", "docs/generate.py"])
 def test_check_of_a_generator_writes_nothing(script, monkeypatch, capsys):
   module = load_script(ROOT / script)
   monkeypatch.setattr(sys, "argv", [script, "--check"])

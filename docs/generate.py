@@ -1,20 +1,20 @@
-"""The tree of im21k/ in docs/layout.md, with the first line of each module's docstring.
+"""Parts of docs/ that are made from the code: the tree of modules, the config keys.
 
-    python docs/tree.py [--check]
+    python docs/generate.py [--check]
 
-Rooms and their order are written here; modules are read from the files. The tree stands
-between `<!-- tree -->` and `<!-- /tree -->`. With `--check` nothing is written, and a
-page that is not up to date is an error.
+Between `<!-- tree -->` and `<!-- /tree -->` of layout.md: rooms in the order written
+here, their modules from the files, each with the first line of its docstring. Between
+`<!-- keys -->` and `<!-- /keys -->` of training.md: what `im21k configs --keys` lists.
+With `--check` nothing is written, and a page that is not up to date is an error.
 """
 
 import argparse
 import ast
-import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "layout.md"
+PAGES = (ROOT / "docs" / "layout.md", ROOT / "docs" / "training.md")
 WIDTH = 24  # of the column of names
 
 # In the order of the data and of imports; a name is a folder or a file of im21k/.
@@ -48,7 +48,7 @@ def tree() -> str:
   """The tree as a Markdown block; ValueError names a room that ROOMS lacks."""
   here = {p.name.removesuffix(".py") for p in (ROOT / "im21k").iterdir() if _shown(p)}
   if unknown := here - set(ROOMS):
-    raise ValueError(f"docs/tree.py does not describe {', '.join(sorted(unknown))}")
+    raise ValueError(f"docs/generate.py does not describe {', '.join(sorted(unknown))}")
   lines = ["```", "im21k/"]
   for name in (name for name in ROOMS if name in here):
     folder = ROOT / "im21k" / name
@@ -63,10 +63,32 @@ def tree() -> str:
   return "\n".join([*lines, "```", ""])
 
 
+def keys() -> str:
+  """The config keys as a Markdown table."""
+  from im21k.training import run  # jax: only where it is needed
+
+  rows = [
+    (f"`{k['key']}`", " ".join(filter(None, (k["type"], _unit(k)))), k["default"],
+     k["on resume"], k["text"])
+    for k in run.describe()
+  ]  # fmt: skip
+  head = ("key", "type", "default", "on resume", "description")
+  lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+  return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:], ""])
+
+
 def filled(text: str) -> str:
-  """The page with the tree as the files are."""
-  pattern = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
-  return pattern.sub(lambda match: f"{match[1]}{tree()}{match[2]}", text)
+  """A page with its tree and its keys as the code is."""
+  for name, make in (("tree", tree), ("keys", keys)):
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if start in text:
+      before, rest = text.split(start, 1)
+      text = f"{before}{start}{make()}{end}{rest.split(end, 1)[1]}"
+  return text
+
+
+def _unit(key: dict[str, str]) -> str:
+  return f"({key['unit']})" if key["unit"] else ""
 
 
 def _shown(path: Path) -> bool:
@@ -85,14 +107,17 @@ def _summary(path: Path) -> str:
 
 
 def main() -> int:
-  """Rewrites the page; returns 1 if `--check` finds it out of date."""
+  """Rewrites the pages; returns 1 if `--check` finds one out of date."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--check", action="store_true", help="Write nothing.")
   check = parser.parse_args().check
-  text = PAGE.read_text(encoding="utf-8")
-  stale = filled(text) != text
-  if stale and not check:
-    PAGE.write_text(filled(text), encoding="utf-8")
+  stale = False
+  for page in PAGES:
+    text = page.read_text(encoding="utf-8")
+    if (new := filled(text)) != text:
+      stale = True
+      if not check:
+        page.write_text(new, encoding="utf-8")
   return int(check and stale)
 
 
