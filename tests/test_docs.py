@@ -86,9 +86,15 @@ def command_of(words):
   return name
 
 
-@pytest.mark.parametrize(
-  "path", [path for path in PAGES if blocks(path, "python")], ids=name_of
-)
+def python_pages():
+  """The pages with Python; one compiles models for half a minute."""
+  for path in PAGES:
+    if blocks(path, "python"):
+      slow = [pytest.mark.slow] if path.name == "reuse.md" else []
+      yield pytest.param(path, id=name_of(path), marks=slow)
+
+
+@pytest.mark.parametrize("path", python_pages())
 def test_python_of_a_page_runs(path, packed, tiny_weights, tmp_path):
   (tmp_path / "runs" / "demo").mkdir(parents=True)
   tiny_weights.save(tmp_path / "runs" / "demo" / "weights")
