@@ -33,12 +33,15 @@ class Command(NamedTuple):
   module: str
   function: str
   text: str = "text"
+  settings: bool = False  # whether `--config.KEY=VALUE` are options, too
 
 
 COMMANDS = {
   "pack": Command("im21k.packing.pack", "pack"),
   "verify": Command("im21k.packing.verify", "verify"),
   "bench-loader": Command("im21k.planning.bench_loader", "bench_loader", "table"),
+  "train": Command("im21k.training.run", "train", settings=True),
+  "configs": Command("im21k.training.run", "configs", "configs_text"),
   "plan": Command("im21k.planning.plan", "plan"),
   "evaluate": Command("im21k.evaluation.evaluate", "evaluate", "table"),
   "recalibrate": Command("im21k.evaluation.recalibrate", "recalibrate"),
@@ -83,13 +86,18 @@ def _run(name: str, arguments: list[str]) -> int:
     # The compiler of `im21k plan` must not complain that there is no driver.
     os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
   module = importlib.import_module(command.module)
-  call = tyro.cli(
-    _deferred(getattr(module, command.function)),
-    prog=f"im21k {name}",
-    args=arguments,
-    config=(tyro.conf.FlagCreatePairsOff,),
-  )
+  given: dict[str, Any] = {}
   try:
+    if command.settings:
+      from im21k.training import overrides
+
+      given["settings"], arguments = overrides.split(arguments)
+    call = tyro.cli(
+      _deferred(getattr(module, command.function), **given),
+      prog=f"im21k {name}",
+      args=arguments,
+      config=(tyro.conf.FlagCreatePairsOff,),
+    )
     result, as_json = call()
   except (ValueError, OSError, FloatingPointError) as error:
     print(f"im21k {name}: {error}", file=sys.stderr)
@@ -108,7 +116,8 @@ def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
   for name, command in COMMANDS.items():
     function = getattr(importlib.import_module(command.module), command.function)
     first, _, second = name.partition(" ")
-    groups.setdefault(first, {})[second] = _deferred(function)
+    given: dict[str, Any] = {"settings": {}} if command.settings else {}
+    groups.setdefault(first, {})[second] = _deferred(function, **given)
   commands = {
     name: functions[""] if "" in functions else _group(functions)
     for name, functions in groups.items()
@@ -153,8 +162,8 @@ def _overview(prog: str = "im21k", names: typing.Iterable[str] = COMMANDS) -> st
     "",
   ]
   for name in names:
-    module, function, _ = COMMANDS[name]
-    lines.append(f"  {name:<17} {_summary(module, function)}")
+    command = COMMANDS[name]
+    lines.append(f"  {name:<17} {_summary(command.module, command.function)}")
   return "\n".join(lines)
 
 
@@ -173,10 +182,13 @@ def _summary(module: str, function: str) -> str:
   raise LookupError(f"{module} has no function {function}")
 
 
-def _deferred(function: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+def _deferred(
+  function: Callable[..., dict[str, Any]], **fixed: Any
+) -> Callable[..., Any]:
   """A function with the same parameters, and `json`, that returns the call to make.
 
   So errors in the arguments are reported by tyro, and errors of the call by `main`.
+  The parameters in `fixed` have these values, and are no options.
   """
   signature = inspect.signature(function)
   hints = typing.get_type_hints(function, include_extras=True)
@@ -186,7 +198,7 @@ def _deferred(function: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
     *(
       _parameter(p, hints[name])
       for name, p in signature.parameters.items()
-      if name != options and p.kind is not inspect.Parameter.VAR_KEYWORD
+      if name not in (options, *fixed) and p.kind is not inspect.Parameter.VAR_KEYWORD
     ),
     *fields,
     inspect.Parameter(
@@ -198,7 +210,7 @@ def _deferred(function: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
     call = signature.bind_partial()
     changes = {field.name: given.pop(field.name) for field in fields}
     call.arguments.update(given)
-    return lambda: (function(*call.args, **call.kwargs, **changes), json)
+    return lambda: (function(*call.args, **call.kwargs, **changes, **fixed), json)
 
   # tyro would keep the line ends inside a parameter's text.
   deferred.__doc__ = re.sub(r"\n {4,}", " ", inspect.getdoc(function) or "")

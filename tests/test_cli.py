@@ -26,7 +26,7 @@ GOLDFISH, CAT = "n01443537", "n02121620"
 
 
 def function_of(command):
-  module, function, _ = cli.COMMANDS[command]
+  module, function, *_ = cli.COMMANDS[command]
   return getattr(importlib.import_module(module), function)
 
 
@@ -89,6 +89,9 @@ def test_help_shows_every_parameter_with_its_text(capsys, command):
       parameters[field.name] = inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY
       )
+  if cli.COMMANDS[command].settings:  # They are `--config.KEY=VALUE`.
+    assert parameters.pop("settings") and texts.pop("settings")
+    assert "--config.batch_size=32" in shown
   assert set(texts) == set(parameters)
   for name, parameter in parameters.items():
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -121,10 +124,10 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
   assert "--times INT  how often; by default once, as (nearly) everyone does." in out
 
 
-def test_usage_asks_for_one_image_and_more(capsys):
+def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
-  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR IMAGE...")
-  assert "any common image files. (required)" in words(out)
+  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
+  assert "Image files of any common format. (required)" in words(out)
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():
@@ -320,7 +323,7 @@ def test_unknown_command_offers_the_nearest(capsys, command, hint):
   ("arguments", "message"),
   [
     (["predict", "nowhere", "a.jpg"], "nowhere/model.json does not exist"),
-    (["predict", "nowhere"], "no image is named"),
+    (["predict", "nowhere"], "no photo is named"),
     (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
     (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
     (["pack", "nowhere", "packed"], "nowhere is no folder"),

@@ -111,6 +111,18 @@ def read(path: Path) -> np.ndarray:
     raise ImageError(f"{path} is a damaged image: {error}") from error
 
 
+def of_picture(picture: Image.Image) -> np.ndarray:
+  """A Pillow picture, turned upright, as `[h, w, 3]` uint8 RGB.
+
+  Raises:
+    ImageError: its file is damaged, or nothing says how bright its pixels are.
+  """
+  try:
+    return _rgb(Path("a picture"), ImageOps.exif_transpose(picture))
+  except (OSError, SyntaxError, RuntimeError) as error:
+    raise ImageError(f"a picture is damaged: {error}") from error
+
+
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Resizes `[h, w, 3]` uint8: mean over areas to shrink, bilinear to enlarge."""
   if image.shape[:2] == (height, width):

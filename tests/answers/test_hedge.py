@@ -63,14 +63,14 @@ def test_asked_accuracy_is_reached_with_most_information(
   lambda_ = hedge.lambdas(graph, p[:half], first, [accuracy], confidence)[accuracy]
   nodes = graph.probabilities(p)
   mine, others = nodes[:half], nodes[half:]
-  reached, told = measured(graph, mine, first, lambda_)
+  reached, bits = measured(graph, mine, first, lambda_)
   margin = (
     0.0 if confidence is None else 2.5 * np.sqrt(accuracy * (1 - accuracy) / half)
   )
   assert reached >= accuracy
   if lambda_ > 0:
     assert reached < accuracy + 0.01 + margin
-  held_out, told_held_out = measured(graph, others, second, lambda_)
+  held_out, bits_held_out = measured(graph, others, second, lambda_)
   error = 2.6 * np.sqrt(
     2 * accuracy * (1 - accuracy) / half
   )  # Both halves are samples.
@@ -78,16 +78,16 @@ def test_asked_accuracy_is_reached_with_most_information(
   if confidence:  # A margin costs information.
     return
   other = published(graph, mine, first, accuracy)
-  assert told >= measured(graph, mine, first, other)[1] - 1e-6
-  assert told_held_out >= measured(graph, others, second, other)[1] - 1e-6
+  assert bits >= measured(graph, mine, first, other)[1] - 1e-6
+  assert bits_held_out >= measured(graph, others, second, other)[1] - 1e-6
   for depth in range(graph.depth.max() + 1):
     chosen = fixed_level(graph, p[:half], mine, depth)
     right = [graph.is_right(v, c) for v, c in zip(chosen, first, strict=True)]
     if np.mean(right) >= accuracy:
-      assert told >= np.mean(graph.information[chosen] * right)
+      assert bits >= np.mean(graph.information[chosen] * right)
       chosen = fixed_level(graph, p[half:], others, depth)
       right = [graph.is_right(v, c) for v, c in zip(chosen, second, strict=True)]
-      assert told_held_out >= np.mean(graph.information[chosen] * right)
+      assert bits_held_out >= np.mean(graph.information[chosen] * right)
 
 
 def test_a_margin_keeps_the_promise_on_other_photos_as_often_as_asked(posteriors):

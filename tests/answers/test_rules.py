@@ -58,7 +58,7 @@ def test_diverse_agrees_with_brute_force(cases):
     assert tuple(float(reward[v]) for v in found) == best
 
 
-def test_a_photo_of_mountains_is_told_by_different_things_at_their_natural_level():
+def test_a_photo_of_mountains_is_described_by_different_things_at_their_natural_level():
   """Its five likeliest classes are five kinds of fir."""
   graph = hierarchy.over(FULL)
   firs = [c for c in graph.below(graph.node["n11620673"])[-5:]]

@@ -73,7 +73,7 @@ def test_at_a_fixed_level_a_class_above_stands_for_itself_alone():
   assert [row["accuracy"] for row in found["levels"]] == [1, 1, 1]
 
 
-def test_classes_of_few_training_photos_are_told_apart():
+def test_classes_of_few_training_photos_are_a_group_of_their_own():
   p = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], np.float32)
   found = hierarchical.measure(GRAPH, p, [0, 1, 2], {}, np.array([9, 12, 9]))
   few, more = found["groups"]
