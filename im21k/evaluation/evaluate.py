@@ -145,7 +145,7 @@ def _measures(
   return hierarchical_measures.measure(
     hierarchy.over(classes),
     calibrated.probabilities(computed.logits),
-    computed.labels.tolist(),
+    computed.labels,
     calibrated.lambdas,
     train_photos,
   )

@@ -282,7 +282,7 @@ def test_photos_of_which_none_can_be_decoded(linear_weights, tmp_path):
     evaluate(tmp_path / "w", tmp_path / "photos", batch_size=4)
 
 
-@pytest.mark.parametrize("fraction", [0, -1, 1.1, float("nan")])
+@pytest.mark.parametrize("fraction", [0.0, -1.0, 1.1, float("nan")])
 def test_crop_fraction_that_cannot_be(packed, saved, fraction):
   with pytest.raises(ValueError, match=r"crop_fraction is .*, but must be in"):
     evaluate(saved, packed, crop_fraction=fraction)
