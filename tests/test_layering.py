@@ -25,6 +25,7 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("inference",),
+  ("command_line",),
   ("cli",),
   ("__main__",),
 )
