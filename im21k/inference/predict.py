@@ -14,7 +14,7 @@ from im21k.answers import naming, rules
 from im21k.inference.classifier import Classifier
 from im21k.inference.classify import Pixels, batches
 from im21k.pages import figures, photo_page
-from im21k.photos import images
+from im21k.photos import folders, images, sources
 from im21k.synsets import hierarchy
 
 Answer = Literal["flat", "hedged", "diverse"]
@@ -39,7 +39,8 @@ def predict(
 
   Args:
     weights_dir: Folder of exported weights.
-    photos: Image files of any common format.
+    photos: Image files; or folders of photos, of class folders or from `im21k pack`;
+      .tar, .tar.gz or .rec archives; .lst or .tsv lists; or tfds:NAME:SPLIT.
     top_k: Number of answers for each photo.
     answer: Kind of answer: flat is the most likely classes; hedged is the most specific
       term that is right as often as accuracy asks; diverse is different things none of
@@ -60,12 +61,14 @@ def predict(
     `predictions`: for each photo `image` and `top`, a list of `synset`, `name` and
     `probability` (and `definition`), most likely first; where classes are left out also
     `none`, the probability of all the other classes: the probabilities in `top` assume
-    that it is none of those.
+    that it is none of those. `bad`: photos in folders and archives that cannot be
+    decoded, each `photo` and `reason`.
 
   Raises:
     FileNotFoundError: the weights or a photo are missing.
-    ValueError: a file is not an image, the weights are damaged or not calibrated for
-      such an answer, top_k is below 1, or there are too many photos for a plot.
+    ValueError: a file is not an image, no photo can be decoded, the weights are damaged
+      or not calibrated for such an answer, top_k is below 1, or there are too many
+      photos for a plot.
   """
   if top_k < 1:
     raise ValueError(f"top_k is {top_k}, but must be at least 1")
@@ -79,10 +82,12 @@ def predict(
   namer = naming.Namer(released.classes, top_k, allowed)
   temperature = calibration.temperature if calibration else 1.0
   predictions: list[dict[str, Any]] = []
+  bad: list[dict[str, str]] = []
   thumbnails: list[Pixels] = []
   described: list[photo_page.PhotoAnswers] = []
   model, drawn = Classifier(released), bool(plot or report)
-  for batch in batches(model, _photos(photos), temperature, thumbnails=drawn):
+  pixels = _photos(photos, released.classes, bad)
+  for batch in batches(model, pixels, temperature, thumbnails=drawn):
     _check_room(len(predictions) + len(batch.names), plot, report)
     p, none = batch.probabilities, None
     if allowed is not None:
@@ -96,6 +101,8 @@ def predict(
       every = _every_answer(namer, p, accuracy, known)
       shown = [Path(name).name for name in batch.names]
       described += map(photo_page.PhotoAnswers, shown, batch.thumbnails, p, every)
+  if not predictions:
+    raise ValueError(f"{photos[0]}: none of {len(bad):,} photos can be decoded")
   if plot:
     tops = [prediction["top"] for prediction in predictions]
     figures.draw_predictions(plot, thumbnails, tops)
@@ -103,6 +110,7 @@ def predict(
     photo_page.write(report, namer.graph, described)
   return {
     "predictions": predictions,
+    "bad": bad,
     "plot": str(plot) if plot else None,
     "report": str(report) if report else None,
   }
@@ -119,6 +127,10 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"{'':<22}{top['definition']}")
     if "none" in prediction:
       lines.append(f"  {prediction['none']:7.2%}  none of them")
+  if bad := result["bad"]:
+    shown = [f"{one['photo']} ({one['reason']})" for one in bad[:5]]
+    more = "; …" if len(bad) > len(shown) else ""
+    lines.append(f"{len(bad):,} photos cannot be decoded: {'; '.join(shown)}{more}")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   if result.get("report"):
@@ -126,10 +138,25 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _photos(paths: Sequence[Path]) -> Iterator[tuple[str, Pixels]]:
-  """Name and pixels of each photo."""
-  for path in paths:
-    yield str(path), images.read(path)
+def _photos(
+  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, str]]
+) -> Iterator[tuple[str, Pixels]]:
+  """Name and pixels of each photo; `bad` gets those of collections without pixels."""
+  for place in places:
+    is_file = place.is_file()
+    if is_file and (
+      place.suffix.lower() in folders.SUFFIXES or folders.is_image(place)
+    ):
+      yield str(place), images.read(place)
+      continue
+    for photo in sources.open(place, classes=classes):
+      name = f"{place}/{photo.key}"
+      try:
+        if photo.problem:
+          raise images.ImageError(": ".join(photo.problem))
+        yield name, images.decode(photo.data)
+      except images.ImageError as error:
+        bad.append({"photo": name, "reason": str(error)})
 
 
 def _check_room(photos: int, plot: Path | None, report: Path | None) -> None:

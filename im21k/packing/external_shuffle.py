@@ -103,7 +103,8 @@ class _Run:
     try:
       if photo.problem:
         raise repair.Rejected(*photo.problem)
-      assert label is not None
+      if label is None:
+        raise repair.Rejected("unreadable", "nothing says its class")
       jpeg, kinds, digest = self._selection.prepare(photo.data)
     except repair.Rejected as error:
       synset = photo.synset if label is None else self._synsets[label]

@@ -50,7 +50,7 @@ def best_and_worst(
   hierarchy: Hierarchy,
   probabilities: Float32[np.ndarray, "photos classes"],
   labels: Int[np.ndarray, " photos"],
-  photo: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+  pixels: Callable[[list[int]], list[UInt8[np.ndarray, "_ _ 3"]]],
 ) -> tuple[list[Figure], list[Figure]]:
   """Classes by their share of correct predictions, then by the mean probability.
 
@@ -61,7 +61,7 @@ def best_and_worst(
     hierarchy: hierarchy of the classes.
     probabilities: of each photo.
     labels: of each photo.
-    photo: gives the pixels of a photo by its number.
+    pixels: gives photos by their numbers; asked once, for archives are slow to search.
 
   Returns:
     Figures of the best classes, each with its most certain photo; and of the worst,
@@ -77,22 +77,23 @@ def best_and_worst(
   best = [label for label in order[::-1] if share[label] > 0][:_SHOWN]
   worst = [label for label in order if share[label] < 1 and label not in best][:_SHOWN]
 
-  def figure(label: int, extreme: Any) -> Figure:
+  def extreme(label: int, choose: Callable[[Any], Any]) -> int:
     mine = np.flatnonzero(labels == label)
-    at = int(mine[extreme(own[mine])])
-    answer = int(answers[at])
-    name = _name(hierarchy, label)
-    return Figure(
-      name,
-      render.data_uri(photo(at)),
-      f"{name}: {(answers[mine] == label).sum():,} of {len(mine):,} correct; this one "
-      f"predicted {_name(hierarchy, answer)} ({probabilities[at, answer]:.0%})",
-    )
+    return int(mine[choose(own[mine])])
 
-  return (
-    [figure(label, np.argmax) for label in best],
-    [figure(label, np.argmin) for label in worst],
-  )
+  chosen = [(label, extreme(label, np.argmax)) for label in best]
+  chosen += [(label, extreme(label, np.argmin)) for label in worst]
+  figures = []
+  shown = pixels([at for _, at in chosen]) if chosen else []
+  for (label, at), photo in zip(chosen, shown, strict=True):
+    right, answer = answers[labels == label] == label, int(answers[at])
+    name = _name(hierarchy, label)
+    caption = (
+      f"{name}: {right.sum():,} of {len(right):,} correct; this one predicted "
+      f"{_name(hierarchy, answer)} ({probabilities[at, answer]:.0%})"
+    )
+    figures.append(Figure(name, render.data_uri(photo), caption))
+  return figures[: len(best)], figures[len(best) :]
 
 
 def _name(hierarchy: Hierarchy, label: int) -> str:

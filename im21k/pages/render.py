@@ -1,6 +1,6 @@
 """Values -> HTML pages: one environment, in which every value is escaped.
 
-Pages use neither scripts nor the network: photos are data URIs. The templates lie in
+Pages use neither scripts nor the network: photos are data URIs. The templates are in
 `templates/`; a value that a template expects and does not get is an error.
 """
 

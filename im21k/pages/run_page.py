@@ -49,6 +49,8 @@ def report(
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
   evaluated: dict[str, Any] = {"images": 0, "top_1": None}
   if finished:
+    if data is None and "data" not in config:
+      raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
     photos = data or Path(config["data"])
     evaluated = _evaluated(workdir / "weights", photos, split, images, batch_size)
   recorded = workdir / "environment.json"
@@ -98,7 +100,7 @@ def _evaluated(
 ) -> dict[str, Any]:
   """`images`, `top_1`, and `mistakes` for the template."""
   released = weights.load(folder)
-  photos = inputs.open_shuffled(data, split)
+  photos = inputs.open_shuffled(data, split, classes=released.classes)
   computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
   labels = computed.labels
   top_1 = float((computed.logits.argmax(1) == labels).mean())
@@ -107,10 +109,11 @@ def _evaluated(
   graph = hierarchy.over(released.classes)
   head, rows = mistakes.confusion(graph, p, labels)
 
-  def square(index: int) -> UInt8[np.ndarray, "size size 3"]:
-    return inputs.square(photos[int(computed.positions[index])], released.input)
+  def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
+    chosen = photos.pick(computed.positions[indices].tolist())
+    return [inputs.square(photo, released.input) for photo in chosen]
 
-  best, worst = mistakes.best_and_worst(graph, p, labels, square)
+  best, worst = mistakes.best_and_worst(graph, p, labels, squares)
   shown = {
     "summary": f"{len(labels):,} {split} photos, top-1 accuracy {_percent(top_1)}.",
     "head": head,

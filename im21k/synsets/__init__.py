@@ -12,9 +12,10 @@ from im21k.synsets.classes import (
   ClassList,
   ClassListMismatch,
   from_file,
-  is_synset,
   subset_indices,
 )
+from im21k.synsets.ids import PATTERN as SYNSET
+from im21k.synsets.ids import is_synset
 from im21k.synsets.published import (
   get,
   ilsvrc2012,
@@ -24,6 +25,7 @@ from im21k.synsets.published import (
 from im21k.synsets.wordnet import WordNet, load
 
 __all__ = [
+  "SYNSET",
   "ClassList",
   "ClassListMismatch",
   "WordNet",

@@ -1,8 +1,8 @@
 """What a label means: a class list is an ordered list of synset ids.
 
 In: a text file of synset ids. Out: `ClassList`, whose position is the label and whose
-hash is stored with shards, checkpoints and weights, so that labels of one list are never
-read with another.
+hash is stored with shards, checkpoints and weights, so that labels of one list are
+never read with another.
 """
 
 import codecs
@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from im21k.synsets import wordnet
-
-_SYNSET = re.compile("n[0-9]{8}")
+from im21k.synsets.ids import is_synset
 
 
 class ClassListMismatch(ValueError):
@@ -93,11 +91,6 @@ class ClassList:
   @functools.cached_property
   def _labels(self) -> dict[str, int]:
     return {synset: label for label, synset in enumerate(self.synsets)}
-
-
-def is_synset(text: str) -> bool:
-  """Whether a text has the form of a synset id: n and 8 digits."""
-  return _SYNSET.fullmatch(text) is not None
 
 
 def from_file(path: str | os.PathLike[str]) -> ClassList:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from im21k.synsets import wordnet
-from im21k.synsets.classes import ClassList, from_file, is_synset
+from im21k.synsets.classes import ClassList, from_file
+from im21k.synsets.ids import is_synset
 
 
 def get(name_or_path: str | os.PathLike[str]) -> ClassList:

@@ -1,6 +1,9 @@
 """Names for photos: the right ones, in order, from any kind of image file."""
 
 import re
+import shutil
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from PIL import Image
 
 from im21k import synsets
 from im21k.inference.predict import predict, text
+from im21k.packing.pack import pack
 from im21k.pages import figures
 from im21k.photos import images
 
@@ -109,20 +113,114 @@ def test_photo_that_was_taken_sideways_is_turned_upright(saved, tmp_path):
   assert first != second
 
 
+# Kinds of places.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, some):
+  """Two classes with two photos each, in class folders."""
+  folder = tmp_path_factory.mktemp("places") / "classes"
+  for at, path in enumerate(some[:4]):
+    place = folder / ("n01443537", "n02121620")[at // 2] / path.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, place)
+  return folder
+
+
+def as_classes(folder, _):
+  return folder
+
+
+def as_photos(folder, path):
+  for photo in folder.rglob("*.jpg"):
+    path.mkdir(exist_ok=True)
+    shutil.copy(photo, path)
+  return path
+
+
+def as_tar(folder, path):
+  with tarfile.open(path := path.with_suffix(".tar"), "w") as file:
+    file.add(folder, ".")
+  return path
+
+
+def as_list(folder, path):
+  path = path.with_suffix(".tsv")
+  photos = [photo.relative_to(folder) for photo in sorted(folder.rglob("*.jpg"))]
+  lines = "".join(f"{photo}\t{photo.parts[0]}\n" for photo in photos)
+  (folder / path.name).write_text(lines)
+  return folder / path.name
+
+
+def as_packed(folder, path):
+  pack(folder, path, eval_per_class=1, shards=2, workers=1)
+  return path
+
+
+@pytest.mark.parametrize("make", [as_classes, as_photos, as_tar, as_list, as_packed])
+def test_photos_may_be_in_any_place(saved, folder, tmp_path, some, make):
+  folder = shutil.copytree(folder, tmp_path / "copy")
+  place = make(folder, tmp_path / "place")
+  result = predict(saved, place)
+  assert result["bad"] == []
+  found = result["predictions"]
+  assert all(one["image"].startswith(f"{place}/") for one in found)
+  expected = predict(saved, *some[:4])
+  by_name = {Path(one["image"]).name: one["top"] for one in expected["predictions"]}
+  assert len(found) == 4
+  assert {Path(one["image"]).name: one["top"] for one in found} == by_name
+
+
+def test_places_and_files_may_be_mixed(saved, folder, some):
+  found = predict(saved, some[5], folder, some[6])["predictions"]
+  assert len(found) == 6
+  assert (found[0]["image"], found[-1]["image"]) == (str(some[5]), str(some[6]))
+
+
+def test_damaged_photos_of_a_place_are_listed(saved, folder, tmp_path):
+  folder = shutil.copytree(folder, tmp_path / "copy")
+  (folder / "n01443537" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
+  result = predict(saved, folder)
+  assert len(result["predictions"]) == 4
+  (bad,) = result["bad"]
+  assert bad["photo"].endswith("/n01443537/broken.jpg") and bad["reason"]
+  assert f"1 photos cannot be decoded: {bad['photo']} (" in text(result)
+  for photo in folder.rglob("*.jpg"):
+    photo.write_bytes(b"\xff\xd8\xff no photo")
+  with pytest.raises(ValueError, match="copy: none of 5 photos can be decoded"):
+    predict(saved, folder)
+
+
+def test_a_place_with_more_photos_than_a_page_holds_is_refused(saved, sample_photos):
+  with pytest.raises(
+    ValueError, match="a report has room for 50 photos, but there are"
+  ):
+    predict(saved, sample_photos, report=sample_photos / "page.html")
+  assert not (sample_photos / "page.html").exists()
+
+
+def test_a_place_that_is_none_is_named(saved, tmp_path):
+  (tmp_path / "notes").write_text("text")
+  with pytest.raises((OSError, ValueError), match="notes"):
+    predict(saved, tmp_path / "notes")
+
+
 # What cannot be named.
 
 
 def test_text_file_called_jpg_is_named(saved, tmp_path, some):
   path = tmp_path / "holiday.jpg"
   path.write_text("not a photo")
-  with pytest.raises(images.ImageError, match=r"holiday\.jpg is not an image file"):
+  with pytest.raises(
+    images.ImageError, match=r"holiday\.jpg: not an image of a common format"
+  ):
     predict(saved, some[0], path)
 
 
 def test_photo_cut_short_is_named(saved, tmp_path, some):
   path = tmp_path / "half.jpg"
   path.write_bytes(some[0].read_bytes()[:3000])
-  with pytest.raises(images.ImageError, match=r"half\.jpg is a damaged image"):
+  with pytest.raises(images.ImageError, match=r"half\.jpg: Premature end of JPEG file"):
     predict(saved, path)
 
 
@@ -173,7 +271,7 @@ def test_text_has_a_line_for_each_class():
     },
     {"synset": "n01440764", "name": "tench, Tinca tinca", "probability": 0.01},
   ]
-  result = {"predictions": [{"image": "a.jpg", "top": top}], "plot": None}
+  result = {"predictions": [{"image": "a.jpg", "top": top}], "bad": [], "plot": None}
   assert text(result) == (
     "a.jpg\n"
     "   98.77%  n01443537  goldfish, Carassius auratus\n"

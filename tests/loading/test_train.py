@@ -139,7 +139,7 @@ def test_an_example_is_cut_from_the_photo_that_its_key_names(packed, sample_phot
     example = loader[i]
     synset = example["key"].split("/")[0]
     assert synsets.imagenet21k().synsets[example["label"]] == synset
-    photo = images.decode_jpeg((sample_photos / example["key"]).read_bytes())
+    photo = images.decode((sample_photos / example["key"]).read_bytes())
     side = round(min(photo.shape[:2]) * 250 / 256)
     squares = (
       cv2.resize(photo[top : top + side, left : left + side], (250, 250))

@@ -22,7 +22,7 @@ from im21k import synsets
 from im21k.dataset import records
 from im21k.dataset.manifest import Manifest
 from im21k.packing.pack import pack
-from im21k.photos import images, sources
+from im21k.photos import folders, images
 
 STATE = ".packing"
 # `im21k.packing.pack` is the function; its module has the same name.
@@ -67,7 +67,7 @@ def test_bytes_do_not_depend_on_the_order_on_the_disk(
   backwards = SimpleNamespace(
     scandir=lambda path: list(os.scandir(path))[::-1], path=os.path
   )
-  monkeypatch.setattr(sources, "os", backwards)
+  monkeypatch.setattr(folders, "os", backwards)
   pack(tmp_path / "copy", tmp_path / "packed", eval_per_class=1, shards=4, workers=1)
   assert contents(tmp_path / "packed") == contents(packed)
 
@@ -180,7 +180,11 @@ def test_broken_photos_are_left_out_and_listed(photos, jpeg, picture, tmp_path):
     [f"{FISH}/folder.jpg", "unreadable", "Is a directory"],
     [f"{FISH}/half.jpg", "truncated", "Premature end of JPEG file"],
     [f"{FISH}/loop.jpg", "unreadable", "Too many levels of symbolic links"],
-    [f"{FISH}/text.jpg", "not an image", "begins with b'I am a text.'"],
+    [
+      f"{FISH}/text.jpg",
+      "not an image",
+      "not an image of a common format; it begins with b'I am a text.'",
+    ],
   ]
 
 

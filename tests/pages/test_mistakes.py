@@ -20,8 +20,13 @@ P = np.array(
 PHOTOS = [np.full((8, 8, 3), 40 * at, np.uint8) for at in range(5)]
 
 
+def photos(indices):
+  """The photos with these numbers."""
+  return [PHOTOS[at] for at in indices]
+
+
 def test_classes_are_ordered_by_their_share_of_correct_predictions():
-  best, worst = mistakes.best_and_worst(GRAPH, P, LABELS, PHOTOS.__getitem__)
+  best, worst = mistakes.best_and_worst(GRAPH, P, LABELS, photos)
   fir, oak, cat = (mistakes._name(GRAPH, label) for label in range(3))
   assert [figure.name for figure in best] == [fir, oak]
   assert [figure.name for figure in worst] == [cat]
@@ -37,7 +42,7 @@ def test_classes_are_ordered_by_their_share_of_correct_predictions():
 
 
 def test_classes_that_are_always_right_are_not_among_the_worst():
-  best, worst = mistakes.best_and_worst(GRAPH, P, P.argmax(1), PHOTOS.__getitem__)
+  best, worst = mistakes.best_and_worst(GRAPH, P, P.argmax(1), photos)
   assert len(best) == 2 and worst == []
 
 

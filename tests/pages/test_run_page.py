@@ -120,6 +120,9 @@ def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
   (tmp_path / "nothing").mkdir()
   with pytest.raises((OSError, ValueError), match="nothing"):
     run_page.report(run, data=tmp_path / "nothing")
+  (run / "config.json").write_text("{}")
+  with pytest.raises(ValueError, match=r"config\.json names no photos: give --data"):
+    run_page.report(run)
   for wrong in ("{", "[]"):
     (run / "config.json").write_text(wrong)
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
