@@ -11,7 +11,7 @@ _MOST_DIGITS = 20  # of 2⁶⁴; Python refuses to read thousands, and names no 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """A line: the image's number, its labels, and its path below some root."""
+  """A line: the image's number, its labels, and its path below a root folder."""
 
   id: int
   labels: tuple[float, ...]
@@ -19,7 +19,7 @@ class Entry:
 
 
 def read(path: Path) -> Iterator[Entry]:
-  """The lines one by one; empty ones are passed over.
+  """The lines one by one; empty ones are skipped.
 
   Raises:
     ValueError: names file, line and reason.

@@ -1,7 +1,7 @@
 """MXNet's .params files, lists of named arrays: versions V0 to V3 in, V2 out.
 
 Little-endian: `u64 0x112 | u64 0 | u64 n | n arrays | u64 n | n × (u64 length, name)`.
-An array begins with a word that tells its version; the files of 2015 (V0) have none,
+An array begins with a word that states its version; the files of 2015 (V0) have none,
 and begin with the number of dimensions.
 """
 
@@ -25,7 +25,7 @@ _LONGEST_NAME = 4096
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-  """All arrays by name, `arg:conv_conv1_weight` say, in the order of the file.
+  """All arrays by name, such as `arg:conv_conv1_weight`, in the order of the file.
 
   Raises:
     ValueError: the file is no such list; names file, offset and reason.
@@ -65,7 +65,7 @@ class _Reader:
   def arrays(self) -> dict[str, np.ndarray]:
     magic, reserved, count = self.numbers("<QQQ", "the file's head")
     if (magic, reserved) != (_MAGIC, 0):
-      raise self.error(0, f"this is no list of arrays: it begins with {magic:#x}")
+      raise self.error(0, f"this is not a list of arrays: it begins with {magic:#x}")
     # The least array has a head of 20 bytes and a name of 8.
     if count > self.size // 20:
       raise self.error(16, f"{count} arrays do not fit into {self.size} bytes")
@@ -74,16 +74,16 @@ class _Reader:
     (names,) = self.numbers("<Q", "the number of names")
     if names != count:
       raise self.error(at, f"{names} names for {count} arrays")
-    found: dict[str, np.ndarray] = {}
+    named: dict[str, np.ndarray] = {}
     for array in arrays:
       at = self.file.tell()
       name = self.name()
-      if name in found:
+      if name in named:
         raise self.error(at, f"two arrays are called {name!r}")
-      found[name] = array
+      named[name] = array
     if self.file.tell() != self.size:
-      raise self.error(self.file.tell(), "there is more behind the last name")
-    return found
+      raise self.error(self.file.tell(), "there are more bytes after the last name")
+    return named
 
   def every(self, count: int) -> Iterator[np.ndarray]:
     for index in range(count):

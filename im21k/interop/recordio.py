@@ -1,9 +1,9 @@
-"""MXNet's .rec files: records one after another, and .idx files that tell where.
+"""MXNet's .rec files: records one after another, and .idx files with their offsets.
 
 Little-endian, each record 4-byte aligned: `u32 0xCED7230A | u32 (part<<29)|length |
-data | zeros`. Where the data held the magic word at an aligned place, the writer split
-the record there and left the word out; parts are 1 (first), 2 (middle), 3 (last) and
-0 (whole). There is no head, no end and no checksum.
+data | zeros`. Where the data holds the magic word at an aligned offset, the writer
+splits the record there and leaves the word out; parts are 1 (first), 2 (middle), 3
+(last) and 0 (whole). There is no header, footer or checksum.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from im21k.interop import lists
 
 MAGIC = b"\x0a\x23\xd7\xce"
-LARGEST = 256 << 20  # bytes of a record; one photo is never larger
+LARGEST = 256 << 20  # bytes of a record; no photo is larger
 
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _HEAD = struct.Struct("<IfQQ")
@@ -24,12 +24,12 @@ _HEAD = struct.Struct("<IfQQ")
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """What an image record holds.
+  """An image record.
 
   Attributes:
     labels: one or more numbers.
-    id: of the image, from the list that was packed.
-    image: bytes of the image file, as they were packed.
+    id: number of the image in the list that was packed.
+    image: bytes of the image file, as packed.
   """
 
   labels: tuple[float, ...]
@@ -41,11 +41,11 @@ def read(path: Path, largest: int = LARGEST) -> Iterator[tuple[int, bytes]]:
   """`(offset, data)` of every record in turn; memory for one record at a time.
 
   Args:
-    path: of the .rec file.
+    path: the .rec file.
     largest: bytes that a record may have.
 
   Raises:
-    ValueError: what is there is no record; names file, offset and reason.
+    ValueError: a record is damaged; names file, offset and reason.
   """
   with path.open("rb") as file:
     size = os.fstat(file.fileno()).st_size
@@ -54,7 +54,7 @@ def read(path: Path, largest: int = LARGEST) -> Iterator[tuple[int, bytes]]:
 
 
 def read_at(path: Path, offset: int, largest: int = LARGEST) -> bytes:
-  """Data of the record at an offset, from an .idx file say; errors as in `read`."""
+  """Data of the record at an offset, as an .idx file has them; errors as in `read`."""
   with path.open("rb") as file:
     size = os.fstat(file.fileno()).st_size
     if not 0 <= offset < size or offset % 4:

@@ -1,6 +1,6 @@
-"""Graphics cards as they are described to the compiler, and to the reader.
+"""The card list: a name, or a JSON file -> a card's datasheet, for the compiler too.
 
-A card is known by name, or by a JSON file of the fields of `Gpu`.
+A JSON file has the fields of `Gpu`.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ class Gpu:
   """A card's datasheet.
 
   Attributes:
-    name: as it is printed.
-    capability: CUDA compute capability that code is made for, major and minor.
-    multiprocessors: how many.
-    cores: float32 units of each.
-    clock_ghz: under load (boost).
-    memory_gib: on the card.
-    bandwidth_gbs: of that memory, GB/s.
-    l2_mib: second-level cache.
+    name: name for messages and tables.
+    capability: CUDA compute capability that code is compiled for, major and minor.
+    multiprocessors: number of streaming multiprocessors.
+    cores: float32 units of each multiprocessor.
+    clock_ghz: clock under load (boost).
+    memory_gib: memory of the card, GiB.
+    bandwidth_gbs: bandwidth of that memory, GB/s.
+    l2_mib: second-level cache, MiB.
     float32_tflops: peak of convolutions and products of float32 arrays, which is
       TF32's on cards that have it: XLA uses it there by default.
     bfloat16_tflops: the same for bfloat16 with float32 sums; no faster than float32
@@ -43,19 +43,19 @@ class Gpu:
 
   @property
   def memory(self) -> int:
-    """In bytes."""
+    """Memory of the card in bytes."""
     return int(self.memory_gib * 2**30)
 
   def flops_per_second(self, dtype: str) -> float:
-    """Peak for a model's `dtype`."""
+    """Peak arithmetic for a model's `dtype`, FLOP/s."""
     tera = self.bfloat16_tflops if dtype == "bfloat16" else self.float32_tflops
     return tera * 1e12
 
   def target_config(self) -> str:
-    """XLA's description of it: a GpuTargetConfigProto in text form.
+    """XLA's description of the card: a GpuTargetConfigProto in text form.
 
-    Limits that are not fields here are those of compute capability 7.5; they bear on
-    the shape of kernels, not on what memory a program needs.
+    Limits that are not fields here are those of compute capability 7.5; they affect
+    the shape of kernels, not the memory that a program needs.
     """
     major, minor = self.capability
     device = {
@@ -122,17 +122,21 @@ GPUS = {
 
 
 def get(name: str) -> Gpu:
-  """A card by name or from a JSON file; ValueError tells what is wrong with it."""
+  """The card of this name, or in this JSON file.
+
+  Raises:
+    ValueError: no such card or file, or a field is missing, unknown or wrong.
+  """
   if name in GPUS:
     return GPUS[name]
   path = Path(name)
   if not path.is_file():
     hint = nearest(name, tuple(GPUS))
-    raise ValueError(f"no graphics card and no file is called {name!r}{hint}")
+    raise ValueError(f"no card and no file is named {name!r}{hint}")
   try:
     given = json.loads(path.read_text(encoding="utf-8"))
   except ValueError as error:
-    raise ValueError(f"{path} is no JSON: {error}") from None
+    raise ValueError(f"{path} is not JSON: {error}") from None
   fields = {field.name for field in dataclasses.fields(Gpu)}
   if not isinstance(given, dict) or set(given) != fields:
     keys = set(given) if isinstance(given, dict) else set()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from jaxtyping import Int32
 
 from im21k.synsets import wordnet
 from im21k.synsets.ids import is_synset
@@ -118,7 +118,7 @@ def from_file(path: str | os.PathLike[str]) -> ClassList:
 
 def subset_indices(
   sub: ClassList, full: ClassList
-) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+) -> tuple[Int32[np.ndarray, " present"], tuple[str, ...]]:
   """Where the classes of `sub` are in `full`, and which are not.
 
   A model of 21,841 classes is scored over the 1,000 with `logits[:, indices]`: 999
@@ -135,7 +135,7 @@ def subset_indices(
 
 
 def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-  """The synsets of (place, synset) pairs, all well formed, different, and some."""
+  """The synsets of (place, synset) pairs: at least one, well formed, all different."""
   places: dict[str, str] = {}
   for place, synset in entries:
     if not is_synset(synset):

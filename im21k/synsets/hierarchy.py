@@ -1,8 +1,8 @@
 """Probabilities of all nodes above the classes, in the WordNet graph.
 
-The graph is a DAG: a class with two hypernyms lies below both, and once below what is
-above both. Internal nodes may be classes themselves; their own mass counts at them and
-above.
+The graph is a DAG: a class with two hypernyms is below both, and counts once below what
+is above both. Internal nodes may be classes themselves; their own mass counts at them
+and above.
 """
 
 import functools
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float32, Int
 
 from im21k.synsets import wordnet
 from im21k.synsets.classes import ClassList
@@ -59,7 +60,7 @@ class Hierarchy:
     self.information = np.log2(len(self._above) / self.count)
     self._make_runs()
 
-  def probabilities(self, classes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+  def probabilities(self, classes: npt.ArrayLike) -> Float32[np.ndarray, "b nodes"]:
     """`[b, classes]` -> `[b, nodes]`: the mass of all classes at or below each node.
 
     A running sum over the classes in depth-first order makes every run of neighbours
@@ -77,11 +78,11 @@ class Hierarchy:
         out[leaves:] = np.clip(np.add.reduceat(runs, self._run_first), 0, 1)
     return result
 
-  def below(self, node: int) -> npt.NDArray[np.int64]:
+  def below(self, node: int) -> Int[np.ndarray, " below"]:
     """The labels of the classes at or below a node, ascending."""
     return self._below[self._starts[node] : self._starts[node + 1]]
 
-  def above(self, label: int) -> npt.NDArray[np.int32]:
+  def above(self, label: int) -> Int[np.ndarray, " above"]:
     """The nodes at or above a class."""
     return self._above[label]
 
@@ -90,7 +91,7 @@ class Hierarchy:
     return node in self._ancestors[label]
 
   @functools.lru_cache(maxsize=4096)  # noqa: B019  (one hierarchy lives as long as all)
-  def overlapping(self, node: int) -> npt.NDArray[np.int32]:
+  def overlapping(self, node: int) -> Int[np.ndarray, " nodes"]:
     """The nodes that share a class with `node`: above, below, or beside it."""
     return np.unique(np.concatenate([self._above[label] for label in self.below(node)]))
 

@@ -18,10 +18,10 @@ def distinct_name(synset: str) -> str:
 
 
 def synset(word: str) -> dict[str, Any]:
-  """Looks up a word: its synsets, with names, definitions and what they are kinds of.
+  """Looks up a word: its synsets, with names, definitions and hypernyms.
 
   Args:
-    word: a name such as fir, in any case; or a synset id.
+    word: Name such as fir, in any case, or a synset id.
 
   Returns:
     `synsets`: for each `synset`, `name`, `definition`, `is_class` (of the 21,841) and
@@ -38,25 +38,25 @@ def synset(word: str) -> dict[str, Any]:
   return {
     "synsets": [
       {
-        "synset": found,
-        "name": graph.name(found),
-        "definition": graph.definition(found),
-        "is_class": bool(graph.is_class[graph.index[found]]),
-        "above": _above(graph, found),
+        "synset": one,
+        "name": graph.name(one),
+        "definition": graph.definition(one),
+        "is_class": bool(graph.is_class[graph.index[one]]),
+        "above": _above(graph, one),
       }
-      for found in chosen
+      for one in chosen
     ]
   }
 
 
 def text(result: dict[str, Any]) -> str:
-  """What `synset` found, for people."""
+  """Formats the result of `synset` for reading."""
   lines = []
-  for found in result["synsets"]:
-    outside = "" if found["is_class"] else "  (no class)"
-    lines.append(f"{found['synset']}  {found['name']}{outside}")
-    lines.append(f"  {found['definition']}")
-    lines.append(f"  in: {' < '.join(found['above'])}")
+  for one in result["synsets"]:
+    outside = "" if one["is_class"] else "  (no class)"
+    lines.append(f"{one['synset']}  {one['name']}{outside}")
+    lines.append(f"  {one['definition']}")
+    lines.append(f"  in: {' < '.join(one['above'])}")
   return "\n".join(lines)
 
 
@@ -87,8 +87,8 @@ def _kinds() -> Counter[str]:
 @functools.cache
 def _by_lemma() -> dict[str, list[str]]:
   graph = wordnet.load()
-  found: dict[str, list[str]] = {}
+  synsets: dict[str, list[str]] = {}
   for synset in graph.ids:
     for lemma in dict.fromkeys(lemma.casefold() for lemma in graph.lemmas(synset)):
-      found.setdefault(lemma, []).append(synset)
-  return found
+      synsets.setdefault(lemma, []).append(synset)
+  return synsets

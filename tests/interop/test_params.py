@@ -101,7 +101,7 @@ def test_a_broken_file_is_an_error_or_other_arrays(tmp_path_factory, version, da
 @pytest.mark.parametrize(
   ("at", "value", "message"),
   [
-    (0, b"\x13", "at byte 0: this is no list of arrays: it begins with 0x113"),
+    (0, b"\x13", "at byte 0: this is not a list of arrays: it begins with 0x113"),
     (16, b"\xff\xff", "at byte 16: 65535 arrays do not fit into"),
     (28, b"\x01", "at byte 28: array 0 is sparse"),
     (32, b"\x7f", "cannot have 127 dimensions"),
@@ -140,7 +140,7 @@ def test_twice_the_same_name_and_bytes_behind_the_end(tmp_path):
   with pytest.raises(ValueError, match="two arrays are called 'arg:w'"):
     params.read(path)
   path.write_bytes(GOLDEN + b"\0")
-  with pytest.raises(ValueError, match="there is more behind the last name"):
+  with pytest.raises(ValueError, match="there are more bytes after the last name"):
     params.read(path)
 
 

@@ -50,7 +50,7 @@ def test_a_card_from_a_file(tmp_path):
     ({"cores": None}, "missing: cores; unknown: none"),
   ],
 )
-def test_what_is_wrong_with_a_file_is_told(tmp_path, change, message):
+def test_what_is_wrong_with_a_file_is_named(tmp_path, change, message):
   fields = {**dataclasses.asdict(cards.get("t4")), **change}
   path = tmp_path / "card.json"
   path.write_text(json.dumps({k: v for k, v in fields.items() if v is not None}))
@@ -63,5 +63,5 @@ def test_no_card_and_no_json(tmp_path):
     cards.get("gtx1560")
   path = tmp_path / "card.json"
   path.write_text("{")
-  with pytest.raises(ValueError, match="is no JSON"):
+  with pytest.raises(ValueError, match="is not JSON"):
     cards.get(str(path))
