@@ -6,6 +6,7 @@ Where IM21K_MXNET_PYTHON names a Python that has mxnet 1.9.1, MXNet itself is as
 import json
 import os
 import subprocess
+import typing
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from im21k import synsets, weights
 from im21k.convert import arrays as layouts
 from im21k.convert import mxnet, network
 from im21k.interop import params
+from im21k.models import layers
 
 ROOT = Path(__file__).parents[2]
 LABELS = ROOT / "data" / "inception_21k_synset.txt"
@@ -139,6 +141,20 @@ def test_all_that_does_not_fit_is_named_at_once(arrays, tmp_path):
   ):
     assert part in str(error.value)
   assert not (tmp_path / "out").exists()
+
+
+def test_help_lists_every_choice():
+  hints = typing.get_type_hints(mxnet.from_mxnet)
+  assert typing.get_args(hints["pooling"]) == layers.POOLINGS
+  assert typing.get_args(hints["average_pool"]) == layers.AVERAGE_POOLS
+
+
+def test_a_model_of_another_kind_is_refused(linear_weights, tmp_path):
+  classes = synsets.ClassList("two", ("n01443537", "n02121808"))
+  released = linear_weights(np.zeros((48, 2), "f4"), np.zeros(2, "f4"), classes)
+  released.save(tmp_path / "weights")
+  with pytest.raises(ValueError, match="holds linear, not an Inception-BN"):
+    mxnet.to_mxnet(tmp_path / "weights", tmp_path / "out")
 
 
 def test_a_list_of_other_classes_is_refused(arrays, imported, tmp_path):

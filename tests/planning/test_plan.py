@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,15 @@ def test_wrong_arguments_are_errors_before_anything_is_compiled(
   monkeypatch.setattr(compiler, "_describe", lambda *_: [])
   with pytest.raises(ValueError, match=message):
     plan.plan(**{"config": CONFIG, "batch": 8, **arguments})
+
+
+def test_help_lists_every_card_and_choice():
+  hints = typing.get_type_hints(plan.plan)
+  for name, known in (("dtype", sweeps.DTYPES), ("remat", sweeps.remats.POLICIES)):
+    literal, _ = typing.get_args(hints[name])
+    assert typing.get_args(literal) == tuple(known)
+  for name in plan.cards.GPUS:
+    assert name in plan.plan.__doc__
 
 
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
