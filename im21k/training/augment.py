@@ -100,9 +100,9 @@ def cutmix(
   height, width = image.shape[1:3]
   side = jnp.sqrt(1 - share)
   rows, columns = side * height, side * width
-  y, x = jax.random.uniform(key, (2,)) * jnp.array([height, width])
-  inside = (jnp.abs(jnp.arange(height) + 0.5 - y) <= rows / 2)[:, None] & (
-    jnp.abs(jnp.arange(width) + 0.5 - x) <= columns / 2
+  y, x = jax.random.uniform(key, (2,)) * jnp.array([height, width], jnp.float32)
+  inside = (jnp.abs(_centres(height) - y) <= rows / 2)[:, None] & (
+    jnp.abs(_centres(width) - x) <= columns / 2
   )[None]
   mixed = jnp.where(inside[None, :, :, None], image[::-1], image)
   return mixed, 1 - inside.mean(dtype=jnp.float32)
@@ -161,8 +161,8 @@ def rand_augment(key: jax.Array, image: jax.Array, magnitude: float) -> jax.Arra
 def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
   """`[h, w, c]`, moved: a pixel comes from `matrix @ (y, x, 1)`, from the middle on."""
   height, width = image.shape[:2]
-  y = jnp.arange(height)[:, None] - (height - 1) / 2
-  x = jnp.arange(width)[None] - (width - 1) / 2
+  y = _centres(height)[:, None] - height / 2
+  x = _centres(width)[None] - width / 2
   from_y, from_x = (
     a * y + b * x + c + (side - 1) / 2
     for (a, b, c), side in zip(matrix, (height, width), strict=True)
@@ -176,6 +176,11 @@ def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
 
   moved: jax.Array = jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
   return moved
+
+
+def _centres(side: int) -> jax.Array:
+  """Middle of each pixel along a side."""
+  return jnp.arange(side, dtype=jnp.float32) + 0.5
 
 
 def _posterize(image: jax.Array, magnitude: jax.Array) -> jax.Array:
