@@ -110,7 +110,10 @@ def _forward(
   answer = -parallel.largest(-answer)
   value = (largest + jnp.log(normalizer) - right).mean()
   top_1 = (answer == label).mean(dtype=jnp.float32)
-  return (value, top_1), (pull, exponents / normalizer[:, None] - is_right)
+  return (value, top_1), (
+    pull,
+    exponents / normalizer[:, None] - is_right.astype(jnp.float32),
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
