@@ -124,10 +124,10 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
   assert "--times INT  how often; by default once, as (nearly) everyone does." in out
 
 
-def test_usage_asks_for_one_image_and_more(capsys):
+def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
-  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR IMAGE...")
-  assert "any common image files. (required)" in words(out)
+  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
+  assert "Image files; or folders of photos" in words(out)
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():
@@ -323,10 +323,10 @@ def test_unknown_command_offers_the_nearest(capsys, command, hint):
   ("arguments", "message"),
   [
     (["predict", "nowhere", "a.jpg"], "nowhere/model.json does not exist"),
-    (["predict", "nowhere"], "no image is named"),
+    (["predict", "nowhere"], "no photo is named"),
     (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
     (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
-    (["pack", "nowhere", "packed"], "nowhere is no folder"),
+    (["pack", "nowhere", "packed"], "nowhere does not exist"),
     (["pack", "nowhere", "packed", "--quality", "0"], "quality is 0"),
   ],
 )
@@ -364,4 +364,4 @@ def test_wrong_arguments_are_explained_on_stderr_with_status_2(
 def test_program_ends_with_the_status_of_main(tmp_path):
   status, out, err = shell(IM21K, "pack", tmp_path / "nowhere", tmp_path / "packed")
   assert (status, out) == (1, "")
-  assert "Traceback" not in err and "nowhere is no folder" in err
+  assert "Traceback" not in err and "nowhere does not exist" in err

@@ -87,6 +87,18 @@ def test_accuracy_is_measured_on_every_photo_once(work):
   assert (row["answers"], row["images"]) == ("all 21,841", 139)
 
 
+def test_the_run_and_evaluate_measure_the_same(work):
+  """The held-out photos of the last evaluation of the run, scored again."""
+  from im21k.evaluation.evaluate import evaluate
+
+  lines = (work / "run" / "metrics.jsonl").read_text().splitlines()
+  last = [row for row in map(json.loads, lines) if "eval_loss" in row][-1]
+  row = evaluate(work / "run" / "weights", work / "photos")["rows"][0]
+  assert row["loss"] == pytest.approx(last["eval_loss"], rel=1e-4)
+  for name in ("top_1", "top_5", "top_20"):
+    assert row[name] == last[f"eval_{name}"]
+
+
 @pytest.mark.parametrize("name", configs.names())
 def test_every_config_is_a_run_that_can_begin(name):
   """Its keys are right, and its docstring has its command, hardware and score."""

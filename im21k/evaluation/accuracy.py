@@ -41,7 +41,7 @@ class Scores:
     self._others = 0
 
   def add(
-    self, examples: Sequence[scoring.Example], ranks: Mapping[str, Mapping[str, Any]]
+    self, examples: Sequence[scoring.Item], ranks: Mapping[str, Mapping[str, Any]]
   ) -> None:
     """Counts a batch.
 

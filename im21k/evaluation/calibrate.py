@@ -57,14 +57,14 @@ def calibrate(
     ValueError: they are damaged, no photo can be used, or an option is out of range.
   """
   released = weights.load(weights_dir)
-  photos = inputs.open_shuffled(data, split, labels)
+  photos = inputs.open_shuffled(data, split, labels, released.classes)
   computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
   logits, right = computed.logits, computed.labels
   best = temperature.best_temperature(logits, right)
   p = calibration.softmax(logits, best)
   asked = sorted({*ACCURACIES, *([] if accuracy is None else [accuracy])})
   graph = hierarchy.over(released.classes)
-  lambdas = hedge.lambdas(graph, p, right.tolist(), asked, confidence)
+  lambdas = hedge.lambdas(graph, p, right, asked, confidence)
   calibration.save(
     weights_dir / weights.ARRAYS, calibration.Calibration(best, lambdas, len(right))
   )

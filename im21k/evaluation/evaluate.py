@@ -81,7 +81,7 @@ def evaluate(
   released = weights.load(weights_dir)
   scorer = score.for_weights(
     released,
-    inputs.open_photos(data, split, labels),
+    inputs.open_photos(data, split, labels, released.classes),
     devices=on,
     batch_size=batch_size,
     crop_fraction=crop_fraction,
@@ -105,7 +105,7 @@ def evaluate(
     "original": _original(released.classes, scores, rows),
   }
   if hierarchical:
-    photos = inputs.open_shuffled(data, split, labels)
+    photos = inputs.open_shuffled(data, split, labels, released.classes)
     computed = outputs.compute(
       released, photos, most=_MOST_HIERARCHICAL, batch_size=batch_size
     )
@@ -145,7 +145,7 @@ def _measures(
   return hierarchical_measures.measure(
     hierarchy.over(classes),
     calibrated.probabilities(computed.logits),
-    computed.labels.tolist(),
+    computed.labels,
     calibrated.lambdas,
     train_photos,
   )

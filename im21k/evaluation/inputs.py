@@ -1,48 +1,52 @@
 """What the options of a verb name -> labelled photos, and devices."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import parallel, weights
+from im21k import parallel, photos, synsets, weights
 from im21k.dataset import manifest
-from im21k.loading import scoring
-from im21k.photos import crops, images
+from im21k.photos import Photo, Source, crops, images
 
 Split = Literal["eval", "train"]
 
 
 def open_photos(
-  where: Path, split: Split, labels: Path | None = None
-) -> Sequence[scoring.Photo]:
+  where: Path,
+  split: Split,
+  labels: Path | None = None,
+  classes: synsets.ClassList | None = None,
+) -> Source:
   """The labelled photos that a user names; the same for every verb that measures.
 
   Args:
     where: as the parameter `data` of the verbs.
     split: of packed photos.
     labels: of ILSVRC2012's validation photos.
+    classes: what the numbers in a .rec or .lst index.
 
   Raises:
     FileNotFoundError, ValueError: there are no such photos, or no labels for them.
   """
-  return scoring.find(where, split, labels)
+  return photos.open(where, split=split, labels=labels, classes=classes)
 
 
 def open_shuffled(
-  where: Path, split: Split, labels: Path | None = None
-) -> Sequence[scoring.Photo]:
+  where: Path,
+  split: Split,
+  labels: Path | None = None,
+  classes: synsets.ClassList | None = None,
+) -> Source:
   """As `open_photos`, in an order of which the first few are a fair sample.
 
   Packed photos keep their order, for packing has shuffled them; others come class by
   class, and are shuffled here, the same way each time.
   """
-  photos = open_photos(where, split, labels)
-  return photos if is_packed(where) else _Shuffled(photos)
+  return open_photos(where, split, labels, classes).shuffled()
 
 
 def is_packed(where: Path) -> bool:
@@ -50,23 +54,9 @@ def is_packed(where: Path) -> bool:
   return (where / manifest.MANIFEST).is_file()
 
 
-class _Shuffled(Sequence[scoring.Photo]):
-  """Photos in a random order that is always the same."""
-
-  def __init__(self, photos: Sequence[scoring.Photo]):
-    self._photos = photos
-    self._order = np.random.default_rng(0).permutation(len(photos))
-
-  def __len__(self) -> int:
-    return len(self._photos)
-
-  def __getitem__(self, index: Any) -> Any:
-    return self._photos[int(self._order[index])]
-
-
-def square(photo: scoring.Photo, prepared: weights.Input) -> UInt8[np.ndarray, "h w 3"]:
+def square(photo: Photo, prepared: weights.Input) -> UInt8[np.ndarray, "h w 3"]:
   """The centre crop of a photo that is scored, uint8 RGB `[size, size, 3]`."""
-  pixels = images.decode_jpeg(photo.read())
+  pixels = images.decode(photo.data)
   return crops.center_crop(pixels, prepared.size, prepared.short_side)
 
 

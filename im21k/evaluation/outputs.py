@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from im21k import weights
 from im21k.loading import scoring
+from im21k.photos import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Outputs:
 
 def compute(
   released: weights.Weights,
-  photos: Sequence[scoring.Photo],
+  photos: Source,
   *,
   most: int,
   batch_size: int,
@@ -62,7 +63,7 @@ def compute(
     short_side=released.input.short_side,
   )
   run = _forward(released)
-  most = min(most, len(photos))
+  most = min(most, most if photos.count is None else photos.count)
   logits = np.empty((most, len(released.classes)), np.float32)
   labels: list[int] = []
   positions: list[int] = []
@@ -89,7 +90,7 @@ def compute(
         break
   if not labels:
     raise ValueError(
-      f"none of {len(photos):,} photos can be used: {len(bad):,} cannot be decoded, "
+      f"no photo can be used: {len(bad):,} cannot be decoded, "
       f"{unknown.total():,} are of classes that the weights do not know"
     )
   return Outputs(

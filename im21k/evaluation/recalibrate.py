@@ -63,7 +63,7 @@ def recalibrate(
   """
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
-  photos = inputs.open_shuffled(data, split, labels)
+  photos = inputs.open_shuffled(data, split, labels, released.classes)
   loader = scoring.ScoreLoader(
     photos,
     released.classes,
@@ -72,7 +72,7 @@ def recalibrate(
     image_size=released.input.size,
     short_side=released.input.short_side,
   )
-  wanted = min(images, len(photos))
+  wanted = min(images, images if photos.count is None else photos.count)
   stats, count = _statistics(released, loader, wanted // batch_size, on)
   if not count:
     raise ValueError(f"{wanted} photos make no whole batch of {batch_size}")
@@ -82,7 +82,7 @@ def recalibrate(
   held_out = _held_out(data, split)
   scorer = score.for_weights(
     released,
-    inputs.open_photos(data, held_out, labels),
+    inputs.open_photos(data, held_out, labels, released.classes),
     devices=on,
     batch_size=batch_size,
   )

@@ -6,7 +6,7 @@ source come in as centre crops, ranks of the right classes go into `accuracy.Sco
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,10 @@ from tqdm import tqdm
 from im21k import parallel, synsets, weights
 from im21k.evaluation.accuracy import Scores
 from im21k.loading import scoring
+from im21k.photos import Source
 
 
+@runtime_checkable
 class Model(Protocol):
   """What the scorer needs of a Flax module."""
 
@@ -38,7 +40,7 @@ class Scorer:
     model: Model,
     prepared: weights.Input,
     classes: synsets.ClassList,
-    photos: Sequence[scoring.Photo],
+    photos: Source,
     *,
     devices: Sequence[jax.Device],
     batch_size: int,
@@ -94,7 +96,7 @@ class Scorer:
 
 def for_weights(
   released: weights.Weights,
-  photos: Sequence[scoring.Photo],
+  photos: Source,
   *,
   devices: Sequence[jax.Device],
   batch_size: int,

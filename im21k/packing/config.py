@@ -41,7 +41,7 @@ class PackOptions:
     "Number of train shards; by default one for every 8,192 photos, and at least 16.",
     at_least=1,
   )
-  seed: int = _option(0, "Seed of the shuffle and of the choice of held-out photos.")
+  seed: int = _option(0, "Seed of the shuffle, and of which photos are held out.")
   eval_fraction: float = _option(
     0.0, "Hold out this share of every class, rounded to whole photos."
   )

@@ -20,8 +20,8 @@ from im21k.packing.selection import Selection
 from im21k.photos.sources import Photo
 
 _GAP = 1 << 20  # bytes; a disk reads over them in less time than it seeks
-# Buffer for records, reused by the next run or shard: to allocate it anew takes as long
-# as to read its content.
+# Buffer for records, reused by the next run or shard: allocating it again would take as
+# long as reading its content.
 _buffer = np.empty(0, np.uint8)
 
 
@@ -103,7 +103,8 @@ class _Run:
     try:
       if photo.problem:
         raise repair.Rejected(*photo.problem)
-      assert label is not None
+      if label is None:
+        raise repair.Rejected("unreadable", "nothing says its class")
       jpeg, kinds, digest = self._selection.prepare(photo.data)
     except repair.Rejected as error:
       synset = photo.synset if label is None else self._synsets[label]

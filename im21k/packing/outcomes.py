@@ -145,8 +145,8 @@ def write(
       lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n", aside)
   rows = sorted((key, kind, reason) for key, _, kind, reason in outcomes.rejections)
-  table = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
-  files.write_text(folder / REJECTED, "\n".join(table) + "\n", aside)
+  lines = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
+  files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
   return len(outcomes.rejections)
 
 

@@ -1,6 +1,8 @@
-"""Tars read as streams: the members in the order in which they lie, none unpacked.
+"""Tars as streams: their members in the order of the file, none unpacked.
 
-Python's tarfile takes a damaged header in the middle for the end; here it is an error.
+In: a tar, gzipped or not, or a part of a file that is one. Out: its `Member`s, and the
+data of those that are asked for. Python's tarfile takes a damaged header in the middle
+for the end of the archive; here it is an error.
 """
 
 import dataclasses
@@ -9,7 +11,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol, runtime_checkable
 
 BLOCK = 512
 LARGEST = 256 << 20  # bytes of a member that is a photo
@@ -20,7 +22,18 @@ _LARGEST_HEADER = 1 << 20
 
 
 class DamagedArchive(ValueError):
-  """The archive ends early or holds something else; the message says where."""
+  """The archive ends early or is something else; the message says where."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+  """What a tar is read from: a file, a gzipped one, or a member of another tar."""
+
+  def read(self, count: int, /) -> bytes: ...
+
+  def seekable(self) -> bool: ...
+
+  def seek(self, offset: int, whence: int, /) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +51,16 @@ class Member:
 
 
 class Reader:
-  """Members of a tar, one after another; of each the data may be read or not.
+  """Members of a tar, one after another; the data of each may be read or not.
 
   Args:
-    file: read forwards from its place on; skipping seeks where it can.
-    size: bytes that belong to the tar; None is up to the end of the file.
+    file: read forwards from its current position; data is skipped by seeking where
+      that is possible.
     name: for messages.
+    size: bytes that belong to the tar; None means up to the end of the file.
   """
 
-  def __init__(self, file: BinaryIO, name: str, size: int | None = None):
+  def __init__(self, file: Readable, name: str, size: int | None = None):
     self._file, self._name, self._size = file, name, size
     self.at = 0
 
@@ -58,7 +72,7 @@ class Reader:
       header = self._take(BLOCK)
       try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-      except tarfile.HeaderError as error:  # type: ignore[attr-defined]
+      except tarfile.HeaderError as error:
         if header == bytes(BLOCK):
           return
         raise DamagedArchive(f"{self._name} at byte {start}: {error}") from error
@@ -85,7 +99,7 @@ class Reader:
       self._skip(end - self.at)
 
   def read(self, member: Member) -> bytes:
-    """Data of the member that was given last.
+    """Data of the member that iteration gave last.
 
     Raises:
       DamagedArchive: the archive ends within it.
@@ -96,8 +110,8 @@ class Reader:
     return self._take(member.size)
 
   def inner(self, member: Member) -> "Reader":
-    """The tar that is the member given last."""
-    return Reader(_Within(self), f"{self._name}:{member.name}", member.size)  # type: ignore[arg-type]
+    """The tar that is the member which iteration gave last."""
+    return Reader(_Within(self), f"{self._name}:{member.name}", member.size)
 
   def _extension(self, info: tarfile.TarInfo, start: int) -> bytes:
     if info.size > _LARGEST_HEADER:
@@ -133,15 +147,18 @@ class _Within:
   def __init__(self, outer: Reader):
     self._outer = outer
 
-  def read(self, count: int) -> bytes:
+  def read(self, count: int, /) -> bytes:
     return self._outer._take(count)
 
   def seekable(self) -> bool:
     return False
 
+  def seek(self, offset: int, whence: int, /) -> int:
+    raise OSError("a member is read forwards only")
+
 
 class _Part(io.FileIO):
-  """A file up to some byte: a buffer would fill itself with what follows too."""
+  """A part of a file: a buffer would otherwise be filled with what follows, too."""
 
   def __init__(self, path: Path, start: int, stop: int):
     super().__init__(path)
@@ -159,10 +176,12 @@ def is_gzip(path: Path) -> bool:
     return file.read(2) == b"\x1f\x8b"
 
 
-def open_tar(path: Path, offset: int, size: int, buffer: int = BUFFER) -> BinaryIO:
-  """A tar, or a gzipped one as a whole, to be read from a byte on."""
+def open_tar(
+  path: Path, offset: int, size: int, buffer: int = BUFFER
+) -> io.BufferedReader | gzip.GzipFile:
+  """A tar of `size` bytes at `offset` of a file, or a gzipped file as a whole."""
   if is_gzip(path):
-    return gzip.open(path)  # type: ignore[return-value]
+    return gzip.open(path)
   return io.BufferedReader(_Part(path, offset, offset + size), buffer)
 
 

@@ -1,21 +1,24 @@
 """Which part of a photo becomes an example.
 
-Each crop is a small frozen dataclass. Random crops draw from a generator derived from
-the seed and the example's position, so any example can be made again.
+In: a photo's height and width. Out: a box in its pixels. Each crop is a small frozen
+dataclass. Random crops draw from a generator derived from the seed and the example's
+position, so any example can be made again.
 """
 
 import dataclasses
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from im21k.photos import images
 from im21k.photos.jpeg_crop import Box
 
 
+@runtime_checkable
 class Rng(Protocol):
-  """What crops ask of numpy's Generator, or of what stands in for it."""
+  """The methods of numpy's Generator that crops use."""
 
   def uniform(self, low: float, high: float) -> float:
     """A number in [low, high)."""
@@ -28,14 +31,14 @@ class Rng(Protocol):
 class StraightCrop:
   """The original's crop: a random square of the photo at its usual scale.
 
-  The photo is thought of with a short side of `short_side`, of which a square of
-  `size` is cut: 224 of 256 in the original recipe.
+  It is the square of `size` from the photo downscaled to `short_side`, in the photo's
+  own pixels: 224 of 256 in the original recipe.
   """
 
   size: int
   short_side: int
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     check(self.size, self.short_side)
 
   def draw(self, height: int, width: int, rng: Rng) -> Box:
@@ -47,18 +50,18 @@ class StraightCrop:
 
 @dataclasses.dataclass(frozen=True)
 class RandomResizedCrop:
-  """The Inception crop (Szegedy et al. 2014), drawn as torchvision draws it.
+  """The Inception crop (Szegedy et al. 2014), as torchvision draws it.
 
   A random share of the area in `scale`, of a random aspect ratio in `ratio`
-  (log-uniform), at a random place; after ten misses the largest centred crop of an
-  allowed ratio.
+  (log-uniform), at a random place; after ten that do not fit, the largest centred crop
+  of an allowed ratio.
   """
 
   size: int
   scale: tuple[float, float] = (0.08, 1.0)
   ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     check(self.size, self.size)
 
   def draw(self, height: int, width: int, rng: Rng) -> Box:
@@ -76,8 +79,16 @@ class RandomResizedCrop:
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def center_crop(image: np.ndarray, size: int, short_side: int) -> np.ndarray:
-  """`[h, w, 3]` uint8 -> `[size, size, 3]`: see `CenterCrop`."""
+def center_crop(
+  image: UInt8[np.ndarray, "h w 3"], size: int, short_side: int
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+  """The square of `size` in the middle of a photo whose short side is `short_side`.
+
+  The photo is cut in its own pixels first, then resized once.
+
+  Raises:
+    ValueError: `size` is below 1, or above `short_side`.
+  """
   height, width = image.shape[:2]
   side = _crop_side(height, width, size, short_side)
   top, left = (height - side) // 2, (width - side) // 2

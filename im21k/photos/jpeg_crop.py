@@ -1,8 +1,9 @@
-"""A part of a JPEG -> pixels, without decoding the rest: libjpeg-turbo 3 by ctypes.
+"""A part of a photo -> pixels, without decoding the rest where that is possible.
 
-The library comes with the wheel `turbojpeg`, of which nothing else is used: no Python
-binding that was found gives crops (see benchmarks/README.md). Decoding releases the
-GIL.
+In: an image file's bytes and a box of the upright photo. Out: the box's pixels, those
+of `images.decode`. Plain upright JPEGs are decoded in part by libjpeg-turbo 3, called
+by ctypes: no Python binding offers crops (see benchmarks/README.md). The library comes
+with the wheel `turbojpeg`. Everything else is decoded whole. Decoding releases the GIL.
 """
 
 import ctypes
@@ -12,16 +13,26 @@ import importlib.metadata
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
-from im21k.photos import images
+from im21k.photos import images, jpeg_header, orientation
+from im21k.photos.jpeg_header import Header
 
 # Of enum TJPARAM and struct tjregion in turbojpeg.h, version 3.
-_SUBSAMPLING, _WIDTH, _HEIGHT, _PRECISION, _COLORSPACE = 4, 5, 6, 7, 8
-_PROGRESSIVE, _ARITHMETIC, _LOSSLESS = 12, 14, 15
+_SUBSAMPLING, _WIDTH, _HEIGHT = 4, 5, 6
 _DECOMPRESS, _RGB, _WARNING = 1, 0, 0
-_YCCK_OR_CMYK = (3, 4)
 _MCU_WIDTH = (8, 16, 16, 8, 8, 32, 8)
-# Upsampling of the colours looks two pixels further than the part that is wanted.
+# Sampling factors of 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and grey as everybody writes
+# them. libjpeg-turbo names 2×1, 2×1, 2×1 4:4:4 too, but cuts it at other columns.
+_FACTORS = frozenset(
+  bytes(factors)
+  for factors in (
+    (0x11, 0x11, 0x11), (0x21, 0x11, 0x11), (0x22, 0x11, 0x11), (0x12, 0x11, 0x11),
+    (0x41, 0x11, 0x11), (0x11,),
+  )
+)  # fmt: skip
+# Upsampling looks one pixel further than the part that is wanted, and treats a single
+# column of chroma samples, which is two pixels wide, as no other.
 _MARGIN = 2
 
 
@@ -35,65 +46,60 @@ class Box(NamedTuple):
 
 
 class Decoder:
-  """Decodes parts of JPEGs, one at a time; for one thread.
+  """Decodes parts of photos, one at a time; for one thread.
 
-  `open` a JPEG, then ask for a `crop` of it.
+  `open` a photo, then ask for a `crop` of it.
   """
 
   def __init__(self) -> None:
     self._library = _library()
     self._handle = None
     self._jpeg = b""
-    self._height = self._width = self._subsampling = 0
-    self._whole = False
+    self._frame = self._height = self._width = 0
+    # The photo decoded, where its parts cannot be.
+    self._whole: UInt8[np.ndarray, "h w 3"] | None = None
     self._pixels = self._data = np.empty(0, np.uint8)
 
   def __del__(self) -> None:
     self._library.tj3Destroy(self._handle)
 
-  def open(self, jpeg: bytes) -> tuple[int, int]:
-    """Reads the header: height and width; ImageError if there is none."""
+  def open(self, data: bytes) -> tuple[int, int]:
+    """Height and width of the upright photo.
+
+    Raises:
+      ImageError: its header, or a photo that must be decoded whole, is damaged.
+    """
+    self._whole = None
+    header = jpeg_header.read(data) if data.startswith(jpeg_header.START) else None
+    if header is None or not _gives_parts(header):
+      self._whole = images.decode(data)
+      return self._whole.shape[0], self._whole.shape[1]
+    images.check_size(header.height, header.width)
     # A fresh one (3 µs) knows nothing of the photo before, sound or damaged.
     self._library.tj3Destroy(self._handle)
     self._handle = self._library.tj3Init(_DECOMPRESS)
     if not self._handle:
       raise MemoryError("libturbojpeg has no memory for a decoder")
-    if not jpeg:
-      raise images.ImageError("no bytes")
-    self._jpeg = jpeg
-    self._read_header(np.frombuffer(jpeg, np.uint8))
-    get = self._get
-    self._height, self._width = get(_HEIGHT), get(_WIDTH)
-    self._subsampling = get(_SUBSAMPLING)
-    if self._height < 1 or self._width < 1:
-      raise images.ImageError("JPEG without an image")
-    if self._height * self._width > images.MAX_PIXELS:
-      raise images.ImageError(
-        f"{self._width}×{self._height} pixels are more than {images.MAX_PIXELS:,}"
-      )
-    # Other kinds are rare, and crops of them hardly tested by anybody.
-    self._whole = (
-      self._subsampling < 0
-      or get(_PRECISION) != 8
-      or get(_COLORSPACE) in _YCCK_OR_CMYK
-      or any(get(kind) for kind in (_PROGRESSIVE, _ARITHMETIC, _LOSSLESS))
-    )
+    self._jpeg, self._frame = data, header.frame
+    self._height, self._width = header.height, header.width
+    self._read_header(np.frombuffer(data, np.uint8))
+    self._check_header(self._height)
     return self._height, self._width
 
-  def crop(self, box: Box, least: int) -> np.ndarray:
-    """The pixels of `box`, `[h, w, 3]` uint8 RGB, valid until the next crop.
+  def crop(self, box: Box, least: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of `box`, valid until the next crop.
 
     They are those of the whole photo, decoded and cut; at 1/2, 1/4 or 1/8 of the scale
-    if each side still has `least` pixels then.
+    if each side still has `least` pixels then and the photo can be decoded in part.
 
     Raises:
-      ImageError: the JPEG cannot be decoded.
+      ImageError: the photo cannot be decoded.
     """
     top, left, height, width = box
-    if self._whole:
-      return images.decode_jpeg(self._jpeg)[top : top + height, left : left + width]
+    if self._whole is not None:
+      return self._whole[top : top + height, left : left + width]
     down = next(d for d in (8, 4, 2, 1) if d == 1 or min(height, width) >= d * least)
-    step = _MCU_WIDTH[self._subsampling] // down or 1
+    step = _MCU_WIDTH[self._get(_SUBSAMPLING)] // down or 1
     y0, y1 = round(top / down), round((top + height) / down)
     x0, x1 = round(left / down), round((left + width) / down)
     start = max(0, x0 - _MARGIN) // step * step
@@ -114,7 +120,7 @@ class Decoder:
     pixels = self._pixels[:size].reshape(region.h, region.w, 3)
     return pixels[:, x0 - start : x1 - start]
 
-  def _without_rows_from(self, end: int) -> np.ndarray:
+  def _without_rows_from(self, end: int) -> UInt8[np.ndarray, " bytes"]:
     """The JPEG with a header that says that it ends there.
 
     The decoder would go through the rest, whatever part of it is asked for; so it goes
@@ -125,21 +131,27 @@ class Decoder:
       self._data = np.empty(size, np.uint8)
     data = self._data[:size]
     data[:] = np.frombuffer(self._jpeg, np.uint8)
-    frame = _frame(self._jpeg) if end < self._height else 0
-    if frame:
-      data[frame + 5 : frame + 7] = divmod(end, 256)
+    end = min(end, self._height)
+    data[self._frame + 5 : self._frame + 7] = divmod(end, 256)
+    if end != self._get(_HEIGHT):
       self._read_header(data)
-      if (self._get(_HEIGHT), self._get(_WIDTH)) != (end, self._width):
-        # Damage has made the decoder see another header than this module sees.
-        raise images.ImageError("more than one header of a frame")
+      self._check_header(end)
     return data
 
-  def _read_header(self, data: np.ndarray) -> None:
+  def _check_header(self, height: int) -> None:
+    """Damage could make the decoder see another header than `jpeg_header` sees."""
+    if (self._get(_HEIGHT), self._get(_WIDTH)) != (height, self._width):
+      raise images.ImageError("more than one header of a frame")
+    if not 0 <= self._get(_SUBSAMPLING) < len(_MCU_WIDTH):
+      raise images.ImageError("more than one header of a frame")
+
+  def _read_header(self, data: UInt8[np.ndarray, " bytes"]) -> None:
     pointer = data.ctypes.data
     self._check(self._library.tj3DecompressHeader(self._handle, pointer, len(data)))
 
   def _get(self, parameter: int) -> int:
-    return self._library.tj3Get(self._handle, parameter)
+    value: int = self._library.tj3Get(self._handle, parameter)
+    return value
 
   def _check(self, result: int, lenient: bool = False) -> None:
     # Whether it was a warning is told of the latest decoding, not of other calls.
@@ -150,17 +162,17 @@ class Decoder:
       raise images.ImageError(reason)
 
 
-def _frame(jpeg: bytes) -> int:
-  """Where the header of the only frame begins, if all of it is in one scan; else 0."""
-  at, frame = 2, 0
-  while at + 9 < len(jpeg) and jpeg[at] == 0xFF:
-    marker, length = jpeg[at + 1], jpeg[at + 2] << 8 | jpeg[at + 3]
-    if marker in (0xC0, 0xC1):
-      frame = at
-    elif marker == 0xDA:
-      return frame if frame and jpeg[at + 4] == jpeg[frame + 9] else 0
-    at += 2 + length
-  return 0
+def _gives_parts(header: Header) -> bool:
+  """Whether it is upright, baseline, sampled as usual, and all of it in one scan."""
+  return (
+    header.is_common
+    and header.coding in (jpeg_header.BASELINE, jpeg_header.EXTENDED)
+    and header.factors in _FACTORS
+    and header.in_scan == len(header.factors)
+    and header.height > 0
+    and header.width > 0
+    and header.orientation == orientation.UPRIGHT
+  )
 
 
 class _Scale(ctypes.Structure):

@@ -18,9 +18,12 @@ from im21k.synsets.classes import (
   subset_indices,
   validation_labels,
 )
+from im21k.synsets.ids import PATTERN as SYNSET
+from im21k.synsets.ids import is_synset
 from im21k.synsets.wordnet import WordNet, load
 
 __all__ = [
+  "SYNSET",
   "ClassList",
   "ClassListMismatch",
   "WordNet",
@@ -28,6 +31,7 @@ __all__ = [
   "get",
   "ilsvrc2012",
   "imagenet21k",
+  "is_synset",
   "load",
   "subset_indices",
   "validation_labels",

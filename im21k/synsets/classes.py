@@ -12,7 +12,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from im21k.synsets import wordnet
+from im21k.synsets.ids import is_synset
 
 
 class ClassListMismatch(ValueError):
@@ -142,7 +142,7 @@ def validation_labels(path: Path | None = None) -> list[str]:
         "order (its meta.mat), not of the sorted synsets: give a file of synset ids, "
         "or none to take the list in tensorflow-datasets"
       )
-    if not re.fullmatch("n[0-9]{8}", synset.strip()):
+    if not is_synset(synset.strip()):
       raise ValueError(f"{path} line {number}: {synset[:80]!r} is no synset id")
   return [synset.strip() for synset in ids]
 
@@ -216,7 +216,7 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   """The synsets of (place, synset) pairs, all well formed, different, and some."""
   places: dict[str, str] = {}
   for place, synset in entries:
-    if not re.fullmatch("n[0-9]{8}", synset):
+    if not is_synset(synset):
       raise ValueError(
         f"{place}: {synset!r} is not a synset id; those are n and 8 digits, such as "
         "n01440764"

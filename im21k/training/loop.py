@@ -138,7 +138,7 @@ def _evaluate(
   assert run.scorer is not None
   row = run.scorer(run.variables(state)).rows()[0]
   scores = {name: row[name] for name in ("loss", "top_1", "top_5", "top_20")}
-  scores["count"] = row["images"]
+  scores |= {"count": row["images"], "bad": row["bad"]}  # bad: cannot be decoded
   metrics.write(
     step=step,
     images=step * run.config.batch_size,

@@ -1,7 +1,5 @@
 """The one scorer against brute force, and that it can be called again and again."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,8 @@ from im21k import parallel, synsets, weights
 from im21k.evaluation import score
 from im21k.evaluation.accuracy import Scores
 from im21k.loading import scoring
-from im21k.photos import crops, images
+from im21k.photos import Photo, Source, crops, images
+from im21k.photos.photo import Chosen
 from im21k.synsets import ClassList
 
 FULL = synsets.imagenet21k()
@@ -50,7 +49,7 @@ def test_scores_equal_brute_force(devices, seed, missing):
   )
   ids = THIRTY.synsets
   examples = [
-    scoring.Example(f"{i}", ids[c], int(c), "damaged" if i < missing else None)
+    scoring.Item(f"{i}", ids[c], int(c), "damaged" if i < missing else None)
     for i, c in enumerate(label)
     if allowed[c]
   ]
@@ -113,10 +112,8 @@ def source(jpeg):
   """Ten photos of two classes, of which the fourth is no JPEG."""
   data = [jpeg(seed) for seed in range(10)]
   data[3] = b"GIF89a"
-  return [
-    scoring.Photo(f"{i}", TWO.synsets[i % 2], functools.partial(bytes, one))
-    for i, one in enumerate(data)
-  ]
+  photos = (Photo(f"{i}", TWO.synsets[i % 2], one) for i, one in enumerate(data))
+  return Source((Chosen(tuple(photos)),))
 
 
 def by_hand(source, factor, flip=False):
@@ -125,7 +122,7 @@ def by_hand(source, factor, flip=False):
   for photo in source:
     if photo.key == "3":
       continue
-    square = crops.center_crop(images.decode_jpeg(photo.read()), 8, 9)
+    square = crops.center_crop(images.decode(photo.data), 8, 9)
     sides = [(half.mean() - 100) / 50 for half in (square[:, :4], square[:, 4:])]
     logits = np.array(sides) * factor
     if flip:
@@ -149,7 +146,9 @@ def test_each_call_scores_the_variables_it_is_given(source, devices, batch_size)
       assert (row["answers"], row["images"], row["bad"]) == ("all 2", 9, 1)
       assert row["top_1"] == top_1 and row["top_20"] == 1
       assert row["loss"] == pytest.approx(loss, rel=1e-5)
-      assert scores.bad == {"3": "GIF, not JPEG"}
+      assert scores.bad == {
+        "3": "not an image of a common format; it begins with b'GIF89a'"
+      }
   assert model.traced == 1
 
 
@@ -165,7 +164,12 @@ def test_mirrored_logits_are_the_mean_of_both(source):
 
 def test_no_photo_that_can_be_decoded_is_an_error(source):
   scorer = score.Scorer(
-    Mean(), INPUT, TWO, source[3:4], devices=parallel.devices(1), batch_size=5
+    Mean(),
+    INPUT,
+    TWO,
+    Source((Chosen(tuple(source.pick([3]))),)),
+    devices=parallel.devices(1),
+    batch_size=5,
   )
   with pytest.raises(ValueError, match="none of 1 photos can be decoded"):
     scorer({"factor": np.float32(1)})

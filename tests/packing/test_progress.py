@@ -1,10 +1,8 @@
-"""The progress bar, and the estimate of a dry run."""
+"""The progress bar counts what all workers have done."""
 
 import io
-import os
 import subprocess
 import sys
-import tarfile
 import time
 
 import pytest
@@ -79,42 +77,3 @@ def test_nothing_is_shown_without_a_terminal(photos, tmp_path):
     [sys.executable, "-m", "im21k.cli", *command], capture_output=True, text=True
   )
   assert done.returncode == 0 and done.stderr == ""
-
-
-def tar_of(source, path):
-  with tarfile.open(path, "w") as tar:
-    tar.add(source, ".")
-  return path
-
-
-@pytest.mark.parametrize("kind", ["folder", "tar"])
-def test_a_dry_run_prints_an_estimate_and_writes_nothing(photos, tmp_path, kind):
-  source = photos({FISH: 30, SHARK: 20})
-  size = sum(file.stat().st_size for file in source.glob("*/*"))
-  given = source if kind == "folder" else tar_of(source, tmp_path / "all.tar")
-  before = sorted(os.listdir(tmp_path))
-  result = pack(given, tmp_path / "out", dry_run=True, workers=2, memory=0.5)
-  assert sorted(os.listdir(tmp_path)) == before
-  if kind == "folder":
-    assert (result["photos"], result["source_bytes"]) == (50, size)
-    assert result["packed_bytes"] == size
-    assert (result["scratch_bytes"], result["memory_gb"]) == (0, 0)
-  else:
-    # So small are these photos that the tar is headers for the most part.
-    assert given.stat().st_size - 2048 <= result["source_bytes"] <= given.stat().st_size
-    assert result["photos"] == round(result["source_bytes"] / size * 50)
-    assert result["scratch_bytes"] == result["packed_bytes"]
-    assert result["memory_gb"] == 0.5
-  assert result["core_hours"] > 0 and result["free_bytes"] > 0
-  assert set(result["hours"]) == {"processors", "hard_disk", "ssd"}
-  text = packing.text(result)
-  assert f"{result['photos']} photos" in text and "GB of scratch" in text
-
-
-def test_a_dry_run_knows_how_small_photos_become(photos, jpeg, tmp_path):
-  (tmp_path / "photos" / FISH).mkdir(parents=True)
-  data = jpeg(1, 300, 400)
-  (tmp_path / "photos" / FISH / "a.jpg").write_bytes(data)
-  options = {"dry_run": True, "resize": 64, "shuffle": "external", "workers": 1}
-  result = pack(tmp_path / "photos", tmp_path / "out", **options)
-  assert result["packed_bytes"] == result["scratch_bytes"] < len(data) / 3

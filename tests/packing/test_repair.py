@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ def saved(image, kind, **options) -> bytes:
   file = io.BytesIO()
   image.save(file, kind, **options)
   return file.getvalue()
+
+
+def case(name) -> bytes:
+  folder = Path(__file__).parents[1] / "photos" / "cases"
+  return (folder / f"{name}.jpg").read_bytes()
 
 
 def png_head(width, height) -> bytes:
@@ -99,6 +105,16 @@ def corpus(picture, jpeg) -> dict[str, tuple[bytes, str]]:
     "CMYK": (saved(image.convert("CMYK"), "JPEG"), "CMYK"),
     "CMYK grey": (saved(picture(7).convert("L").convert("CMYK"), "JPEG"), "CMYK"),
     "grey": (jpeg(8, mode="L"), "grey"),
+    "PPM": (saved(image, "PPM"), "other format"),
+    "lossless": (case("lossless"), "lossless JPEG"),
+    "2x1, 1x2, 1x1": (case("s21_12_11"), "unusual sampling"),
+    "CMYK 4:2:0": (case("cmyk420"), "CMYK"),
+    "orientation of XMP": (case("o6_xmp_only"), "EXIF orientation"),
+    "orientation as LONG": (case("o6_long_mm"), "EXIF orientation"),
+    "scale unknown": (
+      saved(Image.fromarray(exact.astype(np.int32)), "TIFF"),
+      "damaged",
+    ),
     "grey large": (jpeg(8, 300, 400, mode="L"), "grey"),
   }
   for turn in range(2, 9):
@@ -173,6 +189,24 @@ def test_photos_are_made_smaller_and_never_larger(jpeg, size, expected, mode):
   whole = Image.open(io.BytesIO(data)).convert("RGB")
   truth = np.asarray(whole.resize(expected[::-1], Image.Resampling.BOX)).astype(int)
   assert np.abs(simplejpeg.decode_jpeg(small) - truth).mean() < 4
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_bytes_behind_the_end_stay(decode):
+  data = case("motion_photo")
+  assert repair.prepare(data, repair.Rules(decode=decode)) == (data, ())
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_the_end_of_a_thumbnail_does_not_hide_that_the_photo_ends_early(jpeg, decode):
+  whole = jpeg(1, 200, 300)
+  exif = b"Exif\0\0" + jpeg(2)
+  head = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+  data = whole[:2] + head + whole[2:]
+  repair.prepare(data, repair.Rules(decode=decode))
+  with pytest.raises(repair.Rejected, match="Premature end") as error:
+    repair.prepare(data[:-50], repair.Rules(decode=decode))
+  assert error.value.kind == "truncated"
 
 
 def test_16_bits_keep_their_upper_half(picture):

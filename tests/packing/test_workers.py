@@ -1,9 +1,11 @@
 """Workers: as many as the process may use cores, and the same bytes with Beam."""
 
-import hashlib
 import importlib.util
 import multiprocessing
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from im21k.packing.pack import pack
 from im21k.packing.verify import verify
 
 FISH, SHARK = "n01440764", "n01484850"
-NO_BEAM = importlib.util.find_spec("apache_beam") is None
+ROOT = Path(__file__).parents[2]
 
 
 def test_one_worker_for_each_core_that_the_process_may_use(
@@ -37,17 +39,26 @@ def test_one_worker_for_each_core_that_the_process_may_use(
   assert sizes == [8, 8, 8, 8]
 
 
-@pytest.mark.skipif(NO_BEAM, reason="the extra `beam` is not installed")
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", ["direct", "external"])
-def test_a_beam_pipeline_writes_the_same_bytes(photos, tmp_path, shuffle):
+def test_a_beam_pipeline_writes_the_same_bytes(photos, tmp_path, need, shuffle):
+  """On Beam's local runner with several processes, in an environment of its own."""
+  own = importlib.util.find_spec("apache_beam")
+  python = Path(sys.executable) if own else Path(sys.prefix) / "beam" / "bin" / "python"
+  need(python.exists(), "Apache Beam is not installed: make test does that")
   source = photos({FISH: 9, SHARK: 8})
   (source / FISH / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
   options = {"shards": 3, "shuffle": shuffle, "memory": 1e-5, "eval_per_class": 1}
-  contents = []
-  for runner in ("local", "beam"):
-    out = tmp_path / runner
-    pack(source, out, runner=runner, workers=2, **options)
-    contents.append(
-      {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in out.iterdir()}
-    )
+  pack(source, tmp_path / "local", workers=2, **options)
+  flags = (f"--{name.replace('_', '-')}={value}" for name, value in options.items())
+  command = [python, "-m", "im21k.cli", "pack", source, tmp_path / "beam", *flags]
+  done = subprocess.run(
+    [*command, "--runner=beam", "--workers=2"],
+    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  contents = [
+    {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    for name in ("local", "beam")
+  ]
   assert contents[0] == contents[1]

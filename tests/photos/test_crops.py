@@ -8,19 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from im21k.dataset import records
 from im21k.loading.examples import RandomNumbers
-from im21k.loading.train import CenterCrop, Decode
-from im21k.photos import crops, images
+from im21k.photos import crops
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
 
 
-def photo(height: int, width: int) -> dict:
-  """An example whose pixels say where they are: row, column, and 99."""
+def photo(height: int, width: int) -> np.ndarray:
+  """A photo whose pixels say where they are: row, column, and 99."""
   image = np.full((height, width, 3), 99, np.uint8)
   image[..., 0] = np.arange(height)[:, None]
   image[..., 1] = np.arange(width)
-  return {"image": image, "label": np.int32(3), "key": "n01440764/a.jpg"}
+  return image
 
 
 @pytest.mark.parametrize(("height", "width"), [(35, 38), (38, 35)])
@@ -132,11 +130,9 @@ def test_a_photo_too_long_for_any_crop_gives_its_middle(rng, height, width, box)
   [(40, 56, 4, 12), (56, 40, 12, 4), (40, 41, 4, 4), (40, 40, 4, 4)],
 )
 def test_center_crop_cuts_the_middle_out_untouched(height, width, top, left):
-  example = photo(height, width)
-  cropped = CenterCrop(32, 40).map(example)
-  expected = example["image"][top : top + 32, left : left + 32]
-  np.testing.assert_array_equal(cropped["image"], expected)
-  np.testing.assert_array_equal(crops.center_crop(example["image"], 32, 40), expected)
+  image = photo(height, width)
+  expected = image[top : top + 32, left : left + 32]
+  np.testing.assert_array_equal(crops.center_crop(image, 32, 40), expected)
 
 
 def test_center_crop_of_a_larger_photo_is_cut_first_and_resized_once(rng):
@@ -154,16 +150,14 @@ def test_a_crop_lies_within_a_photo_of_any_size(crop, height, width, seed):
 
 @given(height=st.integers(1, 500), width=st.integers(1, 500))
 def test_a_photo_of_any_size_gives_a_square(height, width):
-  example = {"image": np.full((height, width, 3), 7, np.uint8), "label": 3, "key": "k"}
-  cropped = CenterCrop(16, 99).map(example)
-  assert cropped["image"].shape == (16, 16, 3)
-  assert cropped["image"].dtype == np.uint8
-  assert (cropped["image"] == 7).all()
-  assert (cropped["label"], cropped["key"]) == (3, "k")
-  assert example["image"].shape == (height, width, 3), "the example is left as it was"
+  image = np.full((height, width, 3), 7, np.uint8)
+  cropped = crops.center_crop(image, 16, 99)
+  assert (cropped.shape, cropped.dtype) == ((16, 16, 3), np.uint8)
+  assert (cropped == 7).all()
+  assert image.shape == (height, width, 3), "the photo is left as it was"
 
 
-@pytest.mark.parametrize("crop", [StraightCrop, CenterCrop])
+@pytest.mark.parametrize("crop", [StraightCrop, crops.check])
 def test_a_crop_larger_than_the_short_side_is_refused_at_once(crop):
   crop(224, 224)
   with pytest.raises(ValueError, match=r"a crop of 224 needs a photo .*, not 223"):
@@ -172,7 +166,7 @@ def test_a_crop_larger_than_the_short_side_is_refused_at_once(crop):
 
 @pytest.mark.parametrize(
   "make",
-  [lambda: StraightCrop(0, 9), lambda: CenterCrop(0, 9), lambda: RandomResizedCrop(0)],
+  [lambda: StraightCrop(0, 9), lambda: crops.check(0, 9), lambda: RandomResizedCrop(0)],
 )
 def test_a_crop_without_pixels_is_refused_at_once(make):
   with pytest.raises(ValueError, match="at least 1 pixel, not 0"):
@@ -181,23 +175,9 @@ def test_a_crop_without_pixels_is_refused_at_once(make):
 
 def test_center_crop_of_an_array_refuses_as_well():
   with pytest.raises(ValueError, match="a crop of 32 needs"):
-    crops.center_crop(photo(40, 40)["image"], 32, 31)
+    crops.center_crop(photo(40, 40), 32, 31)
 
 
 def test_the_usual_short_side_is_that_of_the_original_recipe():
   sizes = {224: 256, 112: 128, 299: 342, 32: 37}
   assert {size: crops.usual_short_side(size) for size in sizes} == sizes
-
-
-def test_decode_gives_pixels_label_and_key(jpeg):
-  data = jpeg(height=9, width=11)
-  decoded = Decode().map(records.encode(records.Example("k", 5, data)))
-  np.testing.assert_array_equal(decoded["image"], images.decode_jpeg(data))
-  assert (decoded["label"], decoded["label"].dtype) == (5, np.int32)
-  assert decoded["key"] == "k"
-
-
-def test_decode_names_the_photo_that_it_cannot_decode():
-  record = records.encode(records.Example("n01440764/bad.jpg", 5, b"I am a text."))
-  with pytest.raises(images.ImageError, match=r"^photo n01440764/bad\.jpg: "):
-    Decode().map(record)

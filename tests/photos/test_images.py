@@ -54,77 +54,76 @@ def no_decoding(monkeypatch):
   )
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
 @pytest.mark.parametrize(
   "options", [{}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}], ids=str
 )
-def test_a_sound_jpeg_passes(jpeg, options, decode_all):
-  images.check_jpeg(jpeg(**options), decode_all)
+def test_a_sound_jpeg_passes(jpeg, options):
+  images.check_jpeg(jpeg(**options))
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
 @pytest.mark.parametrize(
   ("data", "message"),
-  [(b"", "no bytes"), (b"I am a text.", "not a JPEG"), (b"\xff\xd8", "not a JPEG")],
+  [
+    (b"", "no bytes"),
+    (b"I am a text.", "not a JPEG.*'I am"),
+    (b"\xff\xd8", "not a JPEG"),
+  ],
 )
-def test_what_is_no_image_is_refused(data, message, decode_all):
-  with pytest.raises(ImageError, match=f"^{message}$"):
-    images.check_jpeg(data, decode_all)
+def test_what_is_no_image_is_refused(data, message):
+  with pytest.raises(ImageError, match=f"^{message}"):
+    images.check_jpeg(data)
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WebP", "TIFF"])
-def test_another_kind_of_image_is_refused_by_its_name(picture, kind, decode_all):
-  with pytest.raises(ImageError, match=rf"^{kind}.*, not JPEG$"):
-    images.check_jpeg(saved(picture(), kind), decode_all)
+def test_another_kind_of_image_is_refused_by_its_first_bytes(picture, kind):
+  data = saved(picture(), kind)
+  with pytest.raises(ImageError, match=r"^not a JPEG") as error:
+    images.check_jpeg(data)
+  assert repr(data[:12]) in str(error.value)
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
 @pytest.mark.parametrize("progressive", [True, False])
 @pytest.mark.parametrize("left", [0.5, 0.9, -2])
-def test_a_jpeg_cut_short_is_refused(jpeg, left, progressive, decode_all):
+def test_a_jpeg_cut_short_is_refused(jpeg, left, progressive):
   whole = jpeg(height=200, width=300, progressive=progressive)
   length = int(len(whole) * left) if left > 0 else left
   with pytest.raises(ImageError, match="Premature end of JPEG file"):
-    images.check_jpeg(whole[:length], decode_all)
+    images.check_jpeg(whole[:length])
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
-def test_a_jpeg_cut_inside_its_header_is_refused(jpeg, decode_all):
+def test_a_jpeg_cut_inside_its_header_is_refused(jpeg):
   whole = jpeg()
   for length in range(3, segments(whole)[0xDA]):
     with pytest.raises(ImageError):
-      images.check_jpeg(whole[:length], decode_all)
+      images.check_jpeg(whole[:length])
 
 
-def test_damage_in_the_middle_is_found_where_all_is_decoded(jpeg):
+def test_damage_in_the_middle_is_found(jpeg):
   whole = jpeg(height=200, width=300)
   middle = (segments(whole)[0xDA] + len(whole)) // 2
   damaged = whole[:middle] + b"\xff\xd5" * 50 + whole[middle + 100 :]
-  images.check_jpeg(damaged, decode_all=False)
   with pytest.raises(ImageError, match="Corrupt JPEG data"):
     images.check_jpeg(damaged)
+  assert images.decode(damaged).shape == (200, 300, 3), "libjpeg steps over it"
 
 
 def test_stray_bytes_that_decoding_skips_are_let_pass(jpeg):
   whole = jpeg()
   stray = with_stray_bytes(whole, len(whole) - 2)
   images.check_jpeg(stray)
-  np.testing.assert_array_equal(images.decode_jpeg(stray), images.decode_jpeg(whole))
+  np.testing.assert_array_equal(images.decode(stray), images.decode(whole))
   images.check_jpeg(whole + b"bytes after the end")
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
-def test_stray_bytes_that_decoding_refuses_are_refused(jpeg, decode_all):
+def test_stray_bytes_in_the_header_are_damage_that_can_be_decoded(jpeg):
   whole = jpeg()
   for marker, at in segments(whole).items():
     if marker == 0xE0:
       continue  # Before it, the file would not begin as a JPEG.
     stray = with_stray_bytes(whole, at)
+    np.testing.assert_array_equal(images.decode(stray), images.decode(whole))
     with pytest.raises(ImageError, match="extraneous bytes"):
-      images.decode_jpeg(stray)
-    with pytest.raises(ImageError, match="extraneous bytes"):
-      images.check_jpeg(stray, decode_all)
+      images.check_jpeg(stray)
 
 
 def test_stray_bytes_do_not_hide_that_the_rest_is_missing(jpeg):
@@ -134,14 +133,13 @@ def test_stray_bytes_do_not_hide_that_the_rest_is_missing(jpeg):
     images.check_jpeg(stray[: len(stray) // 2])
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
-def test_any_chroma_subsampling_passes_or_is_refused(jpeg, decode_all):
+def test_any_chroma_subsampling_passes_or_is_refused(jpeg):
   """simplejpeg has no names for some, and says so in its own way for 4:4:1."""
   odd = bytearray(jpeg())
   for factors in range(0x11, 0x45):
     odd[segments(odd)[0xC0] + 11] = factors
     with contextlib.suppress(ImageError):
-      images.check_jpeg(bytes(odd), decode_all)
+      images.check_jpeg(bytes(odd))
 
 
 @settings(max_examples=300)
@@ -156,43 +154,42 @@ def test_what_passes_can_be_decoded(jpeg, data):
     images.check_jpeg(bytes(damaged))
   except ImageError:
     return
-  assert images.decode_jpeg(bytes(damaged)).ndim == 3
+  assert images.decode(bytes(damaged)).ndim == 3
 
 
-@pytest.mark.parametrize("decode_all", [True, False])
 @pytest.mark.parametrize("stray", [False, True])
-def test_an_oversize_header_is_refused_without_decoding(
-  jpeg, no_decoding, stray, decode_all
-):
+def test_an_oversize_header_is_refused_without_decoding(jpeg, no_decoding, stray):
   huge = with_size(jpeg(), 65500, 65500)
   message = "65500×65500 pixels are more than 134,217,728"
   if stray:
     huge = with_stray_bytes(huge, segments(huge)[0xDA])
     message = "extraneous bytes"
   with pytest.raises(ImageError, match=message):
-    images.check_jpeg(huge, decode_all)
+    images.check_jpeg(huge)
 
 
 def test_the_largest_size_is_let_pass(jpeg):
   side = 2**13
   at_limit, above = with_size(jpeg(), side, 2 * side), with_size(jpeg(), side, 16385)
   assert side * 2 * side == images.MAX_PIXELS
-  images.check_jpeg(at_limit, decode_all=False)
+  images.check_size(side, 2 * side)
+  with pytest.raises(ImageError, match="Corrupt JPEG data"):
+    images.check_jpeg(at_limit)
   with pytest.raises(ImageError, match="16385×8192 pixels"):
-    images.check_jpeg(above, decode_all=False)
+    images.check_jpeg(above)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_pixels_are_close_to_those_of_pillow(jpeg, mode):
   data = jpeg(height=50, width=70, mode=mode, quality=95)
-  pixels = images.decode_jpeg(data)
+  pixels = images.decode(data)
   assert (pixels.shape, pixels.dtype) == ((50, 70, 3), np.uint8)
   assert np.abs(pixels - pillow_rgb(data)).max() <= 2
 
 
 def test_undecodable_bytes_raise_image_error():
   with pytest.raises(ImageError):
-    images.decode_jpeg(b"\xff\xd8\xff" + bytes(100))
+    images.decode(b"\xff\xd8\xff" + bytes(100))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "WebP"])
@@ -260,7 +257,10 @@ def test_read_turns_photos_upright(tmp_path, picture, orientation):
 def test_read_names_a_text_file(tmp_path):
   path = tmp_path / "text.jpg"
   path.write_text("I am a text.")
-  with pytest.raises(ImageError, match=rf"^{path} is not an image file"):
+  with pytest.raises(
+    ImageError,
+    match=rf"^{path}: not an image of a common format; it begins with b'I am",
+  ):
     images.read(path)
 
 
@@ -268,7 +268,7 @@ def test_read_names_a_damaged_file(tmp_path, jpeg):
   path = tmp_path / "half.jpg"
   whole = jpeg(height=200, width=300)
   path.write_bytes(whole[: len(whole) // 2])
-  with pytest.raises(ImageError, match=rf"^{path} is a damaged image: .*truncated"):
+  with pytest.raises(ImageError, match=rf"^{path}: Premature end of JPEG file"):
     images.read(path)
 
 
@@ -280,7 +280,7 @@ def test_read_of_no_file_is_file_not_found(tmp_path):
 def test_read_refuses_what_is_too_large(tmp_path, jpeg):
   path = tmp_path / "huge.jpg"
   path.write_bytes(with_size(jpeg(), 65500, 65500))
-  with pytest.raises(ImageError, match=rf"^{path} is too large"):
+  with pytest.raises(ImageError, match=rf"^{path}: 65500×65500 pixels are more than"):
     images.read(path)
   path.write_bytes(with_size(jpeg(), 8192, 16385))
   message = f"^{path}: 16385×8192 pixels are more than"

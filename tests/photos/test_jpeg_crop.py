@@ -1,5 +1,7 @@
 """Crops are those of the decoded photo, and bad bytes are an error."""
 
+import io
+
 import numpy as np
 import pytest
 import simplejpeg
@@ -40,8 +42,73 @@ def test_a_crop_is_that_of_the_whole_photo(decoder, picture, kind, height, width
   )
   assert decoder.open(jpeg) == (height, width)
   part = decoder.crop(Box(top, left, h, w), least=100)
-  whole = images.decode_jpeg(jpeg)
+  whole = images.decode(jpeg)
   np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
+
+
+def narrow_boxes(height, width):
+  """Boxes of a few pixels at every place, and the columns and rows at the edges."""
+  for top in range(0, height, 3):
+    for h in (1, 2, 3):
+      yield from (
+        Box(top, left, min(h, height - top), min(w, width - left))
+        for left in range(width)
+        for w in (1, 2, 3)
+      )
+  for w in range(1, width + 1):
+    yield from (Box(0, 0, height, w), Box(5, width - w, 1, w))
+  for h in range(1, height + 1):
+    yield from (Box(0, 0, h, width), Box(height - h, 5, h, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_upsampling_at_the_edges_of_a_crop_is_that_inside_the_photo(decoder, rng, kind):
+  """Noise shows it: with a margin of 1 the first column alone differs in 4:2:0."""
+  noise = rng.integers(0, 256, (27, 37, 3), np.uint8)
+  jpeg = make(lambda *_: noise, kind, 27, 37)
+  whole = images.decode(jpeg)
+  for box in narrow_boxes(27, 37):
+    decoder.open(jpeg)
+    top, left, h, w = box
+    part = decoder.crop(box, least=100)
+    np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
+
+
+@pytest.mark.parametrize("down", [2, 4, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_upsampling_at_a_fraction_of_the_scale_too(decoder, rng, kind, down):
+  noise = rng.integers(0, 256, (160, 224, 3), np.uint8)
+  jpeg = make(lambda *_: noise, kind, 160, 224)
+  decoder.open(jpeg)
+  whole = decoder.crop(Box(0, 0, 160, 224), least=160 // down).copy()
+  assert whole.shape == (160 // down, 224 // down, 3)
+  for _ in range(200):
+    h, w = (int(rng.integers(1, n // down)) * down for n in (160, 224))
+    top = int(rng.integers((160 - h) // down + 1)) * down
+    left = int(rng.integers((224 - w) // down + 1)) * down
+    part = decoder.crop(Box(top, left, h, w), least=min(h, w) // down)
+    if min(h, w) // (min(h, w) // down) >= 2 * down:
+      continue  # It could be decoded at a smaller scale yet.
+    y, x = top // down, left // down
+    expected = whole[y : y + h // down, x : x + w // down]
+    np.testing.assert_array_equal(part, expected)
+
+
+def test_one_photo_gives_many_crops(decoder, jpeg):
+  data = jpeg(1, 60, 70)
+  whole = images.decode(data)
+  decoder.open(data)
+  for top in (0, 50, 10):
+    part = decoder.crop(Box(top, 3, 10, 20), least=99)
+    np.testing.assert_array_equal(part, whole[top : top + 10, 3:23])
+
+
+def test_another_kind_of_image_is_decoded_whole(decoder, picture):
+  file = io.BytesIO()
+  picture(1, 40, 50).save(file, "PNG")
+  assert decoder.open(file.getvalue()) == (40, 50)
+  part = decoder.crop(Box(5, 6, 20, 30), least=1)
+  np.testing.assert_array_equal(part, np.asarray(picture(1, 40, 50))[5:25, 6:36])
 
 
 def test_crops_of_a_photo(decoder, sample_photos, rng):
@@ -51,7 +118,7 @@ def test_crops_of_a_photo(decoder, sample_photos, rng):
     h, w = rng.integers(1, height + 1), rng.integers(1, width + 1)
     top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
     part = decoder.crop(Box(int(top), int(left), int(h), int(w)), least=500)
-    whole = images.decode_jpeg(jpeg)
+    whole = images.decode(jpeg)
     np.testing.assert_array_equal(part, whole[top : top + h, left : left + w])
 
 
@@ -66,7 +133,7 @@ def test_a_large_crop_is_decoded_at_a_fraction_of_the_scale(
     side = min(height, width) // 16 * 16 - 32
     part = decoder.crop(Box(16, 16, side, side), least=side // down)
     assert part.shape == (side // down, side // down, 3)
-    whole = images.decode_jpeg(jpeg)[16 : 16 + side, 16 : 16 + side].astype(float)
+    whole = images.decode(jpeg)[16 : 16 + side, 16 : 16 + side].astype(float)
     means = whole.reshape(side // down, down, side // down, down, 3).mean((1, 3))
     assert np.abs(part - means).mean() < 2.5, path
     nearly = decoder.crop(Box(16, 16, side, side), least=side // down + 1)
@@ -77,7 +144,7 @@ def test_a_large_crop_is_decoded_at_a_fraction_of_the_scale(
 def test_other_ways_to_write_a_jpeg(decoder, jpeg, options):
   data = jpeg(5, 60, 70, **options)
   decoder.open(data)
-  whole = images.decode_jpeg(data)
+  whole = images.decode(data)
   part = decoder.crop(Box(7, 9, 40, 41), least=99)
   np.testing.assert_array_equal(part, whole[7:47, 9:50])
 

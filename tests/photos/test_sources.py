@@ -1,127 +1,236 @@
-"""Synset folders become a stream of entries, in one order, and nothing else does."""
+"""`open` recognizes whatever is there, and says what is wrong with what it is not."""
 
-import os
-import random
-from pathlib import Path
-from types import SimpleNamespace
+import io
+import struct
+import subprocess
+import sys
+import tarfile
 
 import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
 
+from im21k import photos
+from im21k.dataset import records
+from im21k.dataset.records import Manifest, Shard
+from im21k.packing.pack import pack
 from im21k.photos import sources
-from im21k.photos.sources import Entry
+from im21k.synsets import ClassList
+
+TENCH, FISH, DOG = "n01440764", "n01443537", "n02084071"
+CLASSES = ClassList("two", (FISH, TENCH))
 
 
-def listed(root):
-  return [entry.key for entry in sources.synset_folders(root)]
+def tar(path, members, mode="w", format=tarfile.GNU_FORMAT):
+  with tarfile.open(path, mode, format=format) as file:
+    for name, data in members.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(data)
+      file.addfile(info, io.BytesIO(data))
+  return path
 
 
-def lay(root, *paths):
-  """Empty files, in the order given."""
-  for path in paths:
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).touch()
+def rec(path, rows):
+  """A .rec of (label, id, image)."""
+  with path.open("wb") as file:
+    for label, number, image in rows:
+      data = struct.pack("<IfQQ", 0, label, number, 0) + image
+      file.write(struct.pack("<II", 0xCED7230A, len(data)) + data)
+      file.write(bytes(-len(data) % 4))
+  return path
 
 
-def test_an_entry_has_key_synset_and_file(tmp_path):
-  lay(tmp_path, "n01440764/a.jpg")
-  assert list(sources.synset_folders(tmp_path)) == [
-    Entry("n01440764/a.jpg", "n01440764", f"{tmp_path}/n01440764/a.jpg")
+def keys(source):
+  return [photo.key for photo in source]
+
+
+def test_the_name_of_a_tar_means_nothing(tmp_path):
+  path = tar(tmp_path / "trainval.tar", {f"{DOG}/00000001.jpg": b"1"})
+  (photo,) = photos.open(path)
+  assert (photo.synset, photo.key) == (DOG, f"{DOG}/00000001.jpg")
+
+
+def test_in_a_tar_as_in_a_folder(tmp_path):
+  members = {f"{TENCH}/{a}/{i}.jpg": b"%d" % i for a in "ab" for i in range(5)}
+  members[f"{FISH}/{TENCH}_0.JPEG"] = b"x"
+  for name, data in members.items():
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+  from_folder = list(photos.open(tmp_path / "folder"))
+  from_tar = list(photos.open(tar(tmp_path / "D.tar", members)))
+  assert [(p.key, p.synset, p.data) for p in from_folder] == [
+    (p.key, p.synset, p.data) for p in from_tar
   ]
+  assert len({p.key for p in from_tar}) == 11
 
 
-def test_folders_inside_synset_folders_are_searched(tmp_path):
-  lay(tmp_path, "n01440764/b/c/deep.jpg", "n01440764/b/x.jpg", "n01440764/a.jpg")
-  entries = list(sources.synset_folders(tmp_path))
-  assert [entry.key for entry in entries] == [
-    "n01440764/a.jpg",
-    "n01440764/b/c/deep.jpg",
-    "n01440764/b/x.jpg",
-  ]
-  assert {entry.synset for entry in entries} == {"n01440764"}
+def test_the_synset_in_a_name_of_the_validation_photos(tmp_path):
+  names = {f"ILSVRC2012_val_0000000{i}_{TENCH}.JPEG": b"x" for i in (1, 2)}
+  path = tar(tmp_path / "val_images.tar.gz", {**names, "other.jpg": b"y"}, "w:gz")
+  assert [photo.synset for photo in photos.open(path)] == [TENCH, TENCH, ""]
 
 
-def test_names_beginning_with_a_dot_are_left_out(tmp_path):
-  lay(
-    tmp_path,
-    ".cache/x.jpg",
-    ".DS_Store",
-    "n01440764/.hidden.jpg",
-    "n01440764/.thumbnails/x.jpg",
-    "n01440764/shown.jpg",
-  )
-  assert listed(tmp_path) == ["n01440764/shown.jpg"]
+def test_photos_without_a_class_are_packed_by_nobody(tmp_path, jpeg):
+  path = tar(tmp_path / "x.tar", {f"{TENCH}/a.jpg": jpeg(), "b.jpg": jpeg(1)})
+  result = pack(path, tmp_path / "out", workers=1)
+  assert (result["train"], result["rejected"]) == (1, 1)
+  text = (tmp_path / "out" / "rejected.tsv").read_text()
+  assert "b.jpg\tunreadable\tnothing says its class" in text
+  (tmp_path / "flat").mkdir()
+  (tmp_path / "flat" / "b.jpg").write_bytes(jpeg())
+  with pytest.raises(ValueError, match=r"flat/b\.jpg: nothing says its class.*\.tsv"):
+    pack(tmp_path / "flat", tmp_path / "other", workers=1)
 
 
-def test_files_beside_the_synset_folders_are_ignored(tmp_path):
-  lay(tmp_path, "CREDITS.tsv", "n01440764", "n01443537/a.jpg")
-  assert listed(tmp_path) == ["n01443537/a.jpg"]
+def test_a_rec_whose_photos_have_no_numbers(tmp_path):
+  path = rec(tmp_path / "a.rec", [(i % 2, 0, b"%d" % i) for i in range(4)])
+  source = photos.open(path, classes=CLASSES)
+  assert keys(source) == [f"{FISH}/0", f"{TENCH}/1", f"{FISH}/2", f"{TENCH}/3"]
+  assert source.count is None
+  assert sorted(p.data for p in source.shuffled()) == [p.data for p in source]
 
 
-def test_order_is_that_of_names_whatever_the_disk_says(tmp_path, monkeypatch):
-  names = [f"n{i:08d}/{j}.jpg" for i in (3, 20, 100) for j in "BCa"]
-  lay(tmp_path, *random.Random(0).sample(names, len(names)))
-  assert listed(tmp_path) == names
-  backwards = SimpleNamespace(
-    scandir=lambda path: list(os.scandir(path))[::-1], path=os.path
-  )
-  monkeypatch.setattr(sources, "os", backwards)
-  assert listed(tmp_path) == names
+def test_a_rec_with_numbers_keeps_them(tmp_path):
+  path = rec(tmp_path / "a.rec", [(0, 7, b"a"), (0, 0, b"b")])
+  assert keys(photos.open(path, classes=CLASSES)) == [f"{FISH}/7", f"{FISH}/0"]
 
 
-def test_every_file_is_listed_whatever_its_name_says(tmp_path):
-  lay(tmp_path, "n01440764/a.jpg", "n01440764/b.txt", "n01440764/c")
-  assert len(listed(tmp_path)) == 3, "pack looks at the bytes and reports what is none"
+@pytest.mark.parametrize("label", [-1, 2, 0.5, float("nan"), float("inf")])
+def test_a_wrong_label_in_a_rec_is_one_photos_problem(tmp_path, label):
+  path = rec(tmp_path / "a.rec", [(0, 1, b"a"), (label, 2, b"b"), (1, 3, b"c")])
+  good, bad, other = photos.open(path, classes=CLASSES)
+  assert (good.synset, other.synset, bad.synset) == (FISH, TENCH, "")
+  assert bad.problem and bad.problem[0] == "unreadable"
+  assert f"{path} at byte 36: label" in bad.problem[1]
 
 
-def test_a_linked_synset_folder_is_followed_but_no_link_below_it(tmp_path):
-  lay(tmp_path, "elsewhere/a.jpg", "root/n01443537/b.jpg")
-  (tmp_path / "root" / "n01440764").symlink_to(tmp_path / "elsewhere")
-  (tmp_path / "root" / "n01443537" / "loop").symlink_to(tmp_path / "root")
-  assert listed(tmp_path / "root") == [
-    "n01440764/a.jpg",
-    "n01443537/b.jpg",
-    "n01443537/loop",
-  ]
-
-
-def test_a_name_that_is_not_utf_8_leads_back_to_its_file(tmp_path):
-  (tmp_path / "n01440764").mkdir()
-  path = tmp_path / "n01440764" / "caf\udce9.jpg"
-  path.write_bytes(b"x")
-  (entry,) = sources.synset_folders(tmp_path)
-  assert entry.key == "n01440764/caf\udce9.jpg"
-  assert Path(entry.path).read_bytes() == b"x"
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-  with pytest.raises(ValueError, match=f"{tmp_path} is empty: no folder.*n01440764"):
-    listed(tmp_path)
-
-
-def test_a_folder_of_files_alone_is_refused(tmp_path):
-  lay(tmp_path, "a.jpg", "b.jpg")
-  with pytest.raises(ValueError, match=r"no folder in it is named by a synset id"):
-    listed(tmp_path)
+def test_labels_of_a_wrong_list_are_refused(tmp_path):
+  (tmp_path / "a.lst").write_text("0\t7\tx.jpg\n")
+  with pytest.raises(ValueError, match=r"a\.lst: label 7\.0 is not among the 2 clas"):
+    keys(photos.open(tmp_path / "a.lst", classes=CLASSES))
+  with pytest.raises(ValueError, match=r"a\.lst: its labels are numbers, so a class"):
+    photos.open(tmp_path / "a.lst")
 
 
 @pytest.mark.parametrize(
-  "name", ["cats", "n123", "n014407640", "N01440764", "n٠١٢٣٤٥٦٧"]
+  ("line", "message"),
+  [
+    ("a.jpg\n", r"a\.tsv line 2: should be path, tab and synset, but is 'a\.jpg"),
+    ("a.jpg\tfish\n", "line 2: should be path, tab and synset"),
+    (f"../a.jpg\t{FISH}\n", r"path '\.\./a\.jpg' is absolute or leaves its folder"),
+  ],
 )
-def test_a_folder_that_is_no_synset_is_named(tmp_path, name):
-  lay(tmp_path, "n01440764/a.jpg", f"{name}/a.jpg")
-  message = f"{tmp_path}: '{name}' is a folder named by no synset id.*like n01440764"
+def test_a_wrong_line_is_named(tmp_path, line, message):
+  (tmp_path / "a.tsv").write_text(f"b.jpg\t{FISH}\n{line}")
   with pytest.raises(ValueError, match=message):
-    listed(tmp_path)
+    keys(photos.open(tmp_path / "a.tsv"))
 
 
-def test_of_many_strange_folders_three_are_named(tmp_path):
-  lay(tmp_path, *(f"{name}/x.jpg" for name in "ABCDE"))
-  with pytest.raises(ValueError, match=r"'A', 'B', 'C' … are folders named by no"):
-    listed(tmp_path)
+def test_paths_of_a_list_start_from_its_root(tmp_path):
+  (tmp_path / "lists").mkdir()
+  (tmp_path / "x.jpg").write_bytes(b"x")
+  path = tmp_path / "lists" / "a.tsv"
+  path.write_text(f"x.jpg\t{FISH}\n")
+  (photo,) = photos.open(path, root=tmp_path)
+  assert photo.data == b"x"
+  (photo,) = photos.open(path)
+  assert photo.problem == ("unreadable", "No such file or directory")
 
 
-@pytest.mark.parametrize("kind", ["file", "missing"])
-def test_what_is_no_folder_is_refused(tmp_path, kind):
-  lay(tmp_path, "file")
-  with pytest.raises(NotADirectoryError, match=f"{tmp_path / kind} is no folder"):
-    listed(tmp_path / kind)
+@pytest.mark.parametrize("name", ["a.jpg", "a"])
+def test_one_photo(tmp_path, jpeg, name):
+  (tmp_path / name).write_bytes(jpeg())
+  (photo,) = source = photos.open(tmp_path / name)
+  assert (photo.key, photo.synset, photo.data) == (name, "", jpeg())
+  assert source.count == 1
+
+
+def test_all_splits_of_packed_photos_or_one(packed):
+  counts = Manifest.load(packed)
+  assert photos.open(packed).count == counts.count("train") + counts.count("eval")
+  assert photos.open(packed, split="eval").count == counts.count("eval")
+  with pytest.raises(ValueError, match="has no 'test' photos, only train, eval"):
+    photos.open(packed, split="test")
+
+
+def test_bad_records_of_packed_photos_are_photos_with_a_problem(tmp_path):
+  name = records.shard_name("train", 0, 1)
+  writer = ArrayRecordWriter(str(tmp_path / name), records.WRITER_OPTIONS)
+  good = records.encode(records.Example("a", 1, b"x"))
+  for record in (good, b"junk", records.encode(records.Example("b", 2, b"x")), good):
+    writer.write(record)
+  writer.close()
+  (tmp_path / records.CLASSES).write_text("\n".join(CLASSES.synsets))
+  shard = Shard(name, 4, (tmp_path / name).stat().st_size, "")
+  Manifest("two", CLASSES.hash, 0, {}, {"train": (shard,)}, 0).save(tmp_path)
+  found = list(photos.open(tmp_path))
+  assert [photo.synset for photo in found] == [TENCH, "", "", TENCH]
+  assert "not a record of im21k" in found[1].problem[1]
+  assert "label 2 of 2 classes" in found[2].problem[1]
+
+
+def test_a_damaged_record_takes_no_other_with_it(tmp_path, packed):
+  path = sorted(packed.glob("train-*"))[0]
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 0xFF
+  (tmp_path / path.name).write_bytes(data)
+  count = next(
+    s.count for s in Manifest.load(packed).splits["train"] if s.name == path.name
+  )
+  classes = Manifest.load(packed).classes(packed).synsets
+  shard = sources.packed.Shard(tmp_path / path.name, len(data), count, classes)
+  found = list(shard.photos())
+  assert len(found) == count
+  assert sum(photo.problem is not None for photo in found) == 1
+  (bad,) = (photo for photo in found if photo.problem)
+  assert bad.key.startswith(f"{path.name}/") and bad.problem[0] == "unreadable"
+
+
+@pytest.mark.parametrize("kind", ["packed", "class folders", "list", "one photo"])
+def test_labels_are_refused_where_they_would_be_ignored(
+  kind, packed, tmp_path, sample_photos
+):
+  (tmp_path / "a.tsv").write_text("")
+  (tmp_path / "a.jpg").write_bytes(b"")
+  where = {
+    "packed": packed,
+    "class folders": sample_photos,
+    "list": tmp_path / "a.tsv",
+    "one photo": tmp_path / "a.jpg",
+  }[kind]
+  with pytest.raises(
+    ValueError, match=f"{where} is not such a place: leave labels out"
+  ):
+    photos.open(where, labels=tmp_path / "labels.txt")
+
+
+def test_what_is_not_there_or_something_else(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; photos can be"):
+    photos.open(tmp_path / "nowhere")
+  (tmp_path / "notes.txt").write_text("no photos")
+  with pytest.raises(NotADirectoryError, match=r"notes\.txt is none of what photos"):
+    photos.open(tmp_path / "notes.txt")
+
+
+def test_bytes_are_read_when_they_are_asked_for_and_once(tmp_path):
+  path = tmp_path / TENCH / "a.jpg"
+  path.parent.mkdir()
+  path.write_bytes(b"one")
+  (photo,) = photos.open(tmp_path)
+  path.write_bytes(b"two")
+  again = photo.unread()
+  assert photo.data == b"two"
+  path.unlink()
+  assert photo.data == b"two" and photo.problem is None
+  assert again.problem == ("unreadable", "No such file or directory")
+
+
+def test_the_room_is_light_to_import():
+  code = (
+    "import im21k.photos, sys;"
+    "heavy = {'jax', 'grain', 'tensorflow_datasets', 'array_record', 'cv2'};"
+    "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
+  )
+  run = [sys.executable, "-c", code]
+  done = subprocess.run(run, capture_output=True, text=True, check=True)
+  assert done.stdout == "[]\n"

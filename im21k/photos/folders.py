@@ -1,0 +1,183 @@
+"""Photos that are files: in folders named by synsets, or all in one folder."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from im21k import files, synsets
+from im21k.photos import names
+from im21k.photos.photo import Entry, Photo
+
+# Files of a folder without class folders that are taken for photos.
+SUFFIXES = frozenset({
+  ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
+  ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
+# First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF.
+_SIGNATURES = (
+  b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolder:
+  """One folder named by a synset, with all folders in it.
+
+  Attributes:
+    root: the folder that it is in.
+    synset: its name.
+    size: bytes of its files; 0 where nobody has added them up.
+  """
+
+  root: Path
+  synset: str
+  size: int = 0
+
+  @functools.cached_property
+  def count(self) -> int:
+    """Files; the folder is listed once."""
+    return sum(1 for _ in self.entries())
+
+  def entries(self) -> Iterator[Entry]:
+    """Its files in the order of their names; names that begin with a dot left out."""
+    root = os.path.join(self.root, "")
+    for key in _files(root, self.synset):
+      yield Entry(key, self.synset, root + key)
+
+  def photos(self) -> Iterator[Photo]:
+    """Its photos, each read when it is asked for."""
+    return map(from_entry, self.entries())
+
+  located = photos
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFolder:
+  """One folder of photos, or some files of it; the names may say their classes.
+
+  Attributes:
+    root: the folder.
+    names: the files.
+    labels: see `names.locate`.
+    size: bytes of the files; 0 where nobody has added them up.
+  """
+
+  root: Path
+  names: tuple[str, ...]
+  labels: tuple[str, ...] | None = None
+  size: int = 0
+
+  @property
+  def count(self) -> int:
+    """Files."""
+    return len(self.names)
+
+  def entries(self) -> Iterator[Entry]:
+    """The files in the order of their names."""
+    for name in self.names:
+      synset, _ = names.locate(name, self.labels)
+      yield Entry(name, synset, os.path.join(self.root, name))
+
+  def photos(self) -> Iterator[Photo]:
+    """The photos, each read when it is asked for."""
+    return map(from_entry, self.entries())
+
+  located = photos
+
+
+def class_folders(root: Path) -> list[ClassFolder]:
+  """The folders of `root` that are named by synsets, in their order.
+
+  Raises:
+    NotADirectoryError, ValueError: `root` is not a folder, contains no class folder, or
+      contains a folder whose name is not a synset id.
+  """
+  if not root.is_dir():
+    raise NotADirectoryError(
+      f"{root} is not a folder: give one with a folder for each class, such as "
+      "n01440764/"
+    )
+  folders = sorted(e.name for e in os.scandir(root) if _visible(e) and e.is_dir())
+  strangers = [name for name in folders if not synsets.is_synset(name)]
+  if strangers:
+    raise ValueError(
+      f"{root}: {_some(strangers)} not named by a synset id: every folder should have "
+      "a name like n01440764"
+    )
+  if not folders:
+    raise ValueError(
+      f"{root} contains no photos: neither class folders named by synset ids, such as "
+      "n01440764/, nor image files"
+    )
+  return [ClassFolder(root, name) for name in folders]
+
+
+def photo_names(root: Path) -> tuple[str, ...]:
+  """The photos of a folder without class folders, in order; none if it has folders.
+
+  Where there are validation photos of ILSVRC2012, these only, whatever else there is.
+  """
+  entries = sorted((e.name, e.is_dir()) for e in os.scandir(root) if _visible(e))
+  plain = [name for name, is_folder in entries if not is_folder]
+  validation = tuple(name for name in plain if names.VALIDATION.fullmatch(name))
+  if validation or len(plain) < len(entries):
+    return validation
+  return tuple(name for name in plain if Path(name).suffix.lower() in SUFFIXES)
+
+
+def numbered(
+  root: Path, photos: tuple[str, ...], labels: tuple[str, ...] | None
+) -> PhotoFolder:
+  """A folder of photos, after a look at the numbers of validation photos.
+
+  Raises:
+    ValueError: `labels` ends before one of them.
+  """
+  for name in photos:
+    if match := names.VALIDATION.fullmatch(name):
+      known = len(names.validation_labels() if labels is None else labels)
+      if not 1 <= int(match[1]) <= known:
+        raise ValueError(f"{root / name}: there are labels for photos 1 to {known:,}")
+  return PhotoFolder(root, photos, labels)
+
+
+def from_entry(entry: Entry) -> Photo:
+  """The photo in a file, which is read when its bytes are asked for."""
+  return Photo(entry.key, entry.synset, functools.partial(files.read, entry.path))
+
+
+def is_image(path: Path) -> bool:
+  """Whether a file begins as an image of a common format does."""
+  with path.open("rb") as file:
+    return file.read(4).startswith(_SIGNATURES)
+
+
+def size_of(path: str) -> int:
+  """Bytes of a file; 0 if there is no such file, which reading will report."""
+  try:
+    return os.stat(path).st_size
+  except OSError:
+    return 0
+
+
+def _files(root: str, folder: str) -> Iterator[str]:
+  """Paths below `root` of the files in one of its folders, `root` left out."""
+  entries = sorted((e.name, e) for e in os.scandir(root + folder) if _visible(e))
+  for name, entry in entries:
+    path = f"{folder}/{name}"
+    if entry.is_dir(follow_symlinks=False):
+      yield from _files(root, path)
+    else:
+      yield path
+
+
+def _visible(entry: "os.DirEntry[str]") -> bool:
+  return not entry.name.startswith(".")
+
+
+def _some(strangers: list[str]) -> str:
+  shown = ", ".join(repr(name) for name in strangers[:3])
+  verb = "is a folder" if len(strangers) == 1 else "are folders"
+  return f"{shown}{' …' if len(strangers) > 3 else ''} {verb}"

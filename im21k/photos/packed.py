@@ -1,0 +1,107 @@
+"""Photos in a folder that `im21k pack` wrote."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from im21k.dataset import records
+from im21k.dataset.manifest import Manifest
+from im21k.photos.photo import Photo
+
+_AT_ONCE = 16  # records; read in one call
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One shard.
+
+  Attributes:
+    path: the file.
+    size: its bytes.
+    count: its photos.
+    classes: synset of each label.
+  """
+
+  path: Path
+  size: int
+  count: int
+  classes: tuple[str, ...]
+
+  def photos(self) -> Iterator[Photo]:
+    """The photos in the order of the shard."""
+    # Here: it is not needed to read other sources.
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader = ArrayRecordReader(str(self.path))
+    try:
+      for start in range(0, self.count, _AT_ONCE):
+        stop = min(start + _AT_ONCE, self.count)
+        try:
+          some = reader.read(start, stop)
+        except RuntimeError:  # One of them is damaged.
+          for index in range(start, stop):
+            yield self._read_alone(reader, index)
+        else:
+          for index, record in enumerate(some, start):
+            yield self._photo(index, record)
+    finally:
+      reader.close()
+
+  def at(self, index: int) -> Photo:
+    """The photo at this place of the shard."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader = ArrayRecordReader(str(self.path))
+    try:
+      return self._read_alone(reader, index)
+    finally:
+      reader.close()
+
+  def located(self) -> Iterator[Photo]:
+    """The same, each read at its place when it is asked for."""
+    for index, photo in enumerate(self.photos()):
+      if photo.problem:
+        yield photo
+      else:
+        yield Photo(photo.key, photo.synset, functools.partial(self._bytes_at, index))
+
+  def _bytes_at(self, index: int) -> bytes:
+    return self.at(index).data
+
+  def _read_alone(self, reader: Any, index: int) -> Photo:
+    try:
+      (record,) = reader.read([index])
+    except RuntimeError as error:
+      return self._bad(index, str(error))
+    return self._photo(index, record)
+
+  def _photo(self, index: int, record: bytes) -> Photo:
+    try:
+      example = records.decode(record)
+    except ValueError as error:
+      return self._bad(index, str(error))
+    if not 0 <= example.label < len(self.classes):
+      return self._bad(index, f"label {example.label} of {len(self.classes):,} classes")
+    return Photo(example.key, self.classes[example.label], example.jpeg)
+
+  def _bad(self, index: int, reason: str) -> Photo:
+    return Photo(f"{self.path.name}/{index}", "", problem=("unreadable", reason))
+
+
+def shards(folder: Path, split: str | None) -> list[Shard]:
+  """The shards of a split; None: of all splits.
+
+  Raises:
+    ValueError: there is no such split, or a shard is missing or was cut short.
+  """
+  manifest = Manifest.load(folder)
+  classes = manifest.classes(folder).synsets
+  return [
+    Shard(Path(path), shard.bytes, shard.count, classes)
+    for name in ([split] if split is not None else list(manifest.splits))
+    for path, shard in zip(
+      manifest.shard_paths(folder, name), manifest.splits[name], strict=True
+    )
+  ]

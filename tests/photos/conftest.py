@@ -1,0 +1,6 @@
+"""Makes `kinds` importable, which several tests of photos share."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
