@@ -1,16 +1,11 @@
-"""Reduction over devices: how many collectives, in which type; and what JAX is told."""
+"""Reduction over devices: how many collectives, in which type; and the flags of JAX."""
 
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-import pytest
 
 from im21k import parallel
-from im21k.training import optim
-from im21k.training import step as steps
 
 
 def mapped(function, devices):
@@ -25,7 +20,7 @@ def tree(devices=4):
   return {k: rng.normal(size=(devices, *s)).astype("f4") for k, s in shapes.items()}
 
 
-def test_small_arrays_travel_together_and_large_ones_alone(monkeypatch):
+def test_small_arrays_are_reduced_together_and_large_ones_alone(monkeypatch):
   monkeypatch.setattr(parallel, "ALONE", 1 << 21)
   given = tree()
   run = mapped(parallel.mean, 4)
@@ -45,23 +40,7 @@ def test_in_bfloat16_half_the_bytes_are_sent():
     np.testing.assert_allclose(found, given[name].mean(0), rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-def test_one_device_speaks_to_nobody(tiny_model, devices):
-  on = parallel.devices(devices)
-  optimizer = optim.sgd(optax.constant_schedule(0.1))
-  state = jax.eval_shape(lambda: steps.init(tiny_model(7), optimizer, 16, 0))
-  batch = {
-    "image": jax.ShapeDtypeStruct((devices, 2, 16, 16, 3), jnp.uint8),
-    "label": jax.ShapeDtypeStruct((devices, 2), jnp.int32),
-  }
-  made = steps.TrainStep(model=tiny_model(7), optimizer=optimizer)
-  step = parallel.train_step(made.take, on)
-  text = step.lower(state, batch).as_text()
-  words = ("all_reduce", "all_gather", "reduce_scatter", "collective")
-  assert any(f"stablehlo.{word}" in text for word in words) == (devices > 1)
-
-
-def test_jax_is_told_what_is_needed_and_the_user_has_the_last_word():
+def test_jax_gets_the_flags_it_needs_and_the_users_take_precedence():
   ours = parallel.environment({})
   for name in parallel.XLA_FLAGS:
     assert f"{name}=" in ours["XLA_FLAGS"]

@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from im21k.training.keys import key
 
@@ -52,8 +53,12 @@ class Mix:
     return any((self.color_jitter, self.rand_augment, self.mixup, self.cutmix))
 
   def apply(
-    self, common: jax.Array, own: jax.Array, image: jax.Array, label: jax.Array
-  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    self,
+    common: jax.Array,
+    own: jax.Array,
+    image: Float[Array, "b h w 3"],
+    label: Int[Array, " b"],
+  ) -> tuple[Float[Array, "b h w 3"], Int[Array, " b"], Float[Array, ""]]:
     """Changes a batch.
 
     Args:
@@ -88,27 +93,31 @@ class Mix:
     return jnp.asarray(bool(self.mixup))
 
 
-def mixup(image: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+def mixup(
+  image: Float[Array, "b h w 3"], share: Float[Array, ""]
+) -> tuple[Float[Array, "b h w 3"], Float[Array, ""]]:
   """`share` of each photo and the rest of its counterpart in the reversed batch."""
   return share * image + (1 - share) * image[::-1], share
 
 
 def cutmix(
-  key: jax.Array, image: jax.Array, share: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+  key: jax.Array, image: Float[Array, "b h w 3"], share: Float[Array, ""]
+) -> tuple[Float[Array, "b h w 3"], Float[Array, ""]]:
   """A rectangle of the other photo; returns the share of pixels that are left."""
   height, width = image.shape[1:3]
   side = jnp.sqrt(1 - share)
   rows, columns = side * height, side * width
-  y, x = jax.random.uniform(key, (2,)) * jnp.array([height, width])
-  inside = (jnp.abs(jnp.arange(height) + 0.5 - y) <= rows / 2)[:, None] & (
-    jnp.abs(jnp.arange(width) + 0.5 - x) <= columns / 2
+  y, x = jax.random.uniform(key, (2,)) * jnp.array([height, width], jnp.float32)
+  inside = (jnp.abs(_centres(height) - y) <= rows / 2)[:, None] & (
+    jnp.abs(_centres(width) - x) <= columns / 2
   )[None]
   mixed = jnp.where(inside[None, :, :, None], image[::-1], image)
   return mixed, 1 - inside.mean(dtype=jnp.float32)
 
 
-def color_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array:
+def color_jitter(
+  key: jax.Array, image: Float[Array, "b h w 3"], strength: float
+) -> Float[Array, "b h w 3"]:
   """Brightness, contrast and saturation, in this order."""
   low, high = 1 - strength, 1 + strength
   factors = jax.random.uniform(key, (3, len(image), 1, 1, 1), minval=low, maxval=high)
@@ -117,24 +126,32 @@ def color_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array
   return image
 
 
-def brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
+def brightness(
+  image: Float[Array, "*b h w 3"], factor: jax.Array
+) -> Float[Array, "*b h w 3"]:
   """Towards black, or away from it."""
   return jnp.clip(image * factor, 0, 255)
 
 
-def contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
+def contrast(
+  image: Float[Array, "*b h w 3"], factor: jax.Array
+) -> Float[Array, "*b h w 3"]:
   """Towards the photo's mean grey, or away from it."""
   mean = _grey(image).mean((-3, -2), keepdims=True)
   return jnp.clip(mean + (image - mean) * factor, 0, 255)
 
 
-def saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
+def saturation(
+  image: Float[Array, "*b h w 3"], factor: jax.Array
+) -> Float[Array, "*b h w 3"]:
   """Towards grey, or away from it."""
   grey = _grey(image)
   return jnp.clip(grey + (image - grey) * factor, 0, 255)
 
 
-def rand_augment(key: jax.Array, image: jax.Array, magnitude: float) -> jax.Array:
+def rand_augment(
+  key: jax.Array, image: Float[Array, "b h w 3"], magnitude: float
+) -> Float[Array, "b h w 3"]:
   """One operation for each photo: a change of colours, or a motion.
 
   Identity, brightness, contrast, saturation, posterize, solarize; rotation up to 30°,
@@ -158,11 +175,13 @@ def rand_augment(key: jax.Array, image: jax.Array, magnitude: float) -> jax.Arra
   return photos
 
 
-def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
+def affine(
+  image: Float[Array, "h w c"], matrix: Float[Array, "2 3"]
+) -> Float[Array, "h w c"]:
   """`[h, w, c]`, moved: a pixel comes from `matrix @ (y, x, 1)`, from the middle on."""
   height, width = image.shape[:2]
-  y = jnp.arange(height)[:, None] - (height - 1) / 2
-  x = jnp.arange(width)[None] - (width - 1) / 2
+  y = _centres(height)[:, None] - height / 2
+  x = _centres(width)[None] - width / 2
   from_y, from_x = (
     a * y + b * x + c + (side - 1) / 2
     for (a, b, c), side in zip(matrix, (height, width), strict=True)
@@ -176,6 +195,11 @@ def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
 
   moved: jax.Array = jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
   return moved
+
+
+def _centres(side: int) -> jax.Array:
+  """Middle of each pixel along a side."""
+  return jnp.arange(side, dtype=jnp.float32) + 0.5
 
 
 def _posterize(image: jax.Array, magnitude: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ UNITS: tuple[Unit, ...] = ("steps", "epochs", "examples")
 class Duration:
   """A duration in one unit: `{"steps": 9}`, `{"epochs": 2}` or `{"examples": 1e6}`."""
 
-  amount: float
+  amount: int | float
   unit: Unit
 
   def steps(self, batch_size: int, train_examples: int) -> int:
@@ -29,7 +29,7 @@ class Duration:
 class Durations:
   """Several durations in one unit: `{"epochs": [4, 6, 8]}`."""
 
-  amounts: tuple[float, ...]
+  amounts: tuple[int | float, ...]
   unit: Unit
 
   def steps(self, batch_size: int, train_examples: int) -> list[int]:

@@ -53,6 +53,7 @@ def key(default: Any, text: str, unit: str | None = None, fixed: bool = True) ->
   return dataclasses.field(default=default, metadata=metadata)
 
 
+@typing.runtime_checkable
 class OpenSection(Protocol):
   """A section whose keys are known elsewhere; its value is a dict."""
 

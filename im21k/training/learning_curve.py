@@ -68,8 +68,8 @@ def _phases(train: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
   start = 0.0
   for row in train:
     if phases and phases[-1][2] == row["lr"]:
-      phases[-1] = (phases[-1][0], row["images"], row["lr"])
+      phases[-1] = (phases[-1][0], float(row["images"]), row["lr"])
     else:
-      phases.append((start, row["images"], row["lr"]))
-    start = row["images"]
+      phases.append((start, float(row["images"]), row["lr"]))
+    start = float(row["images"])
   return phases if len(phases) <= 12 else []

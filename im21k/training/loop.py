@@ -133,7 +133,7 @@ def _restore(run: Setup, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, 
 
 def _evaluate(
   run: Setup, state: Any, step: int, metrics: MetricsFile
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """Scores on all held-out photos, which become a row of metrics."""
   assert run.scorer is not None
   row = run.scorer(run.variables(state)).rows()[0]

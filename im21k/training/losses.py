@@ -209,7 +209,7 @@ def _largest(logits: jax.Array, level: Any, levels: int) -> jax.Array:
   return largest
 
 
-def _padded(rows: list[npt.NDArray[Any]], value: float) -> npt.NDArray[Any]:
+def _padded(rows: list[npt.NDArray[Any]], value: int | float) -> npt.NDArray[Any]:
   table: npt.NDArray[Any] = np.full((len(rows), max(map(len, rows))), value)
   for at, row in enumerate(rows):
     table[at, : len(row)] = row

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from im21k.training.durations import Duration, Durations
@@ -75,7 +76,9 @@ def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
       f"schedule: the warm-up of {warmup_steps} steps must be shorter than the "
       f"{total_steps} steps of the run"
     )
-  return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
+  rate = optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
+  # optax mixes the step with floats, which strict type promotion does not allow.
+  return lambda step: rate(jnp.asarray(step, jnp.float32))
 
 
 def sgd(

@@ -19,7 +19,7 @@ def train(
   *,
   workdir: Path | None = None,
   profile: bool = False,
-  settings: Mapping[str, str] | None = None,
+  settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Trains a model as a config says, or resumes the run in WORKDIR.
 

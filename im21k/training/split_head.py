@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Array, Float, Int
 
 from im21k import parallel
 
@@ -60,12 +61,12 @@ def on_head(function: Any, state: Any) -> Any:
 
 
 def loss(
-  features: jax.Array,
+  features: Float[Array, "b c"],
   head: dict[str, jax.Array],
-  label: jax.Array,
+  label: Int[Array, " b"],
   num_classes: int,
   dtype: Any,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
   """Cross-entropy over all classes, inside a mapped step.
 
   Args:
@@ -110,7 +111,10 @@ def _forward(
   answer = -parallel.largest(-answer)
   value = (largest + jnp.log(normalizer) - right).mean()
   top_1 = (answer == label).mean(dtype=jnp.float32)
-  return (value, top_1), (pull, exponents / normalizer[:, None] - is_right)
+  return (value, top_1), (
+    pull,
+    exponents / normalizer[:, None] - is_right.astype(jnp.float32),
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))

@@ -17,9 +17,9 @@ from im21k.weights import normalize
 
 
 class TrainState(struct.PyTreeNode):
-  """All that changes from step to step."""
+  """All that changes from step to step: arrays, or their shapes, or their axes."""
 
-  step: jax.Array
+  step: Any
   params: Any
   batch_stats: Any
   opt_state: Any

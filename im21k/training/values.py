@@ -14,6 +14,7 @@ class Text(str):
 
 
 _NONE: Any = type(None)
+_Number: Any = int | float
 _NAMES: dict[Any, str] = {
   int: "a whole number",
   float: "a number",
@@ -34,6 +35,8 @@ def kind_name(kind: Any) -> str:
     return " or ".join(map(str, arguments))
   if typing.get_origin(kind) is tuple:
     return "numbers separated by commas"
+  if kind == _Number:
+    return "a number"
   if arguments:
     return " or ".join(map(kind_name, arguments))
   return _NAMES.get(kind, str(kind))
@@ -70,7 +73,7 @@ def _converted(kind: Any, value: Any) -> Any:
   if kind not in _NAMES:  # A model's field of a type that no text can give.
     return value
   if kind is float and type(value) in (int, float) and math.isfinite(value):
-    return value
+    return float(value)
   if type(value) is kind:
     return value
   raise TypeError
@@ -107,7 +110,7 @@ def _parsed(kind: Any, text: Text) -> Any:
     number = float(text)
     if not math.isfinite(number):
       raise ValueError
-    return int(text) if text.removeprefix("-").isdecimal() else number
+    return number
   raise TypeError
 
 
@@ -126,9 +129,9 @@ def duration(kind: Any, value: Any, name: str) -> Duration | Durations:
       f"{name} must be given in exactly one of {', '.join(UNITS)}, but is {shown}"
     )
   if kind is Durations:
-    amounts = convert(tuple[float, ...], amount, f"{name}.{unit}") if amount else ()
+    amounts = convert(tuple[_Number, ...], amount, f"{name}.{unit}") if amount else ()
     return Durations(amounts, unit)
-  number = convert(float, amount, f"{name}.{unit}")
+  number = convert(_Number, amount, f"{name}.{unit}")
   if number < 0:
     raise ValueError(f"{name}.{unit} is {number}, but must be 0 or more")
   return Duration(number, unit)

@@ -126,7 +126,7 @@ def test_rand_augment_takes_every_operation(image):
   ("fields", "message"),
   [
     ({"color_jitter": 1.5}, "mix.color_jitter is 1.5, but must be from 0 to 1"),
-    ({"mixup": -1}, "mix.mixup is -1, but must be 0 or more"),
+    ({"mixup": -1.0}, "mix.mixup is -1.0, but must be 0 or more"),
   ],
 )
 def test_wrong_strengths_are_refused(fields, message):

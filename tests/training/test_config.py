@@ -410,7 +410,7 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ({"keep_latest": 0}, "keep_latest is 0, but must be 1 or more"),
     ({"devices": 0}, "devices is 0, but must be 1 or more"),
     ({"wire_dtype": "float16"}, "wire_dtype is 'float16'; did you mean 'bfloat16'"),
-    ({"mix": {"mixup": -1}}, "mix.mixup is -1, but must be 0 or more"),
+    ({"mix": {"mixup": -1}}, "mix.mixup is -1.0, but must be 0 or more"),
     ({"mix": {"mixp": 1}}, "unknown config key 'mix.mixp'; did you mean 'mix.mixup'"),
   ],
 )

@@ -28,7 +28,9 @@ def test_a_run_leaves_all_that_is_needed(config, tmp_path):
   rows = log.read_rows(tmp_path / "metrics.jsonl")
   train = [row for row in rows if "loss" in row]
   assert [row["step"] for row in train] == [4, 5, 6, 8, 10, 12]
-  assert [row["step"] for row in rows if "eval_top_1" in row] == [0, 6, 12]
+  evals = [row for row in rows if "eval_top_1" in row]
+  assert [row["step"] for row in evals] == [0, 6, 12]
+  assert all((row["eval_count"], row["eval_bad"]) == (24, 0) for row in evals)
   assert [row["lr"] for row in train] == pytest.approx([0.1] * 4 + [0.01] * 2)
   for key in ("images", "epoch", "train_top_1", "images_per_s", "data_wait_share"):
     assert all(row[key] is not None for row in train), key
@@ -212,7 +214,14 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
     "__call__",
     lambda *_: SimpleNamespace(
       rows=lambda: [
-        {"images": 1, "loss": 0, "top_1": next(scores), "top_5": 1, "top_20": 1}
+        {
+          "images": 1,
+          "loss": 0,
+          "top_1": next(scores),
+          "top_5": 1,
+          "top_20": 1,
+          "bad": 0,
+        }
       ]
     ),
   )

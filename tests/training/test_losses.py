@@ -133,7 +133,8 @@ def test_semantic_softmax_is_the_sum_over_levels_counted_by_hand(index, flat):
 def test_gradients_are_finite_differences(name, graph):
   logits, label = drawn(graph)
   loss = losses.make(graph, name)
-  with jax.enable_x64(True):
+  # The tables stay float32, so that a product with float64 is a promotion.
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     check_grads(
       lambda x: loss(x, label).sum(), (jnp.asarray(logits, jnp.float64),), order=1,
       modes=["rev"], atol=1e-4, rtol=1e-4,
@@ -227,8 +228,12 @@ def run_with(loss, **more):
       {},
       "unknown config key 'loss.betta'; did you mean 'loss.beta'",
     ),
-    ({"name": "smoothed", "beta": 0}, {}, "loss.beta is 0, but must be above 0"),
-    ({"name": "semantic_softmax", "flat": 2}, {}, "loss.flat is 2, but must be from 0"),
+    ({"name": "smoothed", "beta": 0}, {}, "loss.beta is 0.0, but must be above 0"),
+    (
+      {"name": "semantic_softmax", "flat": 2},
+      {},
+      "loss.flat is 2.0, but must be from 0",
+    ),
     ({"name": "smoothed"}, {"split_head": True}, "set split_head to False"),
   ],
 )

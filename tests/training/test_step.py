@@ -99,6 +99,22 @@ def test_state_is_donated(tiny_model):
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
 
 
+@pytest.mark.parametrize("devices", [1, 4])
+def test_one_device_sends_nothing(tiny_model, devices):
+  on = parallel.devices(devices)
+  optimizer = optim.sgd(optax.constant_schedule(0.1))
+  state = jax.eval_shape(lambda: steps.init(tiny_model(7), optimizer, 16, 0))
+  batch = {
+    "image": jax.ShapeDtypeStruct((devices, 2, 16, 16, 3), jnp.uint8),
+    "label": jax.ShapeDtypeStruct((devices, 2), jnp.int32),
+  }
+  made = steps.TrainStep(model=tiny_model(7), optimizer=optimizer)
+  step = parallel.train_step(made.take, on)
+  text = step.lower(state, batch).as_text()
+  words = ("all_reduce", "all_gather", "reduce_scatter", "collective")
+  assert any(f"stablehlo.{word}" in text for word in words) == (devices > 1)
+
+
 def test_normalisation_is_the_originals():
   image = jnp.array([[[[0, 117, 255]]]], jnp.uint8)
   found = normalize(image, 117.0, 1.0)
