@@ -63,6 +63,8 @@ def bench_loader(
       f"{data} is no folder of packed photos, and training reads no others: pack them "
       f"with `im21k pack {data} FOLDER`, and measure FOLDER"
     )
+  if not seconds > 0:
+    raise ValueError(f"seconds is {seconds}, but must be more than 0")
   start = time.perf_counter()
   loader = TrainLoader(
     data,

@@ -1,0 +1,330 @@
+"""Every option of every command has an effect: on what is printed, written or refused.
+
+Each option is set once beside an otherwise equal command line. `pack` and the keys of a
+config have tests of their own, over all of theirs.
+"""
+
+import importlib
+import inspect
+import json
+import re
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from im21k import cli, models, synsets, weights
+from im21k.answers import calibration
+from im21k.convert import mxnet
+from im21k.models import registry
+from im21k.packing.pack import pack
+from im21k.planning import bench_loader, plan
+from im21k.synsets import ClassList
+from im21k.training import run as training
+
+FISH, MILL, HAMMER = "n02512053", "n04587559", "n03481172"
+CLASSES = ClassList("three", (FISH, MILL, HAMMER))
+TESTED_ELSEWHERE = {"pack": "tests/packing/test_config.py"}
+
+# Command: the command line without options.
+BASE = {
+  "verify": "verify {packed}",
+  "bench-loader": "bench-loader {packed} --batch-size 2",
+  "train": "train demo",
+  "configs": "configs",
+  "plan": "plan --config {config}",
+  "evaluate": "evaluate {weights} {packed}",
+  "recalibrate": "recalibrate {narrow} {photos} {out}/new --images 4 --batch-size 2",
+  "calibrate": "calibrate {weights} {packed} --split train",
+  "predict": "predict {calibrated} {photo}",
+  "report": "report {run}",
+  "synset": "synset fir",
+  "convert mxnet": "convert mxnet {params} {out}/released --synset {synset}",
+  "convert to-mxnet": "convert to-mxnet {mxnet} {out}/mine",
+  "completion": "completion bash",
+}
+# Command and option: its value, '' for a flag. A value that is refused shows that the
+# option is read, where another one would change nothing but the time that it takes.
+OPTIONS = {
+  "verify --decode": "0",
+  "verify --workers": "0",
+  "bench-loader --batch-size": "3",
+  "bench-loader --image-size": "32",
+  "bench-loader --crop": "straight",
+  "bench-loader --order": "global",
+  "bench-loader --threads": "2",
+  "bench-loader --workers": "1",
+  "bench-loader --seconds": "2",
+  "bench-loader --gpu-images-per-s": "3000",
+  "bench-loader --picture": "{out}/loader.png",
+  "configs --keys": "",
+  "plan --gpu": "rtx3050-4gb",
+  "plan --devices": "2",
+  "plan --batch": "48",
+  "plan --dtype": "bfloat16",
+  "plan --remat": "none",
+  "plan --split-head": "",
+  "plan --reserve-mib": "1024",
+  "plan --sweep": "",
+  "plan --dump": "{out}/dump",
+  "evaluate --split": "train",
+  "evaluate --labels": "{missing}",
+  "evaluate --crop-fraction": "0.5",
+  "evaluate --flip": "",
+  "evaluate --batch-size": "0",
+  "evaluate --devices": "3",
+  "evaluate --csv-file": "{out}/rows.csv",
+  "evaluate --class-csv": "{out}/classes.csv",
+  "evaluate --hierarchical": "",
+  "evaluate --trained-on": "{packed}",
+  "recalibrate --images": "2",
+  "recalibrate --split": "eval",
+  "recalibrate --labels": "{missing}",
+  "recalibrate --batch-size": "5",
+  "recalibrate --devices": "3",
+  "calibrate --split": "eval",
+  "calibrate --labels": "{missing}",
+  "calibrate --images": "3",
+  "calibrate --batch-size": "0",
+  "calibrate --accuracy": "0.6",
+  "calibrate --confidence": "0.5",
+  "calibrate --plot": "{out}/reliability.png",
+  "predict --top-k": "1",
+  "predict --answer": "hedged",
+  "predict --accuracy": "0.7 --answer hedged",
+  "predict --under": "n02512053",
+  "predict --classes": "{list}",
+  "predict --only": "objects",
+  "predict --definitions": "",
+  "predict --plot": "{out}/plot.png",
+  "predict --report": "{out}/page.html",
+  "report --data": "{missing}",
+  "report --split": "train",
+  "report --images": "1",
+  "report --batch-size": "0",
+  "report --page-file": "{out}/other.html",
+  "train --workdir": "{out}/elsewhere",
+  "train --profile": "",
+  "convert mxnet --synset": "{missing}",
+  "convert mxnet --pooling": "floor",
+  "convert mxnet --average-pool": "counted",
+  "convert to-mxnet --synset": "{missing}",
+}
+
+
+def options():
+  """`command --option` of all commands, from the signatures of their functions."""
+  for name, command in cli.COMMANDS.items():
+    function = getattr(importlib.import_module(command.module), command.function)
+    for parameter in inspect.signature(function).parameters.values():
+      hidden = command.settings and parameter.name == "settings"
+      if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not hidden:
+        yield f"{name} --{parameter.name.replace('_', '-')}"
+
+
+def test_every_option_is_here():
+  listed = set(OPTIONS)
+  assert listed == {
+    option for option in options() if option.split(" --")[0] not in TESTED_ELSEWHERE
+  }
+  assert set(BASE) == set(cli.COMMANDS) - set(TESTED_ELSEWHERE)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_has_an_effect(places, capsys, option):
+  name, _, flag = option.partition(" --")
+  value = OPTIONS[option].format(**places)
+  _, _, context = value.partition(" ")
+  before = observe(capsys, places, f"{BASE[name]} {context}")
+  after = observe(capsys, places, f"{BASE[name]} --{flag} {value}")
+  assert before["status"] == 0 and "Traceback" not in after["err"]
+  assert after["status"] in (0, 1) and before != after
+
+
+def observe(capsys, places, line):
+  """What a command line does: status, output, files, and what is recorded of it."""
+  shutil.rmtree(places["out"], ignore_errors=True)
+  places["out"].mkdir()
+  places["calls"].clear()
+  weights_before = {p: p.read_bytes() for p in places["root"].rglob("*.json")}
+  try:
+    status = cli.main([*line.format(**places).split(), *JSON])
+  except SystemExit as end:
+    status = end.code
+  out, err = capsys.readouterr()
+  written = sorted(str(p.relative_to(places["out"])) for p in places["out"].rglob("*"))
+  changed = {
+    str(p): p.read_text()
+    for p in places["root"].rglob("*")
+    if p.suffix in (".json", ".html") and weights_before.get(p) != p.read_bytes()
+  }
+  for path, data in weights_before.items():
+    path.write_bytes(data)
+  return {
+    "status": status,
+    "out": re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "DATE", out),
+    "err": re.sub(r"^.*(it/s|batches|photos|\?).*$", "", err, flags=re.M),
+    "files": written,
+    "changed": changed,
+    "calls": list(places["calls"]),
+  }
+
+
+JSON = ("--json",)
+
+
+class Tiny(nn.Module):
+  """BatchNorm over the mean colours of four tiles, and a head."""
+
+  num_classes: int = 3
+  bn_axis_name: str | None = None
+  bn_momentum: float = 0.9
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool):
+    b, h, w, c = x.shape
+    x = x.reshape(b, 2, h // 2, 2, w // 2, c).mean((2, 4)).reshape(b, 4 * c)
+    bn = nn.BatchNorm(
+      use_running_average=not train, momentum=self.bn_momentum, name="bn"
+    )
+    return nn.Dense(self.num_classes, name="head")(bn(x / 64)).astype(jnp.float32), {}
+
+
+@pytest.fixture(scope="module")
+def folder(sample_photos, tmp_path_factory):
+  """Photos of three classes; the same packed; a list of two of them."""
+  root = tmp_path_factory.mktemp("options")
+  for synset in CLASSES.synsets:
+    (root / "photos" / synset).mkdir(parents=True)
+    for photo in sorted((sample_photos / synset).iterdir())[:5]:
+      shutil.copy(photo, root / "photos" / synset / photo.name)
+  shutil.copy(photo, root / "photo.jpg")
+  (root / "three.txt").write_text("\n".join(CLASSES.synsets) + "\n")
+  (root / "two.txt").write_text(f"{FISH}\n{MILL}\n")
+  options = {"classes": str(root / "three.txt"), "eval_per_class": 2, "workers": 1}
+  pack(root / "photos", root / "packed", **options)
+  return root
+
+
+@pytest.fixture
+def places(folder, tmp_path, monkeypatch):
+  """The words in braces of the command lines."""
+  root = tmp_path / "root"
+  shutil.copytree(folder, root)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setitem(registry._BUILDERS, "tiny", Tiny)
+  released = tiny_weights()
+  for name in ("weights", "calibrated"):
+    released.save(root / name)
+  lambdas = {0.7: 0.5, 0.9: 50.0}
+  found = calibration.Calibration(1.5, lambdas, 9)
+  calibration.save(root / "calibrated" / weights.ARRAYS, found)
+  calls = []
+  record_slow_parts(monkeypatch, calls, root)
+  write_run(root, released)
+  write_mxnet(root)
+  return {
+    "root": root, "out": tmp_path / "out", "calls": calls, "missing": root / "missing",
+    "packed": root / "packed", "photos": root / "photos", "photo": root / "photo.jpg",
+    "weights": root / "weights", "narrow": root / "weights", "run": root / "run",
+    "calibrated": root / "calibrated", "list": root / "two.txt",
+    "config": "demo", "params": root / "in.params",
+    "synset": root / "labels.txt", "mxnet": root / "inception",
+  }  # fmt: skip
+
+
+def tiny_weights():
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
+  params = {
+    "bn": {"scale": np.ones(12, np.float32), "bias": np.zeros(12, np.float32)},
+    "head": {"kernel": draw(12, 3), "bias": draw(3)},
+  }
+  stats = {"bn": {"mean": draw(12), "var": np.ones(12, np.float32)}}
+  return weights.Weights(
+    model_name="tiny",
+    model_fields={"num_classes": 3},
+    variables={"params": params, "batch_stats": stats},
+    input=weights.Input(size=32, short_side=37),
+    classes=CLASSES,
+  )
+
+
+def record_slow_parts(monkeypatch, calls, root):
+  """Of what takes long, or differs by the clock, only the arguments count."""
+
+  def record(name, result):
+    return lambda *args, **kwargs: calls.append((name, args, kwargs)) or result
+
+  class Loader:
+    threads, workers, bad = 1, 0, ()
+
+    def __init__(self, *args, **kwargs):
+      calls.append(("loader", args, kwargs))
+
+    def iter_from(self, example):
+      return self
+
+    def __next__(self):
+      return {"image": None}
+
+  monkeypatch.setattr(bench_loader, "TrainLoader", Loader)
+  monkeypatch.setattr(bench_loader, "_measure", record("measure", (2, 1.0, 1.0)))
+  monkeypatch.setattr(bench_loader, "_stages", lambda *_: {"read": 1.0})
+  result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
+  monkeypatch.setattr(training.loop, "train", record("train", result))
+  monkeypatch.setattr(training.parallel, "set_up", lambda devices: None)
+
+  class Compiled:
+    def report(self):
+      return {key: 0 for key in plan._AT_LARGEST}
+
+    def dump(self, folder):
+      folder.mkdir()
+
+  class Compiler:
+    def __init__(self, card, reserve):
+      calls.append(("card", card.name, reserve))
+
+    def compile(self, experiment, batch):
+      calls.append(("compile", experiment.to_dict(), batch))
+      return Compiled()
+
+  monkeypatch.setattr(plan, "Compiler", Compiler)
+  monkeypatch.setattr(plan, "_largest", lambda compile_, own: (own, None))
+  monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
+  monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
+  monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
+
+
+def write_run(root, released):
+  """A finished run, as far as `report` reads it."""
+  run = root / "run"
+  released.save(run / "weights")
+  config = {"data": str(root / "packed"), "classes": str(root / "three.txt")}
+  (run / "config.json").write_text(json.dumps(config))
+  (run / "environment.json").write_text("{}")
+  row = {"step": 1, "images": 8, "train_top_1": 0.5, "lr": 0.1, "loss": 1.0}
+  (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def write_mxnet(root):
+  """Label list of 1,000 classes; an Inception-BN of three, all zeros."""
+  ids = synsets.ilsvrc2012().synsets
+  (root / "labels.txt").write_text("".join(f"{synset} name\n" for synset in ids))
+  fields = {"num_classes": 3, "width": 0.125}
+  model = models.create("inception_bn_21k", **fields)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  shapes = jax.eval_shape(
+    lambda x: model.init(jax.random.key(0), x, train=False), images
+  )
+  weights.Weights(
+    model_name="inception_bn_21k",
+    model_fields=fields,
+    variables=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes),
+    input=weights.Input(size=32, short_side=37),
+    classes=CLASSES,
+  ).save(root / "inception")
