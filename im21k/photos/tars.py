@@ -126,18 +126,22 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
     yield Tar(path, 0, size, labels=labels)
     return
   # Only headers are read: a large buffer would be filled for each.
+  start = 0
   with archives.open_tar(path, 0, size, archives.BLOCK) as file:
-    for member in (reader := archives.Reader(file, str(path), size)):
-      inner = CLASS_TAR.fullmatch(PurePosixPath(member.name).name)
-      whole = member.offset + member.size <= size
-      if not inner or not member.regular or names.leaves(member.name) or not whole:
-        break
-      yield Tar(path, member.offset, member.size, inner[1])
-    else:
-      return
-    # There is something else among them, or nothing else: read all from there on.
-    start = reader.at - archives.BLOCK
-    yield Tar(path, start, size - start, labels=labels)
+    try:
+      for member in archives.Reader(file, str(path), size):
+        inner = CLASS_TAR.fullmatch(PurePosixPath(member.name).name)
+        whole = member.offset + member.size <= size
+        if not inner or not member.regular or names.leaves(member.name) or not whole:
+          break
+        yield Tar(path, member.offset, member.size, inner[1])
+        start = member.end
+      else:
+        return
+    except archives.DamagedArchive:
+      pass  # Reported when the rest is read.
+  # There is something else among them, or nothing else: read all from there on.
+  yield Tar(path, start, size - start, labels=labels)
 
 
 def is_tar(path: Path) -> bool:
