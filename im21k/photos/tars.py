@@ -115,8 +115,8 @@ def _read(path: Path, offset: int, size: int) -> bytes:
 
 def in_folder(folder: Path) -> list[Tar]:
   """The tars of a folder that are named by synsets."""
-  found = sorted(p for p in folder.iterdir() if CLASS_TAR.fullmatch(p.name))
-  return [Tar(p, 0, p.stat().st_size, p.stem) for p in found]
+  paths = sorted(p for p in folder.iterdir() if CLASS_TAR.fullmatch(p.name))
+  return [Tar(p, 0, p.stat().st_size, p.stem) for p in paths]
 
 
 def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
