@@ -9,7 +9,7 @@ BROWSER := $(VENV)/.browser
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 ARGS ?=
 PACKING := array-record numpy simplejpeg opencv-python-headless xxhash pillow tqdm tyro \
-  safetensors absl-py scipy
+  safetensors absl-py scipy jaxtyping
 
 .PHONY: install demo check test test-fast format plan pack clean
 

@@ -26,7 +26,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from im21k import files, synsets
 from im21k.dataset import records
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest, Shard
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.train import TrainLoader
 
@@ -210,7 +210,7 @@ def _write(folder: Path, shards: int, count: int, size: int) -> None:
       jpeg = rng.bytes(int(size * rng.uniform(0.3, 1.7)))
       writer.write(records.encode(records.Example(f"{index}/{i}", 0, jpeg)))
     writer.close()
-    made.append(records.Shard(name, count, (folder / name).stat().st_size, ""))
+    made.append(Shard(name, count, (folder / name).stat().st_size, ""))
   files.write_text(folder / "classes.txt", "n01440764\n")
   classes = synsets.from_file(folder / "classes.txt")
   Manifest("classes", classes.hash, 0, {}, {"train": tuple(made)}, 0).save(folder)

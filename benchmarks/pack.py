@@ -2,19 +2,19 @@
 
     python benchmarks/pack.py --peer mds=mds/bin/python --peer im2rec=mx/bin/python …
 
-Every job is a process of its own, with one worker; each round goes through all ways in
-an order of its own. `cpu_ms` is user and system time an image of the process and its
+Every run is a process of its own, with one worker; each round runs all ways in an order
+of its own. `cpu_ms` is user and system time an image of the process and its
 children, the median over the rounds; `least_cpu_ms` the least. Neither holds
 `startup_s`, the time of imports and class list; `few_s` is the whole processor time of
-the same way over few photos, which is what a job costs before its first photo.
+the same way over few photos, which is the cost before the first photo.
 
-On a virtual machine look at the least: its host takes back what memory was free for a
-moment, and to have it again costs more than all that is measured here, now and then. A
-pause before each job keeps it from what memory the one before has just given up.
+On a virtual machine use the least: its host reclaims free memory now and then, and
+allocating it again costs more than all that is measured here. A pause before each run
+keeps it from memory that the run before has just freed.
 
 Photos: those of `data/sample_photos` enlarged to a short side of 375, quality 90, each
 repeated with a comment of its own, so that no two are equal; or yours: --photos, a
-folder of synset folders. They are in the system's cache of files.
+folder of synset folders. They are in the page cache.
 """
 
 import argparse
@@ -99,18 +99,18 @@ def main() -> None:
       rows[way].append(run(ways[way], way, photos, folder))
       print(json.dumps(rows[way][-1]), file=sys.stderr, flush=True)
   least = min(row["cpu_ms"] for row in rows["bare"])
-  for way, found in rows.items():
+  for way, rounds in rows.items():
     short = run(ways[way], way, few, folder)
-    each = sorted(row["cpu_ms"] for row in found)
-    told = {
-      **found[0],
+    each = sorted(row["cpu_ms"] for row in rounds)
+    summary = {
+      **rounds[0],
       "cpu_ms": round(statistics.median(each), 4),
       "least_cpu_ms": each[0],
       "least_over_bare": round(each[0] / least, 3),
       "few_s": round(short["startup_s"] + short["cpu_ms"] * short["images"] / 1e3, 3),
       "rounds": each,
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(summary), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 python benchmarks/pack_plan.py [--photos 14197122] [--folder runs/pack_plan]
 
-`direct` lists them as files, and makes the tasks of all shards; `external` takes them
-from what runs of 30,000 photos tell (made before, by another process) and says for
-each shard where its records lie.
+`direct` lists them as files and makes the tasks of all shards; `external` reads the
+side files of runs of 30,000 photos (written before, by another process) and locates
+the records of each shard.
 """
 
 import argparse
@@ -20,8 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from im21k import synsets
-from im21k.packing import bundle, driver, external_shuffle, outcomes, repair
-from im21k.packing.split import Table
+from im21k.packing import external_shuffle, outcomes, scratch
+from im21k.packing.config import PackOptions
+from im21k.packing.photo_index import PhotoIndex, placer
+from im21k.packing.selection import Selection
+from im21k.packing.split import ShardPlan
 from im21k.photos import sources
 
 _RUN = 30_000  # photos of 110 kB in 3.3 GB
@@ -43,16 +46,16 @@ def main() -> None:
 
 def _direct(folder: Path, count: int) -> None:
   start = time.perf_counter()
-  table, _ = Table.read(_entries(count), _choice())
-  held = table.held_out(lambda size: 50 * (size > 500))
-  tasks = driver.ShardTasks(table, held, ~table.repeated(), None)
-  _tell("direct", start, sum(len(task.keys) for task in tasks))
+  index = PhotoIndex.read(_entries(count), _selection().label, 0)
+  held = index.lowest_ranks(lambda size: 50 * (size > 500))
+  plan = ShardPlan(index, held, ~index.repeated(), None)
+  _print_row("direct", start, sum(len(task.keys) for task in plan))
 
 
 def _make(folder: Path, count: int) -> None:
   folder.mkdir(parents=True)
-  choice, entries = _choice(), _entries(count)
-  place = choice.placer()
+  selection, entries = _selection(), _entries(count)
+  place = placer(0)
   for run in range(-(-count // _RUN)):
     rows = [next(entries) for _ in range(min(_RUN, count - run * _RUN))]
     keys = [row.key.encode() for row in rows]
@@ -60,36 +63,36 @@ def _make(folder: Path, count: int) -> None:
     order = np.argsort(places[:, 0])
     keys = [keys[row] for row in order]
     lengths = np.full(len(keys), 110_000, np.int32)
-    bundle.save(
-      external_shuffle.run_path(folder, run, 0),
-      {"photos": len(keys), "key_bytes": sum(map(len, keys)), "last": True},
-      keys=np.frombuffer(b"".join(keys), np.uint8),
-      ends=np.cumsum([len(key) for key in keys]),
-      labels=np.array([choice.labels[rows[i].synset] for i in order], np.int32),
-      places=places[order],
-      digests=places[order],
-      kinds=np.zeros(len(keys), np.uint32),
-      offsets=np.cumsum(lengths, dtype=np.int64) - lengths,
-      lengths=lengths,
-      notes=outcomes.as_bytes([]),
-    )
+    arrays = {
+      "keys": np.frombuffer(b"".join(keys), np.uint8),
+      "ends": np.cumsum([len(key) for key in keys]),
+      "labels": np.array([selection.labels[rows[i].synset] for i in order], np.int32),
+      "places": places[order],
+      "digests": places[order],
+      "kinds": np.zeros(len(keys), np.uint32),
+      "offsets": np.cumsum(lengths, dtype=np.int64) - lengths,
+      "lengths": lengths,
+      "rejections": outcomes.to_bytes([]),
+    }
+    head = {"photos": len(keys), "key_bytes": sum(map(len, keys)), "last": True}
+    scratch.save(external_shuffle.run_path(folder, run, 0), head, arrays)
 
 
 def _external(folder: Path, count: int) -> None:
   start = time.perf_counter()
   rows, _ = external_shuffle.gather(sorted(folder.glob("run-*.run")))
-  table = Table(*(rows[name] for name in ("keys", "ends", "labels", "places")))
-  held = table.held_out(lambda size: 50 * (size > 500))
-  usable = ~table.repeated() & (rows["lengths"] > 0)
+  index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
+  held = index.lowest_ranks(lambda size: 50 * (size > 500))
+  usable = ~index.repeated() & (rows["lengths"] > 0)
   where = rows["runs"], rows["offsets"], rows["lengths"]
   planned = 0
-  for task in driver.ShardTasks(table, held, usable, None):
+  for task in ShardPlan(index, held, usable, None):
     runs, _, _ = (array[task.rows] for array in where)
     planned += len(runs)
-  _tell("external", start, planned)
+  _print_row("external", start, planned)
 
 
-def _tell(way: str, start: float, planned: int) -> None:
+def _print_row(way: str, start: float, planned: int) -> None:
   status = Path("/proc/self/status").read_text()
   peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024**2
   seconds = round(time.perf_counter() - start, 1)
@@ -97,12 +100,8 @@ def _tell(way: str, start: float, planned: int) -> None:
   print(json.dumps({**row, "peak_gib": round(peak, 3)}), flush=True)
 
 
-def _choice() -> external_shuffle.Choice:
-  classes = synsets.imagenet21k()
-  labels = {synset: label for label, synset in enumerate(classes.synsets)}
-  return external_shuffle.Choice(
-    classes.name, labels, {}, False, frozenset(), 0, repair.Rules()
-  )
+def _selection() -> Selection:
+  return Selection.of(PackOptions(), synsets.imagenet21k())
 
 
 def _entries(count: int) -> Iterator[sources.Entry]:

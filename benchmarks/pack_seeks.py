@@ -3,8 +3,8 @@
     python benchmarks/pack_seeks.py [--gb 5] [--folder runs/pack_seeks]
 
 Makes a tar of tars of photos on disk, packs it with two workers under strace, and goes
-through what they read and wrote in the order of time. A call that does not go on
-within 1 MB of where the one before it ended, or is of another file, is a seek of 9 ms;
+through what they read and wrote in the order of time. A call that does not start
+within 1 MB of the end of the one before, or reads another file, is a seek of 9 ms;
 bytes take 1/170 µs each. `over_sequential` compares with reading once, writing twice
 and reading once without a seek. `imagenet` is the same for 1.3 TB by the formula that
 chooses the memory: seeks of the runs' parts, and of readers and writers in turn.
@@ -63,9 +63,9 @@ def transfers(trace: Path, below: str) -> Iterator[tuple[str, int, int, bool]]:
   places: dict[tuple[str, str], int] = {}
   begun: dict[str, str] = {}
   for line in trace.open(errors="replace"):
-    if not (found := _LINE.match(line)):
+    if not (match := _LINE.match(line)):
       continue
-    process, _, text = found.groups()
+    process, _, text = match.groups()
     if text.endswith("<unfinished ...>\n") or text.endswith("<unfinished ...>"):
       begun[process] = text.partition("<unfinished")[0]
       continue

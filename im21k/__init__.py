@@ -1,10 +1,23 @@
 """im21k: an image classifier over all of ImageNet's 21,841 classes, on one machine."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from pathlib import Path
+
+  from im21k.inference.classifier import Classifier
 
 
-def load(folder: Any) -> Any:
-  """Released weights, ready to use: an `im21k.inference.classifier.Classifier`."""
+def load(folder: "Path | str") -> "Classifier":
+  """Loads released weights, ready to use.
+
+  Args:
+    folder: release folder that a training run or `im21k convert` wrote.
+
+  Raises:
+    FileNotFoundError: the folder holds no weights.
+    ValueError: a file is damaged, or its arrays do not fit the model.
+  """
   # Here, so that `import im21k.models` alone brings in jax and flax only.
   from im21k.inference import classifier
 

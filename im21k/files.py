@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write aside, fsync, rename."""
+"""Files that appear whole or not at all: temporary file, fsync, rename."""
 
 import contextlib
 import os
@@ -10,11 +10,17 @@ TEMPORARY = ".writing-"
 
 @contextlib.contextmanager
 def whole(path: Path, folder: Path | None = None) -> Iterator[Path]:
-  """Gives a path to write to; what was written becomes `path` if nothing raises.
+  """Gives a temporary path, whose file becomes `path` if nothing raises.
 
   A killed process leaves a file whose name begins with `TEMPORARY`, never half of
-  `path`; `remove_leftovers` clears those away. It lies in `folder`, which must be on
-  the same disk, and by default beside `path`.
+  `path`; `remove_leftovers` removes such files.
+
+  Args:
+    path: the file to write.
+    folder: folder of the temporary file, on the same disk; by default that of `path`.
+
+  Raises:
+    FileNotFoundError: nothing was written to the temporary path.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   aside = (folder or path.parent) / f"{TEMPORARY}{os.getpid()}-{path.name}"
@@ -28,13 +34,13 @@ def whole(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, folder: Path | None = None) -> None:
-  """Writes `text` in UTF-8 as the whole file `path`, by way of `folder`."""
+  """Writes `text` in UTF-8 as the file `path`; `folder` is as in `whole`."""
   with whole(path, folder) as aside:
     aside.write_text(text, encoding="utf-8")
 
 
 def create_text(path: Path, text: str) -> None:
-  """Writes the whole file `path`, unless there is one: of several writers one wins."""
+  """Writes `text` as the file `path` unless it exists: of several writers one wins."""
   aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
   try:
     aside.write_text(text, encoding="utf-8")
@@ -54,7 +60,7 @@ def read(path: str | bytes) -> bytes:
     data = os.read(descriptor, size)
     if len(data) == size:
       return data
-    pieces = [data]  # A read stops at 2 GB, and where a signal comes.
+    pieces = [data]  # One call reads at most 2 GB, and less if a signal comes.
     while piece := os.read(descriptor, 1 << 20):
       pieces.append(piece)
     return b"".join(pieces)
@@ -63,7 +69,7 @@ def read(path: str | bytes) -> bytes:
 
 
 def sync(path: Path) -> None:
-  """Waits until a file's bytes, or a folder's names, are on the disk."""
+  """Waits until a file's bytes, or a folder's entries, are on the disk."""
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -74,9 +80,11 @@ def sync(path: Path) -> None:
 def remove_leftovers(
   folder: Path, of: Callable[[str], bool] = lambda name: True
 ) -> None:
-  """Removes what killed writers left in `folder`; call it while none is writing.
+  """Removes temporary files of killed writers; call it while none is writing.
 
-  `of` tells by the name of a whole file whether its leftovers are meant.
+  Args:
+    folder: folder of the temporary files.
+    of: whether those of a file with this name are to be removed.
   """
   for leftover in folder.glob(f"{TEMPORARY}*"):
     if of(leftover.name.removeprefix(TEMPORARY).partition("-")[2]):

@@ -1,6 +1,7 @@
-"""The devices of this machine and the one mapped axis over them.
+"""The devices of this machine, and the one mapped axis over them.
 
-This is the only file that says pmap and pmean.
+Functions of one device's part go in, functions over all devices come out, with means
+and sums over them. This is the only file that says pmap and pmean.
 """
 
 import os
@@ -13,38 +14,38 @@ from jax.flatten_util import ravel_pytree
 
 AXIS = "device"
 
-# An array of so many bytes is reduced by itself; smaller ones of a segment (a layer of
-# the stem, a block, the head) are packed into one vector, 0.1 to 4 MB. So a collective
-# is large enough for the link, and waits for nothing but its own segment.
+# An array of this many bytes is reduced by itself; smaller ones of a segment (a layer
+# of the stem, a block, the head) are packed into one vector of 0.1 to 4 MB. So each
+# collective is large enough for the link, and waits for its own segment only.
 ALONE = 8 << 20
 
 # Without these, XLA starts an all-reduce and at once waits for it.
 XLA_FLAGS: dict[str, bool | int] = {
   # The only scheduler that puts other work between the start and the end of one.
   "--xla_gpu_enable_latency_hiding_scheduler": True,
-  # By default one at a time is under way, and the head's 89 MB hold up all others.
+  # By default one runs at a time, and the head's 89 MB hold up all others.
   "--xla_gpu_experimental_parallel_collective_overlap_limit": 16,
-  # `mean` has packed what belongs together; merging more would make early ones late.
+  # `mean` packs what belongs together; merging more would delay early ones.
   "--xla_gpu_all_reduce_combine_threshold_bytes": 0,
 }
 
-# What XLA may take of a GPU's memory; its own 0.75 would leave 1 GiB of 4 unused. The
+# Share of a GPU's memory for XLA; its default, 0.75, would leave 1 GiB of 4 unused. The
 # rest is for CUDA's context and libraries.
 MEMORY_FRACTION = 0.875
 
 
 def flags(given: Mapping[str, str] = os.environ) -> dict[str, bool | int]:
-  """Those of XLA_FLAGS that the variable of that name does not set already."""
+  """The XLA_FLAGS that the environment variable of that name does not set already."""
   named = {flag.partition("=")[0] for flag in given.get("XLA_FLAGS", "").split()}
   return {name: value for name, value in XLA_FLAGS.items() if name not in named}
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-  """The variables that JAX must find; what stands in `given` keeps its value."""
+  """The environment variables for JAX; those in `given` keep their values."""
   ours = [f"{name}={str(value).lower()}" for name, value in flags(given).items()]
   fallbacks = {"XLA_PYTHON_CLIENT_MEM_FRACTION": str(MEMORY_FRACTION)}
   if not shutil.which("nvidia-smi"):
-    # The compiler of `im21k plan` shall not complain that there is no driver.
+    # The compiler of `im21k plan` must not complain that there is no driver.
     fallbacks["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
   return {
     "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
@@ -58,7 +59,7 @@ def set_up(
   """Prepares JAX; call it before anything else touches a device.
 
   Sets `environment`. A machine without an accelerator gets `cpu_devices` virtual CPU
-  devices, so that everything runs there as on so many GPUs.
+  devices, so that everything runs there as on that many GPUs.
   """
   environ.update(environment(environ))
   jax.config.update("jax_num_cpu_devices", cpu_devices)
@@ -66,14 +67,14 @@ def set_up(
 
 def devices(count: int) -> list[jax.Device]:
   """The first `count` local devices; ValueError if there are fewer."""
-  found = jax.local_devices()
-  if not 1 <= count <= len(found):
-    kind = found[0].device_kind
+  present: list[jax.Device] = jax.local_devices()
+  if not 1 <= count <= len(present):
+    kind = present[0].device_kind
     raise ValueError(
-      f"{count} devices are asked for, but this machine has {len(found)} ({kind}); "
-      "set the number of devices to what there is"
+      f"devices is {count}, but this machine has {len(present)} ({kind}): set devices "
+      f"to a number from 1 to {len(present)}"
     )
-  return found[:count]
+  return present[:count]
 
 
 def train_step(
@@ -82,11 +83,11 @@ def train_step(
   """Maps `step(state, batch) -> (state, metrics)` over devices.
 
   The batch's leading axis is split; the state is the same on every device, before and
-  after, and its memory is used again. `step` must bring its results together with
-  `mean` or `total`: nothing else would notice that they differ.
+  after, and its memory is used again. `step` must combine its results with `mean` or
+  `total`: nothing else would notice that they differ.
 
   Args:
-    step: to be mapped.
+    step: function of one device's part.
     on: the devices.
     axes: tree like the state with 0 for arrays whose leading axis is split; None:
       there are none.
@@ -105,31 +106,32 @@ def eval_step(
   step: Callable[[Any, Any], Any], on: Sequence[jax.Device]
 ) -> Callable[[Any, Any], Any]:
   """Maps `step(variables, batch) -> sums` over devices; see `train_step`."""
-  return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=None, devices=on)
+  mapped: Callable[[Any, Any], Any] = jax.pmap(
+    step, AXIS, in_axes=(None, 0), out_axes=None, devices=on
+  )
+  return mapped
 
 
 def place(state: Any, on: Sequence[jax.Device], axes: Any = None) -> Any:
-  """Brings a state to the devices, as `train_step` with these `axes` wants it."""
-  mesh = jax.sharding.Mesh(on, (AXIS,))
-
-  def sharding(axis: int | None) -> jax.sharding.Sharding:
-    spec = jax.sharding.PartitionSpec(*(() if axis is None else (AXIS,)))
-    return jax.sharding.NamedSharding(mesh, spec)
-
+  """Copies a state to the devices, as `train_step` with these `axes` takes it."""
   if axes is None:
-    return jax.device_put(state, sharding(None))
-  where = jax.tree.map(sharding, axes, is_leaf=lambda axis: axis is None)
+    return jax.device_put(state, replicated(on))
+  where = jax.tree.map(
+    lambda axis: replicated(on) if axis is None else divided(on),
+    axes,
+    is_leaf=lambda axis: axis is None,
+  )
   return jax.device_put(state, where)
 
 
 def replicated(on: Sequence[jax.Device]) -> jax.sharding.Sharding:
-  """Where the state lies: the same arrays on each of these devices."""
+  """Sharding of the state: the same arrays on each of these devices."""
   mesh = jax.sharding.Mesh(on, (AXIS,))
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
 def divided(on: Sequence[jax.Device]) -> jax.sharding.Sharding:
-  """Where a batch lies: one part of its leading axis on each of these devices."""
+  """Sharding of a batch: a part of its leading axis on each of these devices."""
   mesh = jax.sharding.Mesh(on, (AXIS,))
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
 
@@ -138,15 +140,16 @@ def mean(tree: Any, wire_dtype: Any = None) -> Any:
   """Mean over the devices, inside a mapped step; on one device, nothing is done.
 
   Args:
-    tree: of arrays of one type: one collective for all under `ALONE` bytes, packed into
-      a vector, and one for each larger.
-    wire_dtype: in which they are sent and added up; None: as they come.
+    tree: arrays of one type: one collective for all under `ALONE` bytes, packed into a
+      vector, and one for each larger.
+    wire_dtype: type in which they are sent and added up; None: as they come.
   """
   if axis_size() == 1:
     return tree
 
   def reduce(x: jax.Array) -> jax.Array:
-    return jax.lax.pmean(x.astype(wire_dtype or x.dtype), AXIS).astype(x.dtype)
+    reduced: jax.Array = jax.lax.pmean(x.astype(wire_dtype or x.dtype), AXIS)
+    return reduced.astype(x.dtype)
 
   leaves, structure = jax.tree.flatten(tree)
   alone = [x.nbytes >= ALONE for x in leaves]
@@ -161,33 +164,37 @@ def mean(tree: Any, wire_dtype: Any = None) -> Any:
 
 
 def available() -> int:
-  """How many devices JAX has found on this machine."""
+  """Number of devices of this machine."""
   return jax.local_device_count()
 
 
 def axis_size() -> int:
-  """How many devices take part, inside a mapped step."""
-  return jax.lax.axis_size(AXIS)
+  """Number of devices that take part, inside a mapped step."""
+  return int(jax.lax.axis_size(AXIS))
 
 
 def index() -> jax.Array:
   """The number of this device among them, inside a mapped step."""
-  return jax.lax.axis_index(AXIS)
+  number: jax.Array = jax.lax.axis_index(AXIS)
+  return number
 
 
 def gather(x: jax.Array) -> jax.Array:
   """All devices' rows, one after another: `[b, …]` -> `[devices · b, …]`."""
-  return jax.lax.all_gather(x, AXIS, tiled=True)
+  rows: jax.Array = jax.lax.all_gather(x, AXIS, tiled=True)
+  return rows
 
 
 def scatter(x: jax.Array) -> jax.Array:
-  """Sum over devices, of which each gets its rows: the reverse of `gather`."""
-  return jax.lax.psum_scatter(x, AXIS, tiled=True)
+  """Sum over devices, of which each gets its own rows: the reverse of `gather`."""
+  rows: jax.Array = jax.lax.psum_scatter(x, AXIS, tiled=True)
+  return rows
 
 
 def largest(x: jax.Array) -> jax.Array:
   """Elementwise maximum over the devices."""
-  return jax.lax.pmax(x, AXIS)
+  maximum: jax.Array = jax.lax.pmax(x, AXIS)
+  return maximum
 
 
 def total(tree: Any) -> Any:

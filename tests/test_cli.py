@@ -1,5 +1,6 @@
 """The command line: help from docstrings, one JSON object, errors without traceback."""
 
+import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from im21k import cli
+from im21k.packing.config import PackOptions
 from im21k.synsets import ClassList
 
 IM21K = Path(sys.executable).with_name("im21k")
@@ -24,7 +26,7 @@ GOLDFISH, CAT = "n01443537", "n02121620"
 
 
 def function_of(command):
-  module, function, _ = cli.COMMANDS[command]
+  module, function, *_ = cli.COMMANDS[command]
   return getattr(importlib.import_module(module), function)
 
 
@@ -77,8 +79,19 @@ def test_help_shows_every_parameter_with_its_text(capsys, command):
   shown = words(out)
   _, _, arguments = inspect.getdoc(function).partition("Args:\n")
   arguments = re.split(r"\n\n", arguments)[0]
-  texts = dict(re.findall(r"^  (\w+): ((?:.+\n?)(?:    .+\n?)*)", arguments, re.M))
-  parameters = inspect.signature(function).parameters
+  texts = dict(re.findall(r"^  [*]*(\w+): ((?:.+\n?)(?:    .+\n?)*)", arguments, re.M))
+  parameters = dict(inspect.signature(function).parameters)
+  if "options" in parameters:  # a dataclass; each field is an option with its text
+    for name in ("options", "changes"):
+      del parameters[name], texts[name]
+    for field in dataclasses.fields(PackOptions):
+      texts[field.name] = field.metadata["help"]
+      parameters[field.name] = inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY
+      )
+  if cli.COMMANDS[command].settings:  # They are `--config.KEY=VALUE`.
+    assert parameters.pop("settings") and texts.pop("settings")
+    assert "--config.batch_size=32" in shown
   assert set(texts) == set(parameters)
   for name, parameter in parameters.items():
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -111,10 +124,10 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
   assert "--times INT  how often; by default once, as (nearly) everyone does." in out
 
 
-def test_usage_asks_for_one_image_and_more(capsys):
+def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
-  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR IMAGE...")
-  assert "any common image files. (required)" in words(out)
+  assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
+  assert "Image files; or folders of photos" in words(out)
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():
@@ -310,11 +323,11 @@ def test_unknown_command_offers_the_nearest(capsys, command, hint):
   ("arguments", "message"),
   [
     (["predict", "nowhere", "a.jpg"], "nowhere/model.json does not exist"),
-    (["predict", "nowhere"], "no image is named"),
+    (["predict", "nowhere"], "no photo is named"),
     (["predict", "nowhere", "a.jpg", "--top-k", "0"], "top_k is 0"),
     (["evaluate", "nowhere", "packed"], "nowhere/model.json does not exist"),
     (["pack", "nowhere", "packed"], "nowhere does not exist"),
-    (["pack", "nowhere", "packed", "--check", "some"], "check is 'some'"),
+    (["pack", "nowhere", "packed", "--quality", "0"], "quality is 0"),
   ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
@@ -337,6 +350,7 @@ def test_error_is_one_line_on_stderr_with_status_1(
     (["predict", "w", "a.jpg", "--top-k", "many"], "--top-k"),
     (["evaluate", "w", "data", "more"], "Unrecognized options: more"),
     (["pack", "photos"], "DESTINATION"),
+    (["pack", "photos", "out", "--check", "some"], "one of ('decode', 'header')"),
   ],
 )
 def test_wrong_arguments_are_explained_on_stderr_with_status_2(

@@ -46,26 +46,49 @@ def test_nothing_written_is_an_error(tmp_path):
   assert not os.listdir(tmp_path)
 
 
-def test_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def by_whole(path):
+  with files.whole(path) as aside:
+    aside.write_text("x")
+
+
+@pytest.mark.parametrize(
+  "write",
+  [
+    by_whole,
+    lambda path: files.write_text(path, "x"),
+    lambda path: files.create_text(path, "x"),
+  ],
+  ids=["whole", "write_text", "create_text"],
+)
+def test_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch, write):
+  """A power failure leaves no name without its bytes, and no bytes without a name."""
   done = []
-  real = {name: getattr(os, name) for name in ("fsync", "replace")}
+  real = {name: getattr(os, name) for name in ("fsync", "replace", "link")}
 
   def fsync(descriptor):
-    done.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    size = os.fstat(descriptor).st_size if os.path.isfile(path) else None
+    done.append(("fsync", path, size))
     real["fsync"](descriptor)
 
-  def replace(source, target):
-    done.append(("replace", str(target)))
-    real["replace"](source, target)
+  def named(name):
+    def named(source, target):
+      done.append(("name", str(source), str(target)))
+      real[name](source, target)
+
+    return named
 
   monkeypatch.setattr(os, "fsync", fsync)
-  monkeypatch.setattr(os, "replace", replace)
-  with files.whole(tmp_path / "file") as aside:
-    aside.write_text("x")
+  monkeypatch.setattr(os, "replace", named("replace"))
+  monkeypatch.setattr(os, "link", named("link"))
+  path = tmp_path / "file"
+  write(path)
+  temporary = done[0][1]
+  assert os.path.basename(temporary).startswith(files.TEMPORARY)
   assert done == [
-    ("fsync", str(aside)),
-    ("replace", str(tmp_path / "file")),
-    ("fsync", str(tmp_path)),
+    ("fsync", temporary, 1),
+    ("name", temporary, str(path)),
+    ("fsync", str(tmp_path), None),
   ]
 
 
@@ -99,7 +122,7 @@ def test_a_file_is_created_once(tmp_path):
   assert os.listdir(tmp_path) == ["a"]
 
 
-def test_what_is_being_written_lies_in_the_folder_asked_for(tmp_path):
+def test_the_temporary_file_is_in_the_folder_asked_for(tmp_path):
   (tmp_path / "aside").mkdir()
   with files.whole(tmp_path / "a", tmp_path / "aside") as aside:
     aside.write_text("x")

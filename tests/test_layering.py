@@ -25,7 +25,9 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("inference",),
+  ("command_line",),
   ("cli",),
+  ("__main__",),
 )
 # Every part may use these; they use no other.
 COMMON = ("files", "machine", "original")

@@ -58,6 +58,13 @@ def test_requirements_and_setup_name_the_same_packages_and_ranges(required, setu
   assert [name for name, extra, _ in required if extra] == ["jax"]
 
 
+def test_every_package_is_listed_and_the_configs_are_shipped(setup):
+  rooms = {f"im21k.{p.parent.name}" for p in (ROOT / "im21k").glob("*/__init__.py")}
+  packages = set(setup["options"]["packages"].split())
+  assert packages == {"im21k", "im21k.configs", *rooms}
+  assert "im21k.configs = experiments/configs" in setup["options"]["package_dir"]
+
+
 def test_every_requirement_has_a_range_and_a_reason(required):
   lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
   for line in lines:
@@ -84,6 +91,15 @@ def test_what_is_imported_is_required_and_what_is_required_imported(required):
   modules -= sys.stdlib_module_names | {"im21k", "apache_beam", "tensorflow_datasets"}
   names = {name for name, _, _ in required} - READ_AS_FILES
   assert modules == {MODULES.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_every_package_is_in_the_wheel(setup):
+  """They are listed by name; one that is left out is missing only when installed."""
+  folders = {
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for path in (ROOT / "im21k").rglob("__init__.py")
+  }
+  assert set(setup["options"]["packages"].split()) - {"im21k.configs"} == folders
 
 
 def test_package_that_is_only_read_is_named_where_it_is_read():

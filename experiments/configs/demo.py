@@ -1,8 +1,9 @@
 """A narrow net with all 21,841 outputs, on the sample photos: `make demo`.
 
-  python experiments/run.py --config=experiments/configs/demo.py --workdir=runs/demo
+  im21k train demo --workdir runs/demo
 
-Hardware: a laptop; four virtual CPU devices stand for four GPUs.
+Hardware: two CPU cores; four virtual CPU devices stand for four GPUs. Time: minutes.
+Expected: train top-1 near 100 %; the README shows the last lines.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +21,6 @@ def get_config() -> ConfigDict:
     bn_momentum=0.9,
     init_scale=0.3,
   )
-  config.loss = dict(name="cross_entropy")
   config.batch_size = 32
   config.total = dict(epochs=65)
   config.schedule = dict(name="cosine", peak=0.2, warmup=dict(epochs=5))

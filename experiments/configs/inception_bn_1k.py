@@ -1,10 +1,9 @@
 """The plain net on ILSVRC2012, with a cosine schedule and the Inception crop.
 
-  python experiments/run.py --config=experiments/configs/inception_bn_1k.py \
-      --workdir=runs/1k --config.data=PACKED
+  im21k train inception_bn_1k --workdir runs/1k --config.data=PACKED
 
 Pack with `--classes ilsvrc2012`. Hardware: four GPUs of 4 GB and more.
-Time and score: not yet run.
+Time: not yet run. Expected: not yet run.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,6 @@
 """The original recipe: all 21,841 classes, nine passes, on four GPUs.
 
-  python experiments/run.py --config=experiments/configs/inception_bn_21k.py \
-      --workdir=runs/21k --config.data=PACKED
+  im21k train inception_bn_21k --workdir runs/21k --config.data=PACKED
 
 Hardware: four GPUs of 4 GB. Time: 8.5 days in 2015 on four GTX 980; here not yet run.
 Expected: train top-1 37.2 % at the end of pass 9; on ILSVRC2012 val, over its 1,000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from im21k.synsets.hierarchy import Hierarchy
@@ -44,7 +44,7 @@ def path(
 def lambdas(
   hierarchy: Hierarchy,
   classes: Float[np.ndarray, "n classes"],
-  labels: Sequence[int],
+  labels: Int[np.ndarray, " n"],
   accuracies: Sequence[float],
   confidence: float | None = None,
 ) -> dict[float, float]:
@@ -111,11 +111,13 @@ def needed_right(accuracy: float, count: int, confidence: float | None) -> int |
 
 
 def _right_along(
-  hierarchy: Hierarchy, classes: Float[np.ndarray, "n classes"], labels: Sequence[int]
+  hierarchy: Hierarchy,
+  classes: Float[np.ndarray, "n classes"],
+  labels: Int[np.ndarray, " n"],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
   """Each λ at which the number of right answers changes, from 0 on, and that number."""
   right, changes = 0, []
-  for row, label in zip(classes, labels, strict=True):
+  for row, label in zip(classes, labels.tolist(), strict=True):
     was = None
     for at, node in path(hierarchy, hierarchy.probabilities(row[None])[0]):
       now = hierarchy.is_right(node, label)

@@ -1,4 +1,4 @@
-"""Probabilities of all classes -> what to say about a photo, by four rules.
+"""Probabilities of all classes -> what to say about a photo.
 
 Hedged, diverse and restricted answers; nodes are those of the hierarchy over the
 classes. The flat rule, the likeliest class, needs no function.

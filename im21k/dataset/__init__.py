@@ -1,1 +1,1 @@
-"""What lies on disk between packing and loading: records, shards, the manifest."""
+"""The packed data set on disk, between packing and loading: records and manifest."""

@@ -64,7 +64,7 @@ def calibrate(
   p = calibration.softmax(logits, best)
   asked = sorted({*ACCURACIES, *([] if accuracy is None else [accuracy])})
   graph = hierarchy.over(released.classes)
-  lambdas = hedge.lambdas(graph, p, right.tolist(), asked, confidence)
+  lambdas = hedge.lambdas(graph, p, right, asked, confidence)
   calibration.save(
     weights_dir / weights.ARRAYS, calibration.Calibration(best, lambdas, len(right))
   )

@@ -6,7 +6,7 @@ from typing import Any
 
 from im21k import files, synsets, weights
 from im21k.answers import calibration
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation import hierarchical as hierarchical_measures
 from im21k.evaluation import inputs, outputs, results, score
 from im21k.evaluation.accuracy import TOP_K, Scores
@@ -145,7 +145,7 @@ def _measures(
   return hierarchical_measures.measure(
     hierarchy.over(classes),
     calibrated.probabilities(computed.logits),
-    computed.labels.tolist(),
+    computed.labels,
     calibrated.lambdas,
     train_photos,
   )

@@ -18,7 +18,7 @@ _GROUPS = (0, 1, 10, 50, 100, 500, 1000)
 def measure(
   hierarchy: Hierarchy,
   classes: Float[np.ndarray, "n classes"],
-  labels: Sequence[int],
+  labels: Int[np.ndarray, " n"],
   lambdas: Mapping[float, float],
   train_photos: Int[np.ndarray, " classes"] | None = None,
 ) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def measure(
   flat = hierarchy.label_node[classes.argmax(1)].tolist()
   fixed: list[list[int]] = [[] for _ in levels]
   hedged: dict[float, list[int]] = {accuracy: [] for accuracy in lambdas}
-  for at, (row, label) in enumerate(zip(classes, labels, strict=True)):
+  truth = labels.tolist()
+  for at, (row, label) in enumerate(zip(classes, truth, strict=True)):
     nodes = hierarchy.probabilities(row[None])
     for depth in {int(hierarchy.depth[node]) for node in hierarchy.above(label)}:
       best = levels[depth].likeliest(nodes[0])
@@ -67,27 +68,26 @@ def measure(
     for accuracy, lambda_ in lambdas.items():
       hedged[accuracy].append(rules.hedged(hierarchy, nodes, lambda_)[0][0])
   by_level = [
-    {"level": depth, **_scored(hierarchy, answers, labels)}
+    {"level": depth, **_scored(hierarchy, answers, truth)}
     for depth, answers in enumerate(fixed)
   ]
   result = {
     "depths": _by_depth(right_at),
-    "mistake_height": _mistake_height(hierarchy, classes.argmax(1), labels),
-    "flat": _scored(hierarchy, flat, labels),
+    "mistake_height": _mistake_height(hierarchy, classes.argmax(1), truth),
+    "flat": _scored(hierarchy, flat, truth),
     "levels": by_level,
     "hedged": [
       {
         "asked": asked,
-        **_scored(hierarchy, answers, labels),
+        **_scored(hierarchy, answers, truth),
         "fixed": _best(by_level, asked),
       }
       for asked, answers in hedged.items()
     ],
   }
   if train_photos is not None:
-    truth = np.array(labels)
-    right = classes.argmax(1) == truth
-    result["groups"] = _groups(train_photos, truth, right, right_at)
+    right = classes.argmax(1) == labels
+    result["groups"] = _groups(train_photos, labels, right, right_at)
   return result
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from im21k import parallel, photos, synsets, weights
-from im21k.dataset import records
+from im21k.dataset import manifest
 from im21k.photos import Photo, Source, crops, images
 
 Split = Literal["eval", "train"]
@@ -51,7 +51,7 @@ def open_shuffled(
 
 def is_packed(where: Path) -> bool:
   """Whether `im21k pack` wrote this folder."""
-  return (where / records.MANIFEST).is_file()
+  return (where / manifest.MANIFEST).is_file()
 
 
 def square(photo: Photo, prepared: weights.Input) -> UInt8[np.ndarray, "h w 3"]:

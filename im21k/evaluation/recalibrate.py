@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from im21k import parallel, weights
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs, score
 from im21k.evaluation.accuracy import TOP_K
 from im21k.loading import scoring

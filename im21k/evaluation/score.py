@@ -6,7 +6,7 @@ source come in as centre crops, ranks of the right classes go into `accuracy.Sco
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from im21k.loading import scoring
 from im21k.photos import Source
 
 
+@runtime_checkable
 class Model(Protocol):
   """What the scorer needs of a Flax module."""
 

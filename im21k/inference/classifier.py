@@ -1,8 +1,9 @@
 """Released weights as one object, for other people's projects.
 
 model = im21k.load("runs/21k/weights")
-logits = model.logits(photos)                    # uint8 [b, h, w, 3] RGB
-features = model.features(photos)["features"]    # [b, 1024]
+images = model.prepare(["cat.jpg", picture, array])  # uint8 [3, size, size, 3]
+logits = model.logits(images)                        # float32 [3, classes]
+features = model.features(images)["features"]        # float32 [3, 1024]
 """
 
 import dataclasses
@@ -13,21 +14,29 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpy.typing as npt
 from flax import linen as nn
+from jaxtyping import Float32, UInt8
 
 from im21k import models, synsets, weights
-from im21k.photos import crops
+from im21k.weights import Photo
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Classifier:
-  """A model that can be used, and made into another.
+  """A model that is ready to use, and the start of others.
 
   Attributes:
-    weights: all that was released: `variables`, `input`, `classes`, `scores`.
+    weights: what the folder holds: `variables`, `input`, `classes`, `scores`.
   """
 
   weights: weights.Weights
+
+  def __repr__(self) -> str:
+    return f"Classifier({self.weights!r})"
+
+  def _repr_html_(self) -> str:
+    return self.weights._repr_html_()
 
   @functools.cached_property
   def model(self) -> nn.Module:
@@ -44,30 +53,46 @@ class Classifier:
     """What the logits mean."""
     return self.weights.classes
 
-  def prepare(self, photos: Iterable[np.ndarray]) -> np.ndarray:
-    """Photos of any size, uint8 `[h, w, 3]` RGB -> the batch that `logits` takes."""
-    size, short_side = self.weights.input.size, self.weights.input.short_side
-    return np.stack([crops.center_crop(p, size, short_side) for p in photos])
+  def prepare(self, photos: Iterable[Photo]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Photos of any size -> the batch that `logits` takes: see `weights.Input.prepare`.
 
-  def logits(self, images: Any) -> jax.Array:
-    """uint8 `[b, h, w, 3]` RGB -> float32 `[b, classes]`."""
-    return self._run(self.variables, _checked(images))[0]
+    Photos are paths of image files, PIL pictures or uint8 arrays `[h, w, 3]` in RGB.
+    """
+    return self.weights.input.prepare(photos)
 
-  def features(self, images: Any) -> dict[str, jax.Array]:
+  def logits(self, images: npt.ArrayLike) -> Float32[jax.Array, "b classes"]:
+    """uint8 `[b, h, w, 3]` RGB -> float32 `[b, classes]`.
+
+    Raises:
+      ValueError: the images have another shape or type.
+    """
+    logits: jax.Array = self._run(_checked(images))[0]
+    return logits
+
+  def features(self, images: npt.ArrayLike) -> dict[str, jax.Array]:
     """uint8 `[b, h, w, 3]` RGB -> every stage of the network by name.
 
     `features` is `[b, 1024 · width]`, pooled; `conv1`, `3a`, … are `[b, h, w, c]`.
+
+    Raises:
+      ValueError: the images have another shape or type.
     """
-    return self._run(self.variables, _checked(images))[1]
+    stages: dict[str, jax.Array] = self._run(_checked(images))[1]
+    return stages
 
   def with_head(self, classes: synsets.ClassList, seed: int = 0) -> "Classifier":
-    """The same trunk with a fresh head for other classes; nothing is shared."""
+    """The same trunk with a new head for other classes; nothing is shared.
+
+    Args:
+      classes: what the new logits mean.
+      seed: of the new head's random parameters.
+    """
     fields = {**self.weights.model_fields, "num_classes": len(classes)}
     model = models.create(self.weights.model_name, **fields)
     side = self.weights.input.size
     images = np.zeros((1, side, side, 3), np.float32)
-    fresh = jax.jit(lambda x: model.init(jax.random.key(seed), x, train=False))(images)
-    head = jax.device_get(fresh["params"]["head"])
+    new = jax.jit(lambda x: model.init(jax.random.key(seed), x, train=False))(images)
+    head = jax.device_get(new["params"]["head"])
     params = {**self.variables["params"], "head": head}
     return Classifier(
       dataclasses.replace(
@@ -80,16 +105,20 @@ class Classifier:
     )
 
   def with_variables(self, variables: Any) -> "Classifier":
-    """The same with other parameters and statistics, after training them say."""
+    """The same model with other parameters and statistics, for example after training.
+
+    Scores are dropped: they belong to the old parameters.
+    """
     kept = dataclasses.replace(
       self.weights, variables=jax.device_get(variables), scores={}
     )
     return Classifier(kept)
 
   def trunk(self) -> Any:
-    """Tree like the parameters, True for all but the head: what `freeze` freezes.
+    """Tree like the parameters: True everywhere but in the head.
 
-    For optax: `optax.chain(optimizer, optax.masked(optax.set_to_zero(), trunk))`.
+    To train only the head:
+    `optax.chain(optimizer, optax.masked(optax.set_to_zero(), model.trunk()))`.
     """
     return {
       name: jax.tree.map(lambda _, frozen=name != "head": frozen, part)
@@ -97,23 +126,24 @@ class Classifier:
     }
 
   def save(self, folder: Path | str) -> None:
-    """Writes a release folder that `im21k.load` and all verbs take."""
+    """Writes a release folder, for `im21k.load` and all commands."""
     self.weights.save(Path(folder))
 
   @functools.cached_property
   def _run(self) -> Any:
-    prepared = self.weights.input
+    """Images -> logits and stages; parameters are copied to the device once."""
+    variables = jax.device_put(self.variables)
 
     @jax.jit
     def run(variables: Any, images: jax.Array) -> Any:
-      inputs = weights.normalize(images, prepared.mean, prepared.std)
+      inputs = self.weights.input.normalize(images)
       return self.model.apply(variables, inputs, train=False)
 
-    return run
+    return functools.partial(run, variables)
 
 
 def load(folder: Path | str) -> Classifier:
-  """The weights in a release folder; errors as of `weights.load`."""
+  """Loads the weights in a release folder; errors as of `weights.load`."""
   return Classifier(weights.load(Path(folder)))
 
 

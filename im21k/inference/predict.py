@@ -1,29 +1,30 @@
-"""Names for photos: the most likely classes of released weights."""
+"""Weights and photos -> the names of what the photos show."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import jax
 import numpy as np
+from jaxtyping import Bool, Float32
 
 from im21k import synsets, weights
 from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
 from im21k.inference.classifier import Classifier
+from im21k.inference.classify import Pixels, batches
 from im21k.pages import figures, photo_page
-from im21k.photos import images
+from im21k.photos import folders, images, sources
 from im21k.synsets import hierarchy
 
-_BATCH = 16
-_ANSWERS = ("flat", "hedged", "diverse")
+Answer = Literal["flat", "hedged", "diverse"]
 
 
 def predict(
   weights_dir: Path,
-  *image: Path,
+  *photos: Path,
   top_k: int = 5,
-  answer: str = "flat",
+  answer: Answer = "flat",
   accuracy: float = 0.9,
   under: str | None = None,
   classes: str | None = None,
@@ -32,108 +33,87 @@ def predict(
   plot: Path | None = None,
   report: Path | None = None,
 ) -> dict[str, Any]:
-  """Names what photos show: the most likely classes, or what is above them.
+  """Names what photos show: the most likely classes, or broader terms above them.
 
-  Where `im21k calibrate` has been run, probabilities are calibrated.
+  Probabilities are calibrated where `im21k calibrate` has been run on the weights.
 
   Args:
-    weights_dir: folder that a run exported.
-    image: any common image files.
-    top_k: how many to name.
-    answer: flat, the most likely classes; hedged, the most telling answer that is
-      right as often as accuracy asks; diverse, different things that do not contain
-      one another.
-    accuracy: of hedged answers; one that was calibrated.
-    under: only classes at or below these synset ids, with commas between.
-    classes: only classes of this list: ilsvrc2012, or a text file of synset ids.
-    only: only leaves (classes with none below), or only objects (physical ones).
-    definitions: tell what the names mean.
-    plot: draw the photos beside their probabilities into this PNG file; up to 50
-      images, and 20 classes of each.
-    report: write one page with photos, flat, diverse and (where calibrated) hedged
-      answers, and a tree, into this HTML file; up to 50 images.
+    weights_dir: Folder of exported weights.
+    photos: Image files; or folders of photos, of class folders or from `im21k pack`;
+      .tar, .tar.gz or .rec archives; .lst or .tsv lists; or tfds:NAME:SPLIT.
+    top_k: Number of answers for each photo.
+    answer: Kind of answer: flat is the most likely classes; hedged is the most specific
+      term that is right as often as accuracy asks; diverse is different things none of
+      which contains another.
+    accuracy: Accuracy of hedged answers, one of those that were calibrated.
+    under: Answer only with classes at or below these synset ids, separated by commas.
+    classes: Answer only with classes of this list: ilsvrc2012, or a text file of synset
+      ids.
+    only: Answer only with leaves (classes without subclasses) or only with physical
+      objects.
+    definitions: Add the definition of each name.
+    plot: PNG file for a picture of the photos beside their probabilities; at most 50
+      photos, and 20 classes of each.
+    report: HTML file for a page with photos, flat, diverse and (where calibrated)
+      hedged answers, and a tree; at most 50 photos.
 
   Returns:
-    `predictions`: for each image `image` and `top`, a list of `synset`, `name` and
-    `probability` (and `definition`), most likely first; and where classes are left
-    out `none`, the probability that it is none of the others: those in `top` are
-    given that it is one of them.
+    `predictions`: for each photo `image` and `top`, a list of `synset`, `name` and
+    `probability` (and `definition`), most likely first; where classes are left out also
+    `none`, the probability of all the other classes: the probabilities in `top` assume
+    that it is none of those. `bad`: photos in folders and archives that cannot be
+    decoded, each `photo` and `reason`.
 
   Raises:
-    FileNotFoundError: the weights or an image are missing.
-    ValueError: a file is no image, the weights are damaged or not calibrated for such
-      an answer, top_k is below 1, or there are too many images for a plot.
+    FileNotFoundError: the weights or a photo are missing.
+    ValueError: a file is not an image, no photo can be decoded, the weights are damaged
+      or not calibrated for such an answer, top_k is below 1, or there are too many
+      photos for a plot.
   """
-  _check(image, top_k, answer, plot, report)
+  if top_k < 1:
+    raise ValueError(f"top_k is {top_k}, but must be at least 1")
+  if not photos:
+    raise ValueError("no photo is named")
+  _check_room(len(photos), plot, report)
   released = weights.load(weights_dir)
   calibration = calibrations.load(weights_dir / weights.ARRAYS)
-  trade = _trade(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
-  allowed = None
-  if under or classes or only:
-    if answer == "hedged":
-      raise ValueError("hedged answers are calibrated over all classes, not some")
-    allowed = _allowed(released.classes, under, classes, only)
-  shown: list[np.ndarray] = []
-
-  def photos() -> Iterator[np.ndarray]:
-    for path in image:
-      photo = images.read(path)
-      if plot or report:
-        shown.append(figures.thumbnail(photo))
-      yield photo
-
-  temperature = calibration.temperature if calibration else 1.0
-  probabilities = probabilities_of(released, photos(), temperature)
-  none = None
-  if allowed is not None:
-    probabilities, none = rules.among(probabilities, allowed)
+  lambda_ = _lambda(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
+  allowed = _allowed(released.classes, answer, under, classes, only)
   namer = naming.Namer(released.classes, top_k, allowed)
-  if answer == "hedged":
-    tops = namer.hedged(probabilities, trade)
-  else:
-    tops = (namer.flat if answer == "flat" else namer.diverse)(probabilities)
+  temperature = calibration.temperature if calibration else 1.0
+  predictions: list[dict[str, Any]] = []
+  bad: list[dict[str, str]] = []
+  thumbnails: list[Pixels] = []
+  described: list[photo_page.PhotoAnswers] = []
+  model, drawn = Classifier(released), bool(plot or report)
+  pixels = _photos(photos, released.classes, bad)
+  for batch in batches(model, pixels, temperature, thumbnails=drawn):
+    _check_room(len(predictions) + len(batch.names), plot, report)
+    p, none = batch.probabilities, None
+    if allowed is not None:
+      p, none = rules.among(p, allowed)
+    tops = _named(namer, answer, lambda_, p)
+    predictions += _predictions(batch.names, tops, none, definitions)
+    thumbnails += batch.thumbnails
+    if report:
+      # Accuracy is calibrated over all classes only.
+      known = calibration if allowed is None else None
+      every = _every_answer(namer, p, accuracy, known)
+      shown = [Path(name).name for name in batch.names]
+      described += map(photo_page.PhotoAnswers, shown, batch.thumbnails, p, every)
+  if not predictions:
+    raise ValueError(f"{photos[0]}: none of {len(bad):,} photos can be decoded")
   if plot:
-    figures.draw_predictions(plot, shown, tops)
+    tops = [prediction["top"] for prediction in predictions]
+    figures.draw_predictions(plot, thumbnails, tops)
   if report:
-    # Over some classes nothing is promised.
-    promised = calibration if allowed is None else None
-    told = _told(namer, probabilities, accuracy, promised)
-    photo_page.write(
-      report, namer.graph, [p.name for p in image], shown, probabilities, told
-    )
-  if definitions:
-    for top in (one for some in tops for one in some):
-      top["definition"] = synsets.load().definition(top["synset"])
-  predictions: list[dict[str, Any]] = [
-    {"image": str(path), "top": top} for path, top in zip(image, tops, strict=True)
-  ]
-  if none is not None:
-    for prediction, rest in zip(predictions, none, strict=True):
-      prediction["none"] = float(rest)
+    photo_page.write(report, namer.graph, described)
   return {
     "predictions": predictions,
+    "bad": bad,
     "plot": str(plot) if plot else None,
     "report": str(report) if report else None,
   }
-
-
-def probabilities_of(
-  released: weights.Weights, photos: Iterable[np.ndarray], temperature: float = 1.0
-) -> np.ndarray:
-  """Photos, each `[h, w, 3]` uint8 RGB -> probabilities `[photos, classes]`.
-
-  One photo at a time is held in full, so an iterator serves for any number of them.
-  """
-  model = Classifier(released)
-  squares = model.prepare(photos)
-  # Whole batches only, so that one program serves all.
-  batch = min(_BATCH, len(squares))
-  filled = np.pad(squares, [(0, -len(squares) % batch)] + [(0, 0)] * 3)
-  parts = [
-    np.asarray(jax.nn.softmax(model.logits(filled[i : i + batch]) / temperature))
-    for i in range(0, len(filled), batch)
-  ]
-  return np.concatenate(parts)[: len(squares)]
 
 
 def text(result: dict[str, Any]) -> str:
@@ -147,6 +127,10 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"{'':<22}{top['definition']}")
     if "none" in prediction:
       lines.append(f"  {prediction['none']:7.2%}  none of them")
+  if bad := result["bad"]:
+    shown = [f"{one['photo']} ({one['reason']})" for one in bad[:5]]
+    more = "; …" if len(bad) > len(shown) else ""
+    lines.append(f"{len(bad):,} photos cannot be decoded: {'; '.join(shown)}{more}")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   if result.get("report"):
@@ -154,62 +138,65 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _told(
-  namer: naming.Namer,
-  probabilities: np.ndarray,
-  accuracy: float,
-  calibration: calibrations.Calibration | None,
-) -> list[dict[str, naming.Named]]:
-  """Each photo's answers of every kind, by heading."""
-  told = {"Flat": namer.flat(probabilities), "Diverse": namer.diverse(probabilities)}
-  if calibration and accuracy in calibration.lambdas:
-    trade = calibration.lambda_for(accuracy)
-    told[f"Hedged, right in {accuracy:.0%}"] = namer.hedged(probabilities, trade)
-  return [
-    dict(zip(told, some, strict=True)) for some in zip(*told.values(), strict=True)
-  ]
+def _photos(
+  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, str]]
+) -> Iterator[tuple[str, Pixels]]:
+  """Name and pixels of each photo; `bad` gets those of collections without pixels."""
+  for place in places:
+    is_file = place.is_file()
+    if is_file and (
+      place.suffix.lower() in folders.SUFFIXES or folders.is_image(place)
+    ):
+      yield str(place), images.read(place)
+      continue
+    for photo in sources.open(place, classes=classes):
+      name = f"{place}/{photo.key}"
+      try:
+        if photo.problem:
+          raise images.ImageError(": ".join(photo.problem))
+        yield name, images.decode(photo.data)
+      except images.ImageError as error:
+        bad.append({"photo": name, "reason": str(error)})
 
 
-def _check(
-  image: tuple[Path, ...],
-  top_k: int,
-  answer: str,
-  plot: Path | None,
-  report: Path | None,
-) -> None:
-  if top_k < 1:
-    raise ValueError(f"top_k is {top_k}, but must be at least 1")
-  if not image:
-    raise ValueError("no image is named")
-  if answer not in _ANSWERS:
-    raise ValueError(f"answer is {answer!r}, but must be one of {', '.join(_ANSWERS)}")
+def _check_room(photos: int, plot: Path | None, report: Path | None) -> None:
+  """ValueError if a picture or page is asked for of more photos than it holds."""
   for what, asked, most in (
     ("report", report, photo_page.MOST_PHOTOS),
     ("plot", plot, figures.MOST_PHOTOS),
   ):
-    if asked and len(image) > most:
+    if asked and photos > most:
       raise ValueError(
-        f"a {what} has room for {most} images, but {len(image)} are named"
+        f"a {what} has room for {most} photos, but there are {photos}: name fewer"
       )
 
 
-def _trade(
+def _lambda(
   weights_dir: Path, calibration: calibrations.Calibration | None, accuracy: float
 ) -> float:
   if calibration is None:
     raise ValueError(
-      f"{weights_dir} is not calibrated, so no accuracy can be promised: run "
-      "im21k calibrate first"
+      f"{weights_dir} is not calibrated, so hedged answers cannot reach an accuracy: "
+      "run im21k calibrate first"
     )
   return calibration.lambda_for(accuracy)
 
 
 def _allowed(
   known: synsets.ClassList,
+  answer: Answer,
   under: str | None,
   classes: str | None,
   only: rules.Only | None,
-) -> np.ndarray:
+) -> Bool[np.ndarray, " classes"] | None:
+  """Which classes may be answered; None: all."""
+  if not (under or classes or only):
+    return None
+  if answer == "hedged":
+    raise ValueError(
+      "hedged answers are calibrated over all classes: leave out under, classes "
+      "and only"
+    )
   return rules.allowed_classes(
     hierarchy.over(known),
     known,
@@ -217,3 +204,58 @@ def _allowed(
     synsets.get(classes) if classes else None,
     only,
   )
+
+
+def _named(
+  namer: naming.Namer,
+  answer: Answer,
+  lambda_: float,
+  probabilities: Float32[np.ndarray, "b classes"],
+) -> list[naming.Named]:
+  match answer:
+    case "flat":
+      return namer.flat(probabilities)
+    case "hedged":
+      return namer.hedged(probabilities, lambda_)
+    case "diverse":
+      return namer.diverse(probabilities)
+  raise ValueError(f"answer is {answer!r}, but must be flat, hedged or diverse")
+
+
+def _predictions(
+  names: list[str],
+  tops: list[naming.Named],
+  none: Float32[np.ndarray, " b"] | None,
+  definitions: bool,
+) -> list[dict[str, Any]]:
+  """What `predict` returns for each photo."""
+  if definitions:
+    for named in itertools.chain.from_iterable(tops):
+      named["definition"] = synsets.load().definition(named["synset"])
+  predictions: list[dict[str, Any]] = [
+    {"image": name, "top": top} for name, top in zip(names, tops, strict=True)
+  ]
+  if none is not None:
+    for prediction, rest in zip(predictions, none, strict=True):
+      prediction["none"] = float(rest)
+  return predictions
+
+
+def _every_answer(
+  namer: naming.Namer,
+  probabilities: Float32[np.ndarray, "b classes"],
+  accuracy: float,
+  calibration: calibrations.Calibration | None,
+) -> list[dict[str, naming.Named]]:
+  """Each photo's answers of every kind, by heading."""
+  answers = {
+    "Flat": namer.flat(probabilities),
+    "Diverse": namer.diverse(probabilities),
+  }
+  if calibration and accuracy in calibration.lambdas:
+    heading = f"Hedged for {accuracy:.0%} accuracy"
+    answers[heading] = namer.hedged(probabilities, calibration.lambda_for(accuracy))
+  return [
+    dict(zip(answers, some, strict=True))
+    for some in zip(*answers.values(), strict=True)
+  ]

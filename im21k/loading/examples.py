@@ -1,14 +1,15 @@
-"""Records -> training examples, in place in a batch: read, cut, resized, mirrored."""
+"""Records -> training examples in a batch: read, cropped, resized, mirrored."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import grain
 import numpy as np
+from jaxtyping import UInt8
 
 from im21k.dataset import records
 from im21k.loading.order import Blockwise, Global
@@ -17,28 +18,28 @@ from im21k.photos import images
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
 from im21k.photos.jpeg_crop import Decoder
 
-# How far a sound record is looked for in place of one that cannot be used.
+# Number of records that are tried in place of one that cannot be used.
 _NEIGHBOURS = 100
 GOOD = -1
-# Ten misses of a random area and aspect, its place, and the mirror: 23 at most. A
-# counter of Philox gives four.
-_DRAWS = 24
+# Ten attempts at a random area and aspect ratio, the place, and the mirror: 23 at most.
+# One count of Philox gives four.
+_NUMBERS = 24
 STAGES = ("order", "read", "decode", "resize")
-# OpenCV's own threads cost more than they bring for 224×224 pixels.
+# OpenCV's own threads cost more than they save for 224×224 pixels.
 cv2.setNumThreads(1)
 _log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
-  """What is known of an example beside its pixels; `bad` is a record, or GOOD."""
+  """An example without its pixels; `bad` is the record that it replaces, or GOOD."""
 
   label: int
   key: str
   bad: int
 
 
-class Draws:
-  """Random numbers of one example, with the methods of numpy's Generator.
+class RandomNumbers:
+  """Random numbers for one example, with the methods of numpy's Generator.
 
   Making a Generator for each example takes 20 µs, as long as reading it.
   """
@@ -47,20 +48,20 @@ class Draws:
     self._next = iter(uniform).__next__
 
   def random(self) -> float:
-    """In [0, 1)."""
+    """A number in [0, 1)."""
     return self._next()
 
   def uniform(self, low: float, high: float) -> float:
-    """In [low, high)."""
+    """A number in [low, high)."""
     return low + (high - low) * self._next()
 
   def integers(self, high: int) -> int:
-    """In [0, high)."""
+    """An integer in [0, high)."""
     return int(high * self._next())
 
 
 class Examples:
-  """The endless stream of training examples, any of which can be made at once."""
+  """The endless stream of training examples, with random access."""
 
   def __init__(
     self,
@@ -72,7 +73,7 @@ class Examples:
   ):
     """Opens shards; see `TrainLoader` for the arguments."""
     self._args = paths, order, crop, mirror, seed
-    # One thread a read: these are many already.
+    # One thread per read, since many threads read.
     self._records = grain.sources.ArrayRecordDataSource(
       list(paths), reader_options={"max_parallelism": "1"}
     )
@@ -80,58 +81,59 @@ class Examples:
     self._ahead = ReadAhead(self._read)
     self._thread = threading.local()
 
-  def __reduce__(self) -> tuple:
+  def __reduce__(self) -> tuple[Any, ...]:
     return Examples, self._args
 
   def prepare(self, first: int, last: int) -> None:
-    """Waits until the records of these positions are in the cache of files."""
+    """Waits until the records of these positions are in the page cache."""
     blocks = self._order.needs(first) + self._order.needs(last)
     if blocks:
       self._ahead.wait_for(list(dict.fromkeys(blocks)))
 
-  def draws(self, first: int, count: int) -> list[list[float]]:
-    """Uniform random numbers of examples, by the seed and their positions."""
-    counter = first * (_DRAWS // 4)
+  def random_numbers(self, first: int, count: int) -> list[list[float]]:
+    """Uniform numbers for `count` examples: a function of seed and positions."""
+    counter = first * (_NUMBERS // 4)
     generator = np.random.Generator(np.random.Philox(key=self._seed, counter=counter))
-    return generator.random((count, _DRAWS)).tolist()
+    numbers: list[list[float]] = generator.random((count, _NUMBERS)).tolist()
+    return numbers
 
   def make(
     self,
     position: int,
-    draws: Sequence[float],
-    out: np.ndarray,
-    lap: Callable[[str], None] | None = None,
+    numbers: Sequence[float],
+    out: UInt8[np.ndarray, "size size 3"],
+    stage_done: Callable[[str], None] | None = None,
   ) -> Made:
-    """Writes the pixels of an example to `out`, `[size, size, 3]` uint8.
+    """Writes the pixels of an example to `out`.
 
-    A record that cannot be read or decoded is replaced by the one behind it.
+    A record that cannot be read or decoded is replaced by the record after it.
 
     Args:
-      position: of the example in the stream.
-      draws: those of this position.
-      out: contiguous.
-      lap: called with the name of each of the `STAGES` at its end.
+      position: position of the example in the stream.
+      numbers: the random numbers of this position.
+      out: contiguous array for the pixels.
+      stage_done: called with the name of each of the `STAGES` at its end.
 
     Raises:
-      ImageError: the next 100 records are no better.
+      ImageError: the next 100 records cannot be used either.
     """
-    lap = lap or _no_lap
+    stage_done = stage_done or _ignore
     record = wanted = self._order[position]
-    lap("order")
+    stage_done("order")
     for _ in range(_NEIGHBOURS):
       try:
         example = self._example(record)
-        lap("read")
-        self._pixels(example, Draws(draws), out, lap)
+        stage_done("read")
+        self._pixels(example, RandomNumbers(numbers), out, stage_done)
         break
       except images.ImageError as error:
         reason = error
         if record == wanted:
-          _log.warning("%s; the record behind it is taken instead", error)
+          _log.warning("%s; the record after it is used instead", error)
         record = (record + 1) % len(self._records)
     else:
       raise images.ImageError(
-        f"{reason}; none of the {_NEIGHBOURS} from there is sound"
+        f"{reason}; none of the {_NEIGHBOURS} records from there on can be used"
       )
     return Made(example.label, example.key, GOOD if record == wanted else wanted)
 
@@ -147,7 +149,7 @@ class Examples:
     try:
       return records.decode(self._records[record])
     except (RuntimeError, ValueError) as error:
-      # Riegeli says what is wrong with the bytes, but not in which file.
+      # Riegeli describes the damage, but does not name the file.
       shard, place = self._records._reader_idx_and_position(record)
       name = self._args[0][shard]
       raise images.ImageError(f"record {place} of {name}: {error}") from error
@@ -155,34 +157,35 @@ class Examples:
   def _pixels(
     self,
     example: records.Example,
-    draws: Draws,
-    out: np.ndarray,
-    lap: Callable[[str], None],
+    numbers: RandomNumbers,
+    out: UInt8[np.ndarray, "size size 3"],
+    stage_done: Callable[[str], None],
   ) -> None:
     decoder = self._decoder()
     size = len(out)
     try:
-      box = self._crop.draw(*decoder.open(example.jpeg), draws)
+      box = self._crop.draw(*decoder.open(example.jpeg), numbers)
       part = decoder.crop(box, size)
     except images.ImageError as error:
       raise images.ImageError(f"photo {example.key}: {error}") from error
-    lap("decode")
+    stage_done("decode")
     if part.shape != out.shape:
       cv2.resize(part, (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
       part = out
-    if self._mirror and draws.random() < 0.5:
+    if self._mirror and numbers.random() < 0.5:
       cv2.flip(part, 1, dst=out)
     elif part is not out:
       np.copyto(out, part)
-    lap("resize")
+    stage_done("resize")
 
   def _decoder(self) -> Decoder:
     if not hasattr(self._thread, "decoder"):
       self._thread.decoder = Decoder()
-    return self._thread.decoder
+    decoder: Decoder = self._thread.decoder
+    return decoder
 
   def _read(self, block: range) -> None:
-    """Brings records into the cache of files; what cannot be read is met again."""
+    """Reads records, which brings them into the page cache; `make` reports errors."""
     for record in block:
       try:
         self._records[record]
@@ -190,22 +193,23 @@ class Examples:
         continue
 
 
-class Laps:
-  """Sums of this thread's processor time, in seconds, by stage."""
+class StageTimes:
+  """Processor time of this thread by stage, in seconds."""
 
   def __init__(self) -> None:
     self.seconds = dict.fromkeys(STAGES, 0.0)
     self.start()
 
   def start(self) -> None:
-    """A stage begins."""
+    """Starts the clock of the first stage."""
     self._since = time.thread_time()
 
   def __call__(self, stage: str) -> None:
+    """Adds the time since the last call to a stage."""
     now = time.thread_time()
     self.seconds[stage] += now - self._since
     self._since = now
 
 
-def _no_lap(stage: str) -> None:
+def _ignore(stage: str) -> None:
   del stage

@@ -1,7 +1,7 @@
-"""Reads blocks of records before they are needed, one after another, as a tape is read.
+"""Reads blocks of records into the page cache before they are needed.
 
-What is read is thrown away: the system keeps it in its cache of files, where every
-thread and process of the machine finds it, and gives it up when memory is short.
+Blocks are read in sequence by one thread and dropped: the page cache keeps their bytes
+for every thread and process of the machine, and frees them when memory is short.
 """
 
 import collections
@@ -9,26 +9,28 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-# Records asked for at a time: their bytes are in memory until they are thrown away.
-_AT_A_TIME = 64
-# Blocks: two windows and what is begun. Older ones may have left the cache again.
+# Records per call: their bytes are in memory until they are dropped.
+_RECORDS = 64
+# Blocks: two windows and those being read. Older ones may have left the cache.
 _REMEMBERED = 20
 
 
 class ReadAhead:
-  """Blocks that were read lately, or are to be read, in one thread."""
+  """The blocks that one thread has read recently or is going to read."""
 
   def __init__(self, read: Callable[[range], object]):
-    """`read` brings a range of records into the cache of files."""
+    """Takes a function that reads a range of records."""
     self._read = read
     self._thread: ThreadPoolExecutor | None = None
-    self._blocks: collections.OrderedDict[range, Future] = collections.OrderedDict()
+    self._blocks: collections.OrderedDict[range, Future[None]] = (
+      collections.OrderedDict()
+    )
     self._lock = threading.Lock()
 
   def wait_for(self, blocks: list[range]) -> None:
-    """Orders what is not there yet, and waits for all but the last.
+    """Schedules the blocks that are not read yet, and waits for all but the last.
 
-    The last is that of the next group; reading it goes on meanwhile.
+    The last is that of the next group; it is read in the background.
     """
     with self._lock:
       self._thread = self._thread or ThreadPoolExecutor(1, "read-ahead")
@@ -43,5 +45,5 @@ class ReadAhead:
       future.result()
 
   def _read_block(self, block: range) -> None:
-    for start in range(block.start, block.stop, _AT_A_TIME):
-      self._read(range(start, min(start + _AT_A_TIME, block.stop)))
+    for start in range(block.start, block.stop, _RECORDS):
+      self._read(range(start, min(start + _RECORDS, block.stop)))

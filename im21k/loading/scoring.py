@@ -16,7 +16,7 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 
 from im21k import machine
-from im21k.loading.train import check_batch_size
+from im21k.loading.config import check_batch_size
 from im21k.photos import Photo, Source, crops, images, names
 from im21k.synsets import ClassList
 

@@ -1,187 +1,217 @@
-"""What `pack` was asked for: arguments checked, and the small files that they name."""
+"""The options of `pack`: each said once, with type, default, text and bounds."""
+
+# ruff: noqa: RUF009 (`_option` returns a field)
 
 import dataclasses
+import difflib
 import hashlib
+import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 
-from im21k.packing import external_shuffle, repair
-from im21k.packing.split import Table
-from im21k.photos import sources
-from im21k.synsets import ClassList
-
-_CHOICES = {
-  "check": ("decode", "header"),
-  "unlisted": ("error", "skip"),
-  "duplicates": ("keep", "drop", "multi-label"),
-  "shuffle": ("auto", "direct", "external"),
-  "runner": ("local", "beam"),
-}
+def _option(default: Any, text: str, at_least: float | None = None) -> Any:
+  """A field with the text that `im21k pack --help` shows, and its least value."""
+  return dataclasses.field(
+    default=default, metadata={"help": text, "at_least": at_least}
+  )
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-  """The arguments of `pack`, which tells of each; a wrong one is a ValueError."""
+class PackOptions:
+  """How photos are packed; a ValueError names an option that is out of range."""
 
-  source: Path
-  destination: Path
-  classes: str
-  root: Path | None
-  labels: Path | None
-  source_split: str
-  shards: int | None
-  seed: int
-  eval_fraction: float
-  eval_per_class: int
-  eval_min_class_size: int | None
-  eval_keys: Path | None
-  exclude_hashes: Path | None
-  remap: Path | None
-  unlisted: str
-  duplicates: str
-  resize: int | None
-  quality: int
-  check: str
-  shuffle: str
-  memory: float | None
-  part: str | None
-  runner: str
-  dry_run: bool
-  workers: int | None
+  classes: str = _option(
+    "imagenet21k",
+    "Class list: imagenet21k, ilsvrc2012, or the path of a text file of synset ids.",
+  )
+  root: Path | None = _option(
+    None,
+    "Folder that the paths in a .lst or TSV are relative to; by default the folder of "
+    "the list.",
+  )
+  labels: Path | None = _option(
+    None,
+    "Text file with the synset id of every photo of a flat tar of numbered photos; by "
+    "default that of ILSVRC2012's validation photos.",
+  )
+  source_split: str = _option("train", "Split of a TFDS data set to read.")
+  shards: int | None = _option(
+    None,
+    "Number of train shards; by default one for every 8,192 photos, and at least 16.",
+    at_least=1,
+  )
+  seed: int = _option(0, "Seed of the shuffle, and of which photos are held out.")
+  eval_fraction: float = _option(
+    0.0, "Hold out this share of every class, rounded to whole photos."
+  )
+  eval_per_class: int = _option(
+    0, "Hold out this many photos of every class.", at_least=0
+  )
+  eval_min_class_size: int | None = _option(
+    None,
+    "With --eval-per-class, hold out photos only of classes with at least this many; "
+    "by default twice as many as are held out.",
+    at_least=1,
+  )
+  eval_keys: Path | None = _option(
+    None, "Hold out the photos whose keys this text file lists, one a line."
+  )
+  exclude_hashes: Path | None = _option(
+    None,
+    "Leave out the photos whose SHA-256 this text file lists, in the format of "
+    "sha256sum.",
+  )
+  remap: Path | None = _option(
+    None,
+    "TSV file of synsets and their replacements; photos of a synset with the "
+    "replacement - are left out.",
+  )
+  unlisted: Literal["error", "skip"] = _option(
+    "error", "Whether photos of a class outside the class list are an error or skipped."
+  )
+  duplicates: Literal["keep", "drop", "multi-label"] = _option(
+    "keep",
+    "Whether to keep photos with equal bytes, or to drop all but the first; "
+    "multi-label drops them too and lists all their synsets in labels.tsv.",
+  )
+  resize: int | None = _option(
+    None, "Downscale photos whose short side exceeds this many pixels.", at_least=1
+  )
+  quality: int = _option(
+    90, "JPEG quality of downscaled photos, 1 to 100, with 4:2:0 subsampling."
+  )
+  check: Literal["decode", "header"] = _option(
+    "decode",
+    "decode reads the coded pixels of every photo once; header costs a hundredth of "
+    "that, and misses damage inside a photo.",
+  )
+  shuffle: Literal["auto", "direct", "external"] = _option(
+    "auto",
+    "direct reads each photo when its shard is written (for SSDs); external reads and "
+    "writes in sequence through scratch files (for hard disks); auto is direct where "
+    "each photo is a file of its own.",
+  )
+  memory: float | None = _option(
+    None,
+    "GB of photos that each worker holds at once in the external shuffle; by default "
+    "1.9 MB for each shard (3.4 GB for ImageNet), which keeps a hard disk's seeks "
+    "below a fifth of its time, but at most half of the machine's memory.",
+  )
+  part: str | None = _option(
+    None, "i/n: do the i-th of n parts of the work, on a disk that all machines share."
+  )
+  runner: Literal["local", "beam"] = _option(
+    "local",
+    "Run in local processes, or as an Apache Beam pipeline on a disk that all its "
+    "workers share.",
+  )
+  dry_run: bool = _option(
+    False, "Print what would be read, written and needed, and write nothing."
+  )
+  workers: int | None = _option(
+    None, "Number of worker processes; by default one for each core.", at_least=1
+  )
 
   def __post_init__(self) -> None:
-    for name, known in _CHOICES.items():
-      if (chosen := getattr(self, name)) not in known:
-        listed = " or ".join(map(repr, known)) if len(known) == 2 else ", ".join(known)
-        raise ValueError(f"{name} is {chosen!r}, but must be {listed}")
-    if not 0 <= self.eval_fraction < 1 or self.eval_per_class < 0:
-      raise ValueError("eval_fraction must lie in [0, 1), eval_per_class be 0 or more")
+    self._check_choices()
+    if not 0 <= self.eval_fraction < 1:
+      raise ValueError(
+        f"eval_fraction is {self.eval_fraction}, but must be at least 0 and below 1"
+      )
+    for field in dataclasses.fields(self):
+      value, least = getattr(self, field.name), field.metadata["at_least"]
+      if None not in (value, least) and value < least:
+        raise ValueError(f"{field.name} is {value}, but must be at least {least}")
     if self.eval_fraction and self.eval_per_class:
       raise ValueError("give eval_fraction or eval_per_class, not both")
     if self.eval_keys and (self.eval_fraction or self.eval_per_class):
-      raise ValueError("give eval_keys or a number to hold out, not both")
+      raise ValueError(
+        "give eval_keys, or one of eval_fraction and eval_per_class, not both"
+      )
     if self.eval_min_class_size is not None and not self.eval_per_class:
-      raise ValueError("eval_min_class_size is of use with eval_per_class only")
-    if not 1 <= self.quality <= 100 or not (self.memory is None or self.memory > 0):
-      raise ValueError("quality must lie in 1…100, and memory be more than 0")
-    for name in ("resize", "shards", "workers", "eval_min_class_size"):
-      value = getattr(self, name)
-      if value is not None and value < 1:
-        raise ValueError(f"{name} is {value}, but must be at least 1")
+      raise ValueError("eval_min_class_size has no effect without eval_per_class")
+    if not 1 <= self.quality <= 100:
+      raise ValueError(f"quality is {self.quality}, but must be between 1 and 100")
+    if self.memory is not None and not self.memory > 0:
+      raise ValueError(f"memory is {self.memory} GB, but must be more than 0")
     self.share()
 
+  def _check_choices(self) -> None:
+    for name, kind in typing.get_type_hints(type(self)).items():
+      if typing.get_origin(kind) is not Literal:
+        continue
+      known, value = typing.get_args(kind), getattr(self, name)
+      if value not in known:
+        *others, last = map(repr, known)
+        raise ValueError(
+          f"{name} is {value!r}, but must be {', '.join(others)} or {last}"
+          f"{nearest(str(value), known)}"
+        )
+
   def share(self) -> tuple[int, int]:
-    """Which part to do, from 0 on, and of how many."""
+    """Zero-based number of the part of the work to do, and the number of parts."""
     if self.part is None:
       return 0, 1
     first, slash, second = self.part.partition("/")
     if not (slash and first.isdigit() and second.isdigit()):
       raise ValueError(f"part is {self.part!r}, but must be i/n, such as 1/4")
     if not 1 <= int(first) <= int(second):
-      raise ValueError(f"part is {self.part!r}, but i must lie between 1 and n")
+      raise ValueError(f"part is {self.part!r}, but i must be between 1 and n")
     return int(first) - 1, int(second)
 
-  def content(self) -> dict[str, Any]:
-    """What decides, beside photos, classes, seed and shards, what is packed."""
+  def recorded(self) -> dict[str, Any]:
+    """The options in the manifest, files as their SHA-256.
+
+    Beside photos, classes, seed and number of shards, they decide what is packed. Names
+    and order are part of the manifest's format.
+    """
     return {
       "check": self.check,
       "eval_fraction": self.eval_fraction,
       "eval_per_class": self.eval_per_class,
       "eval_min_class_size": self.eval_min_class_size,
-      "eval_keys": _digest(self.eval_keys),
-      "exclude_hashes": _digest(self.exclude_hashes),
-      "remap": _digest(self.remap),
+      "eval_keys": _sha256(self.eval_keys),
+      "exclude_hashes": _sha256(self.exclude_hashes),
+      "remap": _sha256(self.remap),
       "unlisted": self.unlisted,
       "duplicates": self.duplicates,
       "resize": self.resize,
       "quality": self.quality,
     }
 
-  def choice(self, classes: ClassList) -> external_shuffle.Choice:
-    """Which photos get which label."""
-    return external_shuffle.Choice(
-      name=classes.name,
-      labels={synset: label for label, synset in enumerate(classes.synsets)},
-      remap=_remap(self.remap),
-      skip=self.unlisted == "skip",
-      excluded=_hashes(self.exclude_hashes),
-      seed=self.seed,
-      rules=repair.Rules(self.check == "decode", self.resize, self.quality),
-    )
-
-  def is_direct(self, found: sources.Source) -> bool:
-    """Whether photos are read when their shard is written."""
-    possible = found.root is not None and self.duplicates == "keep"
-    if self.shuffle == "direct" and not possible:
-      raise ValueError(
-        "shuffle 'direct' needs photos that are files of their own, and keeps "
-        "duplicates"
-      )
-    return possible and self.shuffle != "external"
-
-  def held_out(self, table: Table) -> np.ndarray:
-    """Mask of the photos to hold out.
-
-    Raises:
-      ValueError: there are no photos, or all would be held out.
-    """
-    if not len(table):
-      raise ValueError("the synset folders hold no file")
-    if self.eval_keys:
-      mask = table.named(frozenset(self.eval_keys.read_bytes().splitlines()))
-      if not mask.any():
-        raise ValueError(
-          f"{self.eval_keys}: no line is the key of a photo of {self.source}; one of "
-          f"its keys is {table.key(0).decode('utf-8', 'backslashreplace')!r}"
-        )
-    elif self.eval_fraction or self.eval_per_class:
-      mask = table.held_out(self._wanted)
-    else:
-      mask = np.zeros(len(table), bool)
-    if mask.all():
-      raise ValueError(
-        f"all {len(table):,} photos below {self.source} would be held out and none "
-        "left to train on: hold out less"
-      )
-    return mask
-
-  def _wanted(self, size: int) -> int:
-    """Photos to hold out of a class of this size."""
-    if self.eval_fraction:
-      return round(size * self.eval_fraction)
-    least = self.eval_min_class_size or 2 * self.eval_per_class
-    return self.eval_per_class * (size >= least)
+  def resume_key(self) -> dict[str, Any]:
+    """The options that must be the same when a run is resumed."""
+    return {
+      "root": str(self.root.resolve()) if self.root else None,
+      "labels": _sha256(self.labels),
+      "source_split": self.source_split,
+      "seed": self.seed,
+      "shards": self.shards,
+      "parts": self.share()[1],
+      **self.recorded(),
+    }
 
 
-def _remap(path: Path | None) -> dict[str, str | None]:
-  if path is None:
-    return {}
-  found: dict[str, str | None] = {}
-  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-    fields = line.split()
-    if len(fields) != 2:
-      raise ValueError(f"{path} line {number}: not two synsets, but {line[:80]!r}")
-    found[fields[0]] = None if fields[1] == "-" else fields[1]
-  return found
+def with_changes(options: PackOptions | None, changes: dict[str, Any]) -> PackOptions:
+  """The options, by default all defaults, with some replaced.
+
+  Raises:
+    TypeError: a change names no option; the message gives the nearest name.
+    ValueError: an option is out of range.
+  """
+  names = [field.name for field in dataclasses.fields(PackOptions)]
+  for name in changes:
+    if name not in names:
+      raise TypeError(f"pack has no option {name!r}{nearest(name, names)}")
+  return dataclasses.replace(options or PackOptions(), **changes)
 
 
-def _hashes(path: Path | None) -> frozenset[bytes]:
-  if path is None:
-    return frozenset()
-  found = set()
-  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-    word = line.split()[0] if line.strip() else ""
-    try:
-      digest = bytes.fromhex(word)
-    except ValueError:
-      digest = b""
-    if len(digest) != 32:
-      raise ValueError(f"{path} line {number}: no SHA-256 of 64 digits: {line[:80]!r}")
-    found.add(digest)
-  return frozenset(found)
+def nearest(word: str, known: typing.Sequence[str]) -> str:
+  """`: did you mean 'skip'?`, or nothing where no known word is similar."""
+  close = difflib.get_close_matches(word, known, n=1)
+  return f": did you mean {close[0]!r}?" if close else ""
 
 
-def _digest(path: Path | None) -> str | None:
+def _sha256(path: Path | None) -> str | None:
   return hashlib.sha256(path.read_bytes()).hexdigest() if path else None

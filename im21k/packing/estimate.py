@@ -1,6 +1,6 @@
-"""What packing takes: memory, disk space, hours; told before it starts, or short of it.
+"""Source and options -> estimates of memory, disk space and hours.
 
-Disks: a seek of 9 ms and 170 MB/s are those of a hard disk, 2 GB/s those of an SSD.
+A hard disk is taken to seek in 9 ms and to transfer 170 MB/s, an SSD 2 GB/s.
 """
 
 import contextlib
@@ -10,36 +10,37 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from im21k import machine
 from im21k.dataset import records
-from im21k.packing import external_shuffle, repair, shard_writer
-from im21k.packing.config import Options
+from im21k.packing import repair, scratch, shard_writer
+from im21k.packing.config import PackOptions
+from im21k.packing.selection import Selection
 from im21k.packing.split import default_shards
 from im21k.photos import sources
 
 SEEK, HARD_DISK, SSD = 0.009, 170e6, 2e9  # seconds, bytes/s, bytes/s
-_TRIED = 500  # photos
-_PHOTO_BYTES = 90_000  # of ImageNet, on average, where photos are not counted
-_LEAST_MEMORY = 256e6
+_SAMPLE = 500  # photos that are packed to measure rates
+_PHOTO_BYTES = 90_000  # average of ImageNet, where photos are not counted
+_LEAST_MEMORY = 256e6  # bytes
 
 
-def memory(size: int, count: int | None, workers: int) -> float:
+def memory(size: int, shards: int | None, workers: int) -> float:
   """GB of photos in a run of the external shuffle.
 
-  Each run gives a part to each shard, and costs a seek for it. Parts of 2 MB keep the
-  seeks below a fifth of the time that a hard disk takes for all bytes (read, written,
-  read, written), whatever their number. Half of the machine's memory is the most.
+  Each run has a part for each shard, which costs a seek. Parts of 2 MB keep the seeks
+  below a fifth of the time that a hard disk takes for all bytes (read, written, read,
+  written), whatever their number. All workers share half of the machine's memory.
 
   Args:
-    size: of the source in bytes.
-    count: of the shards, if it is given.
-    workers: that hold as much each.
+    size: bytes of the source.
+    shards: number of shards; None for the default.
+    workers: number of workers, of which each holds a run.
   """
-  count = count or default_shards(size // _PHOTO_BYTES)
+  count = shards or default_shards(size // _PHOTO_BYTES)
   installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
   wanted = max(_LEAST_MEMORY, count * SEEK * HARD_DISK / 0.8)
   return round(min(wanted, installed / 2 / workers) / 1e9, 3)
@@ -51,14 +52,22 @@ def check_space(destination: Path, needed: int) -> None:
   if needed > free:
     raise OSError(
       errno.ENOSPC,
-      f"{destination} needs {_amount(needed)} more, runs and shards together, but has "
-      f"{_amount(free)} free: {_amount(needed - free)} are missing",
+      f"{destination} needs {_amount(needed)} more for scratch files and shards, but "
+      f"has {_amount(free)} free: make space for {_amount(needed - free)}",
     )
 
 
 @contextlib.contextmanager
-def full_disk_told(destination: Path, needed: Any) -> Iterator[None]:
-  """An error of a full disk tells how much is missing: `needed()` bytes at most."""
+def explain_full_disk(destination: Path, needed: Callable[[], int]) -> Iterator[None]:
+  """Adds to the error of a full disk how much is missing.
+
+  Args:
+    destination: folder on that disk.
+    needed: gives the bytes that are still to be written, at most.
+
+  Raises:
+    OSError: the disk was full.
+  """
   try:
     yield
   except OSError as error:
@@ -68,37 +77,40 @@ def full_disk_told(destination: Path, needed: Any) -> Iterator[None]:
     raise OSError(
       errno.ENOSPC,
       f"the disk of {destination} is full: {_amount(free)} are free, and at most "
-      f"{_amount(max(needed() - free, 0))} more are needed; make space, and give the "
-      "same command to go on",
+      f"{_amount(max(needed() - free, 0))} more are needed; make space, and repeat the "
+      "command to resume",
     ) from error
 
 
 def estimate(
-  options: Options, found: sources.Source, choice: external_shuffle.Choice, direct: bool
+  destination: Path,
+  options: PackOptions,
+  source: sources.Source,
+  selection: Selection,
+  direct: bool,
 ) -> dict[str, Any]:
-  """What packing would take; rates are measured on some photos of the source.
+  """Estimates what packing takes, from a sample of the source's photos.
 
   Returns:
     `photos`, `source_bytes`, `packed_bytes`, `scratch_bytes`, `free_bytes`, `memory_gb`
     of a worker, `core_hours`, and `hours` of processors, of a hard disk and of an SSD.
   """
-  found = found.measured()
-  size = sum(stream.size for stream in found.streams)
-  tried = _Tried.of(found, choice)
-  count = round(size * tried.photos / max(tried.read, 1))
-  if found.root:
-    listed = (choice.label(e.synset, e.path) for e in found.entries())
+  source = source.measured()
+  size = sum(stream.size for stream in source.streams)
+  sample = _Sample.of(source, selection)
+  count = round(size * sample.photos / max(sample.read, 1))
+  if source.root:
+    listed = (selection.label(e.synset, e.path) for e in source.entries())
     count = sum(label is not None for label in listed)
-  packed = round(size * tried.written / max(tried.read, 1))
+  packed = round(size * sample.written / max(sample.read, 1))
   scratch = 0 if direct else packed
   workers = options.workers or machine.cores()
-  core_hours = tried.seconds * count / max(tried.photos, 1) / 3600
+  core_hours = sample.seconds * count / max(sample.photos, 1) / 3600
   moved = size + packed + 2 * scratch
   runs_memory = options.memory or memory(size, options.shards, workers)
-  # In the direct way each photo is a seek; else each part of a run in a shard.
+  # The direct way seeks for each photo, the other for each part of a run in a shard.
   parts = scratch / runs_memory / 1e9 * (options.shards or default_shards(count))
   seeks = count if direct else parts
-  destination = options.destination
   existing = next(
     p for p in (destination, *destination.absolute().parents) if p.exists()
   )
@@ -120,7 +132,7 @@ def estimate(
 
 
 def text(result: dict[str, Any]) -> str:
-  """An estimate for people."""
+  """An estimate as text."""
   hours = result["hours"]
   return (
     f"{result['photos']:,} photos, {result['source_bytes'] / 1e9:,.2f} GB; packed "
@@ -133,37 +145,39 @@ def text(result: dict[str, Any]) -> str:
   )
 
 
-class _Tried:
-  """Some photos packed: their number, bytes read and written, seconds of one core."""
+class _Sample:
+  """Photos packed as a test: number, bytes read and written, seconds of a core."""
 
   def __init__(self) -> None:
     self.photos = self.read = self.written = 0
     self.seconds = 0.0
 
   @classmethod
-  def of(cls, found: sources.Source, choice: external_shuffle.Choice) -> "_Tried":
-    tried = cls()
-    # Some of every so many streams, for classes differ.
-    step = max(1, len(found.streams) // 20)
-    share = -(-_TRIED // len(found.streams[::step]))
+  def of(cls, source: sources.Source, selection: Selection) -> "_Sample":
+    """Packs the first photos of some 20 streams, since classes differ in size."""
+    sample = cls()
+    step = max(1, len(source.streams) // 20)
+    share = -(-_SAMPLE // len(source.streams[::step]))
     photos = itertools.chain.from_iterable(
-      itertools.islice(stream.photos(), share) for stream in found.streams[::step]
+      itertools.islice(stream.photos(), share) for stream in source.streams[::step]
     )
     with tempfile.TemporaryDirectory() as folder:
-      (Path(folder) / shard_writer.STATE).mkdir()
+      (Path(folder) / scratch.FOLDER).mkdir()
       start = _cpu()
       shard_writer.write(
-        Path(folder), "tried", tried._packed(photos, choice), records.Checksum()
+        Path(folder), "sample", sample._packed(photos, selection), records.Checksum()
       )
-      tried.seconds = _cpu() - start
-    return tried
+      sample.seconds = _cpu() - start
+    return sample
 
-  def _packed(self, photos: Any, choice: external_shuffle.Choice) -> Iterator[bytes]:
+  def _packed(
+    self, photos: Iterator[sources.Photo], selection: Selection
+  ) -> Iterator[bytes]:
     for photo in photos:
       self.photos += 1
       self.read += len(photo.data)
       with contextlib.suppress(repair.Rejected):
-        jpeg, _, _ = choice.prepared(photo.data)
+        jpeg, _, _ = selection.prepare(photo.data)
         self.written += len(jpeg)
         yield records.head(photo.key.encode("utf-8", "surrogateescape"), 0) + jpeg
 

@@ -1,80 +1,90 @@
-"""What became of every photo: outcomes, counted by kind and class, and told."""
+"""Outcomes of all photos -> report.json, report.txt and rejected.tsv."""
 
 import dataclasses
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int, UInt8, UInt64
 
 from im21k import files
 from im21k.packing.repair import KINDS, RULES
 
 REPORT, SUMMARY, REJECTED = "report.json", "report.txt", "rejected.tsv"
-Note = tuple[str, str, str, str]  # key, synset, kind, reason
+
+
+class Rejection(NamedTuple):
+  """A photo that was left out: its key and synset, the kind of fault, the reason."""
+
+  key: str
+  synset: str
+  kind: str
+  reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
-  """Of photos that were kept: label [n], kinds [n] as bits, digest [n, 2].
-
-  `notes` tells of each that was not.
-  """
+  """Labels [n], kinds [n] as bits and digests [n, 2] of kept photos; the rejections."""
 
   labels: np.ndarray
   kinds: np.ndarray
   digests: np.ndarray
-  notes: list[Note]
+  rejections: list[Rejection]
 
   def arrays(self) -> dict[str, np.ndarray]:
-    """All of it as arrays, for a file."""
-    return {**vars(self), "notes": as_bytes(self.notes)}
+    """The outcomes as arrays, for a side file."""
+    return {**vars(self), "rejections": to_bytes(self.rejections)}
 
   @classmethod
   def of(cls, arrays: dict[str, np.ndarray]) -> "Outcomes":
     """The inverse of `arrays`."""
-    return cls(**{**arrays, "notes": from_bytes(arrays["notes"])})  # type: ignore[arg-type]
+    labels, kinds, digests = (arrays[name] for name in ("labels", "kinds", "digests"))
+    return cls(labels, kinds, digests, from_bytes(arrays["rejections"]))
 
-  def where(self, mask: np.ndarray) -> "Outcomes":
-    """Those of some photos; the notes stay."""
-    return Outcomes(self.labels[mask], self.kinds[mask], self.digests[mask], self.notes)
+  def where(self, mask: Bool[np.ndarray, " n"]) -> "Outcomes":
+    """The outcomes of masked photos, with all rejections."""
+    return Outcomes(
+      self.labels[mask], self.kinds[mask], self.digests[mask], self.rejections
+    )
 
   @classmethod
   def join(cls, parts: list["Outcomes"]) -> "Outcomes":
+    """The outcomes of several shards together."""
     return cls(
       np.concatenate([p.labels for p in parts]),
       np.concatenate([p.kinds for p in parts]),
       np.concatenate([p.digests for p in parts]),
-      [note for p in parts for note in p.notes],
+      [rejection for p in parts for rejection in p.rejections],
     )
 
 
-def note(key: bytes, synset: str, error: Exception) -> Note:
-  """What is told of a photo that is left out."""
+def rejection(key: bytes, synset: str, error: Exception) -> Rejection:
+  """The rejection of a photo that an error (`Rejected` or OSError) leaves out."""
   kind, reason = getattr(error, "kind", "unreadable"), str(error)
   if isinstance(error, OSError):
     reason = error.strerror or reason
-  return key.decode("utf-8", "surrogateescape"), synset, kind, reason
+  return Rejection(key.decode("utf-8", "surrogateescape"), synset, kind, reason)
 
 
-def bits(kinds: tuple[str, ...]) -> int:
-  """Kinds as the bits of a number."""
+def kind_bits(kinds: tuple[str, ...]) -> int:
+  """Kinds (keys of `repair.RULES`) as the bits of a number."""
   return sum(1 << KINDS.index(kind) for kind in kinds) if kinds else 0
 
 
-def as_bytes(notes: list[Note]) -> np.ndarray:
-  """Notes as they go into a file of arrays."""
-  return np.frombuffer(json.dumps(notes).encode(), np.uint8)
+def to_bytes(rejections: list[Rejection]) -> UInt8[np.ndarray, " n"]:
+  """Rejections as JSON, for a side file."""
+  return np.frombuffer(json.dumps(rejections).encode(), np.uint8)
 
 
-def from_bytes(array: np.ndarray) -> list[Note]:
-  """The inverse of `as_bytes`."""
-  return [tuple(note) for note in json.loads(array.tobytes())]
+def from_bytes(array: UInt8[np.ndarray, " n"]) -> list[Rejection]:
+  """The inverse of `to_bytes`."""
+  return [Rejection(*fields) for fields in json.loads(array.tobytes())]
 
 
-def groups(digests: np.ndarray) -> list[np.ndarray]:
-  """Rows that have the same digest, for each that comes more than once."""
+def groups(digests: UInt64[np.ndarray, "n 2"]) -> list[Int[np.ndarray, " k"]]:
+  """The rows of each digest that occurs more than once."""
   order = np.lexsort((digests[:, 1], digests[:, 0]))
   same = np.ones(max(len(order) - 1, 0), bool)
   for column in (0, 1):
@@ -91,22 +101,31 @@ def write(
   outcomes: Outcomes,
   synsets: tuple[str, ...],
   duplicates: str,
-  trained: np.ndarray,
+  train_labels: Int[np.ndarray, " n"],
   aside: Path | None = None,
 ) -> int:
-  """Writes report.json, report.txt and rejected.tsv; returns the number rejected.
+  """Writes report.json, report.txt and rejected.tsv.
 
-  `trained` are the labels of the packed photos that are not held out.
+  Args:
+    folder: folder for the three files.
+    outcomes: outcomes of all photos.
+    synsets: the class list, which labels index.
+    duplicates: option of that name.
+    train_labels: labels of the packed photos that are not held out.
+    aside: folder for temporary files, on the same disk; by default `folder`.
+
+  Returns:
+    The number of rejected photos.
   """
   counts = _counted(outcomes, synsets)
   document: dict[str, Any] = {
     "packed": len(outcomes.labels),
-    "rejected": len(outcomes.notes),
+    "rejected": len(outcomes.rejections),
     "duplicates": duplicates,
     "classes": int(np.count_nonzero(np.bincount(outcomes.labels))),
     "train_classes": {
       synsets[label]: int(count)
-      for label, count in enumerate(np.bincount(trained))
+      for label, count in enumerate(np.bincount(train_labels))
       if count
     },
     "kinds": {
@@ -119,22 +138,24 @@ def write(
     },
   }
   files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n", aside)
-  lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.notes):,} rejected"]
+  lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.rejections):,} rejected"]
   for kind, of_class in sorted(counts.items(), key=lambda item: -item[1].total()):
     if of_class:
       most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
       lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n", aside)
-  rows_ = sorted((key, kind, reason) for key, _, kind, reason in outcomes.notes)
-  table = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows_)]
-  files.write_text(folder / REJECTED, "\n".join(table) + "\n", aside)
-  return len(outcomes.notes)
+  rows = sorted((key, kind, reason) for key, _, kind, reason in outcomes.rejections)
+  lines = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
+  files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
+  return len(outcomes.rejections)
 
 
-def train_photos(folder: Path, synsets: tuple[str, ...]) -> np.ndarray | None:
-  """How many photos of each class a packed data set has to train on, `[classes]`.
+def train_photos(
+  folder: Path, synsets: tuple[str, ...]
+) -> Int[np.ndarray, " classes"] | None:
+  """Number of train photos of each class in a packed data set, `[classes]`.
 
-  None where its report does not tell: it was packed before that was written.
+  None if the report lacks it, as reports of early versions do.
 
   Raises:
     ValueError: the report is damaged.
@@ -153,11 +174,11 @@ def train_photos(folder: Path, synsets: tuple[str, ...]) -> np.ndarray | None:
 
 
 def _counted(outcomes: Outcomes, synsets: tuple[str, ...]) -> dict[str, Counter[str]]:
-  """Photos of each kind, by class."""
+  """Number of photos of each kind, by synset."""
   counts: dict[str, Counter[str]] = defaultdict(Counter)
   for bit, kind in enumerate(KINDS):
-    found = outcomes.labels[outcomes.kinds & np.uint32(1 << bit) > 0]
-    of_label = np.bincount(found)
+    of_kind = outcomes.labels[outcomes.kinds & np.uint32(1 << bit) > 0]
+    of_label = np.bincount(of_kind)
     for label in np.flatnonzero(of_label):
       counts[kind][synsets[label]] = int(of_label[label])
   for rows in groups(outcomes.digests) if len(outcomes.digests) else ():
@@ -167,12 +188,12 @@ def _counted(outcomes: Outcomes, synsets: tuple[str, ...]) -> dict[str, Counter[
         counts["duplicate in class"][synset] += count - 1
       if len(same) > 1:
         counts["duplicate across classes"][synset] += count
-  for _, synset, kind, _ in outcomes.notes:
+  for _, synset, kind, _ in outcomes.rejections:
     counts[kind][synset] += 1
   return counts
 
 
 def _one_line(text: str) -> str:
-  """`text` with tabs, line ends and undecodable bytes written as escapes."""
+  """`text` with tabs, line ends and undecodable bytes as escapes."""
   escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
   return escaped.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,131 +1,85 @@
 """Photos from any source -> shuffled ArrayRecord shards, a manifest and a report.
 
 Photos that are files of their own can be read in the order of the shuffle (`direct`);
-anything else is read once as it lies, into sorted runs (`external`), and from those
-into shards. Both write the same bytes. What is finished stays in DESTINATION/.packing
-until all is, so that a killed job goes on where it was.
+any other source is read once in its own order, into sorted runs (`external`), and from
+those into shards. Both write the same bytes. What is complete is recorded in
+DESTINATION/.packing until all is, so that a killed run can be resumed.
 """
 
 from pathlib import Path
 from typing import Any
 
 from im21k import synsets
-from im21k.dataset import records
+from im21k.dataset.manifest import MANIFEST
 from im21k.packing import completion, estimate
-from im21k.packing.config import Options
-from im21k.packing.driver import Job
+from im21k.packing.config import PackOptions, with_changes
+from im21k.packing.driver import Packer
+from im21k.packing.selection import Selection
 from im21k.photos import sources
 
 
 def pack(
   source: Path,
   destination: Path,
-  *,
-  classes: str = "imagenet21k",
-  root: Path | None = None,
-  labels: Path | None = None,
-  source_split: str = "train",
-  shards: int | None = None,
-  seed: int = 0,
-  eval_fraction: float = 0.0,
-  eval_per_class: int = 0,
-  eval_min_class_size: int | None = None,
-  eval_keys: Path | None = None,
-  exclude_hashes: Path | None = None,
-  remap: Path | None = None,
-  unlisted: str = "error",
-  duplicates: str = "keep",
-  resize: int | None = None,
-  quality: int = 90,
-  check: str = "decode",
-  shuffle: str = "auto",
-  memory: float | None = None,
-  part: str | None = None,
-  runner: str = "local",
-  dry_run: bool = False,
-  workers: int | None = None,
+  options: PackOptions | None = None,
+  **changes: Any,
 ) -> dict[str, Any]:
   """Packs photos into shuffled ArrayRecord shards.
 
   The same photos and seed give the same bytes, with any number of workers and parts.
-  What cannot be packed is listed in DESTINATION/rejected.tsv and counted, with what
-  was repaired, in report.json. Killed, the same command goes on.
+  Photos that cannot be packed are listed in DESTINATION/rejected.tsv and counted, with
+  all repairs, in report.json. A killed run is resumed by the same command.
 
   Args:
-    source: folder of synset folders (n01440764/…) or of tars (n01440764.tar …), tar of
-      either (gzipped or not), .rec, .lst, TSV of path and synset, prepared TFDS folder.
-    destination: folder for the shards; must not hold a packed data set yet.
-    classes: class list: imagenet21k, ilsvrc2012, or a text file of synset ids.
-    root: folder that the paths of a .lst or TSV lie below; by default its own.
-    labels: text file of synset ids for a flat tar of numbered photos; by default that
-      of ILSVRC2012's validation photos.
-    source_split: split of a TFDS data set to read.
-    shards: number of train shards; by default one for every 8,192 photos, 16 at least.
-    seed: of the shuffle and of the held-out split.
-    eval_fraction: share of every class to hold out, rounded.
-    eval_per_class: photos of every class to hold out.
-    eval_min_class_size: with eval_per_class: hold out of classes with at least so
-      many photos; by default twice as many as are held out.
-    eval_keys: text file of keys to hold out.
-    exclude_hashes: text file of SHA-256 (as sha256sum writes) of photos to leave out.
-    remap: TSV of synset and the synset that it counts as, or - to leave it out.
-    unlisted: error or skip: what becomes of classes that are not in the list.
-    duplicates: keep (and count), drop (one photo of equal bytes stays) or multi-label
-      (the same, and labels.tsv tells all its synsets).
-    resize: short side in pixels that larger photos are made smaller to.
-    quality: of JPEGs made smaller, 1 to 100, with 4:2:0.
-    check: decode (the coded pixels of every photo are read once) or header (100 times
-      cheaper, finds no damage inside a photo).
-    shuffle: direct (reads each photo when its shard is written: for an SSD), external
-      (reads and writes in sequence: for hard disks), or auto: direct where each photo
-      is a file of its own.
-    memory: GB of photos that a worker holds at once in the external shuffle; by default
-      1.9 MB for each shard (3.4 GB for ImageNet), which keeps a hard disk's seeks below
-      a fifth of its time, but at most half of the machine's memory.
-    part: i/n: do the i-th of n shares, on a disk that all machines see.
-    runner: local, or beam: an Apache Beam pipeline on a disk that all workers see.
-    dry_run: tell what would be read, written and taken, and do nothing.
-    workers: processes; by default one a core.
+    source: Folder of synset folders (n01440764/…) or of tars (n01440764.tar …), tar of
+      either (gzipped or not), .rec, .lst, TSV of path and synset, or prepared TFDS
+      folder.
+    destination: Folder for the shards; must not hold a packed data set yet.
+    options: How to pack; `PackOptions` describes each option.
+    **changes: Options by name, in place of those in `options`.
 
   Returns:
     Counts: `train`, `eval`, `rejected`, `classes`, `bytes`, `shards`, and the path
-    `manifest`; or `waiting`, how many tasks other parts still have to do.
+    `manifest`; or `waiting`, the number of tasks that other parts have still to do.
 
   Raises:
-    ValueError, NotADirectoryError: the source holds something else, no photo to train
-      on is sound, or an argument is out of range; the message says which.
+    ValueError, NotADirectoryError: the source is of no known kind, no photo to train on
+      is sound, or an option is out of range; the message says which.
+    TypeError: an option is unknown; the message gives the nearest name.
     FileExistsError: the destination holds a packed data set, or the beginning of one
-      that was packed in another way.
-    OSError: a shard cannot be written, for want of space say.
+      that was packed with other options.
+    OSError: a shard cannot be written, because the disk is full for example.
   """
-  options = Options(**locals())  # The arguments, and nothing else so far.
-  class_list = synsets.get(classes)
-  if completion.was_cut_short(options, class_list):
+  options = with_changes(options, changes)
+  classes = synsets.get(options.classes)
+  if completion.is_complete(destination, options, classes):
     return completion.result(destination)
-  choice = options.choice(class_list)
-  found = sources.find(source, class_list.synsets, root, labels, source_split)
-  for stream in found.streams:
+  selection = Selection.of(options, classes)
+  photos = sources.find(
+    source, classes.synsets, options.root, options.labels, options.source_split
+  )
+  for stream in photos.streams:
     if isinstance(stream, sources.Tar) and stream.synset:
-      choice.label(stream.synset, stream.path)  # Better now than after hours.
-  direct = options.is_direct(found)
-  if dry_run:
-    return estimate.estimate(options, found, choice, direct)
-  job = Job(options, class_list, choice, found)
+      selection.label(stream.synset, stream.path)  # An error now, not after hours.
+  direct = _is_direct(options, photos)
+  if options.dry_run:
+    return estimate.estimate(destination, options, photos, selection, direct)
+  packer = Packer(source, photos, destination, options, classes, selection)
   try:
-    return job.direct() if direct else job.external()
+    return packer.pack_direct() if direct else packer.pack_external()
   except FileNotFoundError:
-    # Another part finished it, and took the state away, while this one was about to.
-    if not (destination / records.MANIFEST).exists():
+    # Another part may have completed the data set and removed the scratch folder.
+    if not (destination / MANIFEST).exists():
       raise
     return completion.result(destination)
 
 
 def text(result: dict[str, Any]) -> str:
-  """The result of `pack` for people."""
+  """The result of `pack` as text."""
   if "waiting" in result:
     return (
       f"part {result['part']} is done; {result['waiting']:,} tasks of other parts are "
-      "not: give the same command again when those parts have ended"
+      "not: repeat this command when those parts have ended"
     )
   if "dry_run" in result:
     return estimate.text(result)
@@ -135,3 +89,14 @@ def text(result: dict[str, Any]) -> str:
     f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected\n"
     f"manifest: {result['manifest']}"
   )
+
+
+def _is_direct(options: PackOptions, photos: sources.Source) -> bool:
+  """Whether each photo is read when its shard is written."""
+  possible = photos.root is not None and options.duplicates == "keep"
+  if options.shuffle == "direct" and not possible:
+    raise ValueError(
+      "shuffle 'direct' works only for photos that are files of their own, and with "
+      "duplicates 'keep': use 'external' or 'auto'"
+    )
+  return possible and options.shuffle != "external"

@@ -1,4 +1,4 @@
-"""How far a job is, for people at a terminal: images/s, MB/s, time left, rejected."""
+"""Counts that workers share -> a progress bar with rates, time left and rejections."""
 
 import contextlib
 import threading
@@ -8,29 +8,29 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-_EVERY = 0.5  # seconds
+_EVERY = 0.5  # seconds between two updates
 
 
 @contextlib.contextmanager
-def shown(
-  what: str,
+def show(
+  stage: str,
   counts: Any,
   *,
   photos: int | None = None,
   size: int | None = None,
   file: IO[str] | None = None,
 ) -> Iterator[None]:
-  """Shows `counts` (photos, bytes, rejected) as they grow.
+  """Shows a progress bar until the context ends.
 
   Args:
-    what: is being done.
-    counts: three numbers that others add to.
-    photos, size: the total in photos or bytes, whichever is known.
-    file: written to whatever it is; by default standard error, if it is a terminal.
+    stage: name of the stage.
+    counts: numbers of photos, bytes and rejected photos, which workers increase.
+    photos, size: the total in photos or in bytes, whichever is known.
+    file: stream to write to; by default standard error, if it is a terminal.
   """
-  bar = tqdm(
+  bar: tqdm[Any] = tqdm(
     total=photos or size,
-    desc=what,
+    desc=stage,
     unit=" photos" if photos else "B",
     unit_scale=not photos,
     disable=None if file is None else False,

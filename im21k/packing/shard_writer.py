@@ -1,7 +1,7 @@
-"""Records -> a shard, whole or not at all; then a side file tells that it is finished.
+"""Records -> a shard, written atomically, and a side file that says it is complete.
 
-A shard is written below DESTINATION/.packing, so that a killed job leaves nothing
-outside, and moved to DESTINATION when it is on the disk.
+A shard is written in the scratch folder, so that a killed run leaves nothing outside,
+and moved to the destination when its bytes are on the disk.
 """
 
 import contextlib
@@ -15,45 +15,54 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from im21k import files
 from im21k.dataset import records
-from im21k.packing import bundle, external_shuffle, outcomes, repair, workers
-from im21k.packing.outcomes import Note, Outcomes
-from im21k.packing.split import Task
-
-STATE = ".packing"  # folder below the destination, gone when all is packed
+from im21k.dataset.manifest import Shard
+from im21k.packing import external_shuffle, outcomes, repair, scratch, workers
+from im21k.packing.outcomes import Outcomes, Rejection
+from im21k.packing.selection import Selection
+from im21k.packing.split import ShardTask
 
 
 def write_direct(
-  root: Path, destination: Path, choice: external_shuffle.Choice, task: Task
+  root: Path, destination: Path, selection: Selection, task: ShardTask
 ) -> None:
-  """Writes a shard from photos that are files, read in its order."""
+  """Writes a shard from photos that are files below `root`, read in its order."""
   kept: list[tuple[int, int, bytes]] = []
-  notes: list[Note] = []
+  rejections: list[Rejection] = []
   checksum = records.Checksum()
-  encoded = _direct(root, choice, task, kept, notes, checksum)
+  encoded = _read_direct(root, selection, task, kept, rejections, checksum)
   shard = write(destination, task.name, encoded, checksum)
   labels, kinds, digests = zip(*kept, strict=True) if kept else ((), (), ())
   per_photo = Outcomes(
     np.array(labels, np.int32),
     np.array(kinds, np.uint32),
     np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2),
-    notes,
+    rejections,
   )
-  finished(destination, shard, per_photo)
+  save_side_file(destination, shard, per_photo)
 
 
-def write_external(bins: list[Path], destination: Path, task: tuple) -> None:
-  """Writes a shard from sorted runs: name, and run, offset and length of its records.
+def write_external(
+  bins: list[Path],
+  destination: Path,
+  task: tuple[str, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+  """Writes a shard from sorted runs.
 
-  Reading and writing take turns at the disk of their own: neither is long, and both
-  are sequential as long as nobody else disturbs them.
+  Reading and writing lock the disk one after the other: both are short, and sequential
+  while no other worker uses the disk.
+
+  Args:
+    bins: the files of records of all runs.
+    destination: folder for the shard.
+    task: the shard's name, and run, offset and length `[n]` of each of its records.
   """
   name, *where = task
-  with workers.disk():
+  with workers.disk_lock():
     encoded = external_shuffle.read_records(bins, *where)
-  with workers.disk():
+  with workers.disk_lock():
     checksum = records.Checksum()
     shard = write(destination, name, _counted(encoded, checksum), checksum)
-  finished(destination, shard, None)
+  save_side_file(destination, shard, None)
 
 
 def write(
@@ -61,80 +70,84 @@ def write(
   name: str,
   encoded: Iterable[bytes],
   checksum: records.Checksum,
-) -> records.Shard:
-  """Writes records, which add themselves to the checksum when they are asked for.
+) -> Shard:
+  """Writes a shard.
+
+  Args:
+    destination: folder for the shard.
+    name: its file name.
+    encoded: its records; their iterator adds each to the checksum.
+    checksum: the checksum of the records.
 
   Raises:
     OSError: the disk is full, or a photo cannot be read.
   """
   count = 0
-  with files.whole(destination / name, destination / STATE) as aside:
+  with files.whole(destination / name, destination / scratch.FOLDER) as aside:
     with _writer(aside) as writer:
       for count, record in enumerate(encoded, 1):  # noqa: B007
         writer.write(record)
     size = aside.stat().st_size
-  return records.Shard(name, count, size, checksum.hexdigest())
+  return Shard(name, count, size, checksum.hexdigest())
 
 
-def side(destination: Path, shard: str) -> Path:
-  """The file that is there when the shard is."""
-  return destination / STATE / f"{shard}.done"
+def side_file(destination: Path, shard: str) -> Path:
+  """Path of the side file that exists when the shard is complete."""
+  return destination / scratch.FOLDER / f"{shard}.done"
 
 
-def finished(
-  destination: Path, shard: records.Shard, per_photo: Outcomes | None
-) -> None:
-  """Tells that a shard is finished, and what became of its photos."""
+def save_side_file(destination: Path, shard: Shard, per_photo: Outcomes | None) -> None:
+  """Records that a shard is complete, and the outcomes of its photos."""
   arrays = per_photo.arrays() if per_photo else {}
-  bundle.save(side(destination, shard.name), dataclasses.asdict(shard), **arrays)
+  scratch.save(side_file(destination, shard.name), dataclasses.asdict(shard), arrays)
 
 
-def load_side(destination: Path, name: str) -> tuple[records.Shard, Outcomes | None]:
-  """The inverse of `finished`."""
-  told, arrays = bundle.load(side(destination, name))
+def load_side_file(destination: Path, name: str) -> tuple[Shard, Outcomes | None]:
+  """The inverse of `save_side_file`."""
+  shard, arrays = scratch.load(side_file(destination, name))
   per_photo = Outcomes.of(arrays) if arrays else None
-  return records.Shard(**told), per_photo
+  return Shard(**shard), per_photo
 
 
-def _direct(
+def _read_direct(
   root: Path,
-  choice: external_shuffle.Choice,
-  task: Task,
+  selection: Selection,
+  task: ShardTask,
   kept: list[tuple[int, int, bytes]],
-  notes: list[Note],
+  rejections: list[Rejection],
   checksum: records.Checksum,
 ) -> Iterator[bytes]:
-  folder, synsets = os.path.join(os.fsencode(root), b""), tuple(choice.labels)
-  tally = workers.Tally()
+  folder, synsets = os.path.join(os.fsencode(root), b""), tuple(selection.labels)
+  counter = workers.PhotoCounter()
   for key, label in zip(task.keys, task.labels.tolist(), strict=True):
     data = b""
     try:
       data = files.read(folder + key)
-      jpeg, kinds, digest = choice.prepared(data)
+      jpeg, kinds, digest = selection.prepare(data)
     except (repair.Rejected, OSError) as error:
-      notes.append(outcomes.note(key, synsets[label], error))
-      tally.add(len(data), rejected=True)
+      rejections.append(outcomes.rejection(key, synsets[label], error))
+      counter.add(len(data), rejected=True)
     else:
       kept.append((label, kinds, digest))
-      tally.add(len(data))
+      counter.add(len(data))
       head = records.head(key, label)
       checksum.add(head, digest if jpeg is data else records.digest(jpeg))
       yield head + jpeg
-  tally.tell()
+  counter.flush()
 
 
 def _counted(encoded: Iterable[bytes], checksum: records.Checksum) -> Iterator[bytes]:
-  tally = workers.Tally()
+  counter = workers.PhotoCounter()
   for record in encoded:
-    tally.add(len(record))
+    counter.add(len(record))
     checksum.add_record(record)
     yield record
-  tally.tell()
+  counter.flush()
 
 
 @contextlib.contextmanager
 def _writer(path: Path) -> Iterator[ArrayRecordWriter]:
-  """A writer that is closed at the end, with errors such as a full disk as OSError."""
+  """A writer that is closed at the end; an error such as a full disk is an OSError."""
   try:
     writer = ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
     yield writer

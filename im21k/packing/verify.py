@@ -1,4 +1,4 @@
-"""Reads a packed data set back and compares it with its manifest."""
+"""A packed data set, read back and compared with its manifest -> counts."""
 
 import functools
 from collections import Counter
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from im21k import machine
 from im21k.dataset import records
+from im21k.dataset.manifest import Manifest, Shard
 from im21k.packing.workers import run_local
 from im21k.photos import images
 
@@ -20,24 +21,24 @@ _BATCH = 256
 def verify(
   folder: Path, *, decode: float = 1.0, workers: int | None = None
 ) -> dict[str, Any]:
-  """Reads all shards back: checksums, counts, labels, and whether photos decode.
+  """Reads all shards back and checks checksums, counts, labels and photos.
 
   Args:
-    folder: where `im21k pack` wrote.
-    decode: share of the photos to decode, 0 to 1; every n-th is taken.
-    workers: processes; by default one a core.
+    folder: Folder of a packed data set.
+    decode: Share of the photos to decode, 0 to 1; every n-th photo is decoded.
+    workers: Number of worker processes; by default one for each core.
 
   Returns:
     `photos`, `decoded`, `classes`, `shards`, `bytes`, and by class the `smallest` and
     `largest` number of photos.
 
   Raises:
-    FileNotFoundError: nothing is packed there.
-    ValueError: names the first shard that is wrong, the byte or record, and how.
+    FileNotFoundError: the folder holds no packed data set.
+    ValueError: a shard is damaged; the message names it, the record and the damage.
   """
   if not 0 <= decode <= 1:
-    raise ValueError(f"decode is {decode}, but must lie in [0, 1]")
-  manifest = records.Manifest.load(folder)
+    raise ValueError(f"decode is {decode}, but must be between 0 and 1")
+  manifest = Manifest.load(folder)
   classes = manifest.classes(folder)
   shards = [shard for split in manifest.splits.values() for shard in split]
   for split in manifest.splits:
@@ -49,10 +50,10 @@ def verify(
   with tqdm(
     total=sum(s.count for s in shards), desc="verify", unit=" photos", disable=None
   ) as progress:
-    for found, tried in run_local(check, shards, workers or machine.cores()):
-      sizes += found
-      decoded += tried
-      progress.update(found.total())
+    for of_shard, tested in run_local(check, shards, workers or machine.cores()):
+      sizes += of_shard
+      decoded += tested
+      progress.update(of_shard.total())
   return {
     "photos": sizes.total(),
     "decoded": decoded,
@@ -65,10 +66,11 @@ def verify(
 
 
 def _check(
-  folder: Path, classes: int, every: int, shard: records.Shard
+  folder: Path, classes: int, every: int, shard: Shard
 ) -> tuple[Counter[int], int]:
+  """Number of photos of each label in a shard, and of those that were decoded."""
   path = folder / shard.name
-  checksum, sizes, tried = records.Checksum(), Counter[int](), 0
+  checksum, sizes, decoded = records.Checksum(), Counter[int](), 0
   try:
     for index, record in enumerate(_records(path, shard.count)):
       try:
@@ -78,15 +80,15 @@ def _check(
           raise ValueError(f"label {example.label} of {classes:,} classes")
         if every and index % every == 0:
           images.check_jpeg(example.jpeg)
-          tried += 1
+          decoded += 1
       except ValueError as error:
         raise ValueError(f"{path} record {index:,}: {error}") from error
       sizes[example.label] += 1
   except RuntimeError:
-    sizes.clear()  # Its own checksums say that it is damaged.
+    sizes.clear()  # ArrayRecord's own checksums do not match.
   if sizes.total() != shard.count or checksum.hexdigest() != shard.xxh3_128:
     raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
-  return sizes, tried
+  return sizes, decoded
 
 
 def _records(path: Path, count: int) -> Iterator[bytes]:
@@ -101,7 +103,7 @@ def _records(path: Path, count: int) -> Iterator[bytes]:
 
 
 def _first_bad(path: Path, count: int) -> str:
-  """Where the first damage lies, as near as the file's own checksums tell."""
+  """Position of the first damage, as far as ArrayRecord's own checksums locate it."""
   try:
     reader = ArrayRecordReader(str(path))
   except (RuntimeError, ValueError) as error:
@@ -121,13 +123,13 @@ def _first_bad(path: Path, count: int) -> str:
   finally:
     reader.close()
   return (
-    "its records are sound each, but not those that were packed; copy it again, or "
+    "each record is sound, but they are not those that were packed; copy it again, or "
     "pack again"
   )
 
 
 def text(result: dict[str, Any]) -> str:
-  """The result of `verify` for people."""
+  """The result of `verify` as text."""
   return (
     f"all sound: {result['photos']:,} photos ({result['decoded']:,} decoded) of "
     f"{result['classes']:,} classes, {result['smallest']:,} to {result['largest']:,} a "

@@ -1,7 +1,7 @@
-"""Where tasks run: in processes of this machine, or as an Apache Beam pipeline.
+"""Runs tasks in processes of this machine or as an Apache Beam pipeline.
 
-The processes of a machine share counts of what was done, for whoever watches, and a
-turn at the disk: one that reads or writes much in sequence is not disturbed meanwhile.
+The processes of a machine share counts for the progress bar, and a lock for long
+sequential reads and writes, so that a hard disk does not seek between two of them.
 """
 
 import collections
@@ -15,12 +15,17 @@ from typing import Any
 
 from im21k import machine
 
-_FLUSH = 64  # photos
+_FLUSH = 64  # photos between two updates of the shared counts
 
 
 @dataclasses.dataclass(frozen=True)
 class Shared:
-  """What processes share: photos, bytes and rejected photos; locks."""
+  """What processes share.
+
+  Attributes:
+    counts: numbers of photos, bytes, and rejected photos.
+    counting, disk: the lock of the counts, and that of the disk.
+  """
 
   counts: Any
   counting: Any
@@ -28,6 +33,7 @@ class Shared:
 
   @classmethod
   def of(cls, workers: int) -> "Shared":
+    """Counts at zero, and locks, for so many workers."""
     if workers == 1:
       return cls([0, 0, 0], threading.Lock(), threading.Lock())
     context = _context()
@@ -37,21 +43,22 @@ class Shared:
 _shared: Shared | None = None
 
 
-class Tally:
-  """Counts the photos of a task, and tells now and then."""
+class PhotoCounter:
+  """Counts the photos of a task, and now and then adds them to the shared counts."""
 
   def __init__(self) -> None:
     self._photos = self._bytes = self._rejected = 0
 
   def add(self, size: int, rejected: bool = False) -> None:
+    """Counts a photo of `size` bytes."""
     self._photos += 1
     self._bytes += size
     self._rejected += rejected
     if self._photos == _FLUSH:
-      self.tell()
+      self.flush()
 
-  def tell(self) -> None:
-    """Adds what was counted to what all have counted."""
+  def flush(self) -> None:
+    """Adds what was counted since the last call to the shared counts."""
     if _shared:
       with _shared.counting:
         for i, more in enumerate((self._photos, self._bytes, self._rejected)):
@@ -59,8 +66,8 @@ class Tally:
     self._photos = self._bytes = self._rejected = 0
 
 
-def disk() -> contextlib.AbstractContextManager:
-  """A turn at the disk; others of this machine that ask for one wait."""
+def disk_lock() -> contextlib.AbstractContextManager[Any]:
+  """Lock that the workers of a machine hold while they read or write in sequence."""
   return _shared.disk if _shared else contextlib.nullcontext()
 
 
@@ -70,7 +77,7 @@ def run_local(
   workers: int,
   shared: Shared | None = None,
 ) -> Iterator[Any]:
-  """Results of `function(task)` in the tasks' order; two tasks a worker are in hand."""
+  """Yields `function(task)` in the tasks' order; two tasks a worker are queued."""
   if workers == 1:
     _share(shared)
     try:
@@ -81,7 +88,7 @@ def run_local(
   with futures.ProcessPoolExecutor(
     workers, mp_context=_context(), initializer=_start, initargs=(shared,)
   ) as pool:
-    waiting: collections.deque[futures.Future] = collections.deque()
+    waiting: collections.deque[futures.Future[Any]] = collections.deque()
     try:
       for task in tasks:
         waiting.append(pool.submit(function, task))
@@ -99,7 +106,7 @@ def run_beam(
   workers: int,
   shared: Shared | None = None,
 ) -> Iterator[Any]:
-  """As a pipeline; yields nothing, for the tasks leave what they did on the disk."""
+  """Runs the tasks as a pipeline; yields nothing, since tasks write their results."""
   import apache_beam  # the extra `beam`
   from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -120,7 +127,7 @@ def run_beam(
 
 
 def _context() -> Any:
-  # Not fork: the process may hold threads of JAX.
+  # Not fork, which does not copy threads that JAX may have started.
   return multiprocessing.get_context("forkserver")
 
 

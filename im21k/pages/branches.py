@@ -1,9 +1,9 @@
-"""A few branches of the hierarchy that photos are spread over, and their confusion."""
+"""Hierarchy and labels -> a few branches that hold all photos, and their confusion."""
 
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
+from jaxtyping import Bool, Int
 
 from im21k.synsets.hierarchy import Hierarchy
 
@@ -13,22 +13,23 @@ class Branch:
   """Classes at or below a node.
 
   Attributes:
-    node: that all lie at or below.
-    classes: bool `[classes]`.
+    node: the common ancestor of the classes, or the only one.
+    classes: bool `[classes]`, which belong to the branch.
   """
 
   node: int
-  classes: npt.NDArray[np.bool_]
+  classes: Bool[np.ndarray, " classes"]
 
 
 def choose(
-  hierarchy: Hierarchy, labels: npt.NDArray[np.int64], most: int = 8
+  hierarchy: Hierarchy, labels: Int[np.ndarray, " photos"], most: int = 8
 ) -> list[Branch]:
   """Up to `most` disjoint branches that hold all photos, the fullest first.
 
-  From the roots on, the fullest branch gives up the fullest part of it that lies below
-  one node; a branch without photos is none. In the end each is what lies at or below
-  the lowest node that has all its photos.
+  Starting with the roots, the branch with most photos is split: its part below one
+  node becomes a branch of its own, the part with most photos first. Branches without
+  photos are dropped. In the end each branch moves down to the lowest node that is above
+  all its photos.
   """
   photos = np.bincount(labels, minlength=len(hierarchy.label_node))
   below: list[list[int]] = [[] for _ in hierarchy.ids]
@@ -42,16 +43,16 @@ def choose(
       chosen.append(Branch(node, _part(hierarchy, node, free)))
       free &= ~chosen[-1].classes
 
-  def size(classes: npt.NDArray[np.bool_]) -> int:
+  def size(classes: Bool[np.ndarray, " classes"]) -> int:
     return int(photos[classes].sum())
 
   def fullest(branch: Branch) -> Branch | None:
-    """What lies below the node directly below that has most photos."""
+    """The part below the child with most photos; None if no part has photos."""
     parts = [Branch(v, _part(hierarchy, v, branch.classes)) for v in below[branch.node]]
     largest = max(parts, key=lambda part: size(part.classes), default=None)
     return largest if largest and size(largest.classes) else None
 
-  def give_up(branch: Branch) -> bool:
+  def split(branch: Branch) -> bool:
     if part := fullest(branch):
       branch.classes = branch.classes & ~part.classes
       chosen.append(part)
@@ -60,7 +61,7 @@ def choose(
   while True:
     chosen = [branch for branch in chosen if size(branch.classes)]
     chosen.sort(key=lambda b: (-size(b.classes), hierarchy.ids[b.node]))
-    if len(chosen) >= most or not any(give_up(branch) for branch in chosen):
+    if len(chosen) >= most or not any(split(branch) for branch in chosen):
       break
   for branch in chosen:
     while (part := fullest(branch)) and size(part.classes) == size(branch.classes):
@@ -70,12 +71,12 @@ def choose(
 
 def confusion(
   branches: list[Branch],
-  labels: npt.NDArray[np.int64],
-  answers: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
+  labels: Int[np.ndarray, " photos"],
+  answers: Int[np.ndarray, " photos"],
+) -> Int[np.ndarray, "branches columns"]:
   """`[branches, branches + 1]`: photos by branch of their class and of the answer.
 
-  The last column counts answers of no branch.
+  The last column counts answers outside all branches.
   """
   of_class = np.full(len(branches[0].classes), len(branches))
   for at, branch in enumerate(branches):
@@ -86,9 +87,10 @@ def confusion(
 
 
 def _part(
-  hierarchy: Hierarchy, node: int, classes: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-  """Those of the classes that lie at or below a node."""
+  hierarchy: Hierarchy, node: int, classes: Bool[np.ndarray, " classes"]
+) -> Bool[np.ndarray, " classes"]:
+  """Those of the classes at or below a node."""
   under = np.zeros(len(classes), bool)
   under[hierarchy.below(node)] = True
-  return under & classes
+  under &= classes
+  return under

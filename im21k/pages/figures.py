@@ -1,9 +1,10 @@
-"""Pictures of answers."""
+"""Photos and answers -> a PNG; photos -> thumbnails."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from im21k import files
 from im21k.photos import images
@@ -15,11 +16,14 @@ _LONGEST_NAME = 64
 
 
 def draw_predictions(
-  path: Path, photos: list[np.ndarray], tops: list[list[dict[str, Any]]]
+  path: Path, photos: list[UInt8[np.ndarray, "_ _ 3"]], tops: list[list[dict[str, Any]]]
 ) -> None:
-  """Draws each photo beside bars of its most likely classes, one row a photo.
+  """Draws each photo beside bars of its most likely classes, one row for each photo.
 
-  Up to `MOST_PHOTOS` photos, and up to 20 classes of each.
+  Args:
+    path: PNG file to write.
+    photos: at most `MOST_PHOTOS`, uint8 `[h, w, 3]` RGB.
+    tops: `name` and `probability` of each photo's classes; only 20 are drawn.
   """
   from matplotlib.figure import Figure
 
@@ -42,15 +46,17 @@ def draw_predictions(
     figure.savefig(aside, format="png", dpi=110)
 
 
-def thumbnail(photo: np.ndarray) -> np.ndarray:
-  """A photo `[h, w, 3]` uint8, shrunk to what a picture shows of it."""
+def thumbnail(
+  photo: UInt8[np.ndarray, "h w 3"],
+) -> UInt8[np.ndarray, "small_h small_w 3"]:
+  """A photo, uint8 RGB, downscaled to a longer side of at most 480 pixels."""
   h, w = photo.shape[:2]
   shrink = min(1.0, _LONGER_SIDE / max(h, w))
   return images.resize(photo, max(1, round(h * shrink)), max(1, round(w * shrink)))
 
 
 def _shortened(name: str) -> str:
-  """`name`, or as many of its synonyms as fit, and a sign that there are more."""
+  """`name`, or as many of its synonyms as fit and an ellipsis."""
   if len(name) <= _LONGEST_NAME:
     return name
   whole, comma, _ = name[:_LONGEST_NAME].rpartition(", ")

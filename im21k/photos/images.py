@@ -140,6 +140,20 @@ def read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     raise ImageError(f"{path}: {error}", error.kind) from error
 
 
+def of_picture(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+  """The pixels of a Pillow picture, turned upright; see `decode`.
+
+  Raises:
+    ImageError: its file is damaged, or nothing says how bright its pixels are.
+  """
+  try:
+    return orientation.upright(_rgb(picture), orientation.of_picture(picture))
+  except ImageError:
+    raise
+  except _DAMAGED as error:
+    raise image_error(error) from error
+
+
 def check_size(height: int, width: int) -> None:
   """Raises ImageError if an image has more than `MAX_PIXELS`."""
   if height * width > MAX_PIXELS:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from im21k.dataset import records
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.photos.photo import Photo
 
 _AT_ONCE = 16  # records; read in one call

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from im21k import synsets as synset_lists
-from im21k.dataset import records
+from im21k.dataset import manifest
 from im21k.photos import folders, listings, packed, rec, tars, tfds
 from im21k.photos.photo import Chosen, Entry, Photo, Stream
 from im21k.photos.tars import Tar
@@ -186,7 +186,7 @@ def find(
 
 
 def _in_folder(path: Path, labels: Path | None, split: str | None) -> Source:
-  if (path / records.MANIFEST).is_file():
+  if (path / manifest.MANIFEST).is_file():
     _refuse_labels(path, labels)
     return Source(tuple(packed.shards(path, split)))
   if (path / tfds.INFO).is_file():

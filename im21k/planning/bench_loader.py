@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from im21k import files, machine
-from im21k.loading.examples import Laps
+from im21k.loading.examples import StageTimes
 from im21k.loading.train import TrainLoader
 
 # Share of the cores' time above which they are what limits.
@@ -116,12 +116,12 @@ def table(result: dict[str, Any]) -> str:
 
 def _stages(loader: TrainLoader, image: Any, batch_size: int) -> dict[str, float]:
   """Milliseconds an image by stage, in this thread alone."""
-  laps, batches = Laps(), 4
+  times, batches = StageTimes(), 4
   began = time.thread_time()
   for index in range(batches):
-    loader.batch(index * batch_size, laps)
+    loader.batch(index * batch_size, times)
   total = time.thread_time() - began
-  stages = dict(laps.seconds)
+  stages = dict(times.seconds)
   stages["batch"] = max(0.0, total - sum(stages.values()))
   jax.block_until_ready(jax.device_put(image))
   began = time.perf_counter()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from im21k import files, machine, parallel, synsets
 from im21k.planning import cards
 from im21k.planning import hlo as programs
-from im21k.training import optim, split_head
+from im21k.training import split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
 
@@ -140,7 +140,7 @@ class Compiler:
 
   def compile_all(self, wanted: Sequence[tuple[Config, int]]) -> list[Compiled]:
     """The same for many, as many at a time as there are cores."""
-    keys = [json.dumps([dataclasses.asdict(e), b], sort_keys=True) for e, b in wanted]
+    keys = [json.dumps([e.to_dict(), b], sort_keys=True) for e, b in wanted]
     new = {k: pair for k, pair in zip(keys, wanted, strict=True) if k not in self._done}
     bar = tqdm(
       total=len(new), desc=f"compile for {self.card.name}", unit=" programs",
@@ -161,7 +161,7 @@ class Compiler:
     count, side = experiment.devices, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
-    optimizer = optim.sgd(experiment.make_schedule(IMAGES), **experiment.optimizer)
+    optimizer = experiment.make_optimizer(IMAGES)
     state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
     step, _ = experiment.make_step(model, optimizer, state, self._devices[count])
     own = state  # what one device holds of it

@@ -1,7 +1,6 @@
 """The verb `plan`: what fits on which GPU, and how fast, before it is bought."""
 
 import dataclasses
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from im21k import files
 from im21k.models import remat as remats
 from im21k.planning import cards
 from im21k.planning.compiler import LINK, MIB, PASSES, Compiled, Compiler
+from im21k.training import configs
 from im21k.training.config import Config
 
 SWEEP = Path("plan")
@@ -37,7 +37,7 @@ def plan(
   """Tells what fits on which GPU and how fast, without the GPU.
 
   Args:
-    config: experiment, a file as in experiments/configs.
+    config: Config file, or the name of a shipped config (`im21k configs`).
     gpu: a card's name (gtx1650, rtx3050-4gb, gtx1080ti, rtx2080ti, rtx3060, rtx3090,
       rtx4090, t4, l4, v100, a100, h100), or a JSON file of the fields of `cards.Gpu`.
     devices: GPUs that take part; the config's number if not given.
@@ -55,7 +55,7 @@ def plan(
     ValueError: an argument is wrong, or the compiler is missing or of another version.
   """
   card = cards.get(gpu)
-  experiment = _load(config)
+  experiment = configs.load(config)
   experiment = dataclasses.replace(
     experiment,
     devices=experiment.devices if devices is None else devices,
@@ -130,16 +130,6 @@ def _speed(r: dict[str, Any]) -> str:
     "  (at the card's peak arithmetic and bandwidth: real cards reach a half or two "
     "thirds)"
   )
-
-
-def _load(path: Path) -> Config:
-  """The experiment in a file of `experiments/configs`."""
-  if not path.is_file():
-    raise ValueError(f"there is no config {path}")
-  get_config = runpy.run_path(str(path)).get("get_config")
-  if get_config is None:
-    raise ValueError(f"{path} has no function get_config")
-  return Config.from_dict(get_config().to_dict())
 
 
 def _largest(

@@ -1,7 +1,7 @@
-"""What changes a batch of photos on the device: colours, RandAugment, mixup, cutmix.
+"""Changes of a batch on the device: colours, RandAugment, mixup, cutmix.
 
-Photos are float32 `[b, h, w, 3]` on the scale 0–255. All of it is a function of a key,
-so a step can be taken again.
+Photos are float32 `[b, h, w, 3]` on the scale 0–255, before and after. All changes are
+functions of a random key, so that a step can be repeated.
 """
 
 import dataclasses
@@ -9,31 +9,35 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-# What RandAugment turns and moves into a photo from outside: the middle grey.
+from im21k.training.keys import key
+
+# Grey value of what rotations and shifts bring in from outside the photo.
 _OUTSIDE = 128.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mix:
-  """Which changes are made, and how strong; in this order.
+  """Which changes are made and how strong, in this order; by default none.
 
-  Attributes:
-    color_jitter: brightness, contrast and saturation are multiplied by numbers drawn
-      from [1 − x, 1 + x] for each photo.
-    rand_augment: so many operations a photo, of the kind of RandAugment (Cubuk et al.
-      2019, arXiv:1909.13719).
-    magnitude: of these, 0 to 1.
-    mixup: α of Beta(α, α), of which the share of two photos is drawn (Zhang et al.
-      2017, arXiv:1710.09412); 0: none.
-    cutmix: the same for a rectangle of the other photo (Yun et al. 2019,
-      arXiv:1905.04899). With both, every second step takes the one, by lot.
+  RandAugment: Cubuk et al. 2019, arXiv:1909.13719. Mixup: Zhang et al. 2017,
+  arXiv:1710.09412. Cutmix: Yun et al. 2019, arXiv:1905.04899.
   """
 
-  color_jitter: float = 0.0
-  rand_augment: int = 0
-  magnitude: float = 0.5
-  mixup: float = 0.0
-  cutmix: float = 0.0
+  color_jitter: float = key(
+    0.0,
+    "Multiply brightness, contrast and saturation of each photo by random factors from "
+    "1 − x to 1 + x.",
+  )
+  rand_augment: int = key(0, "Apply this many RandAugment operations to each photo.")
+  magnitude: float = key(0.5, "Strength of RandAugment operations, from 0 to 1.")
+  mixup: float = key(
+    0.0, "Blend pairs of photos; shares are drawn from Beta(x, x). 0 turns it off."
+  )
+  cutmix: float = key(
+    0.0,
+    "Paste a rectangle of another photo; shares are drawn from Beta(x, x). 0 turns it "
+    "off. With mixup too, each step draws one of the two.",
+  )
 
   def __post_init__(self) -> None:
     for name, value in vars(self).items():
@@ -41,6 +45,11 @@ class Mix:
       if value < 0 or (share and value > 1):
         allowed = "from 0 to 1" if share else "0 or more"
         raise ValueError(f"mix.{name} is {value}, but must be {allowed}")
+
+  @property
+  def changes_photos(self) -> bool:
+    """Whether there is anything to do."""
+    return any((self.color_jitter, self.rand_augment, self.mixup, self.cutmix))
 
   def apply(
     self, common: jax.Array, own: jax.Array, image: jax.Array, label: jax.Array
@@ -60,10 +69,9 @@ class Mix:
     jitter, augment = jax.random.split(own)
     if self.color_jitter:
       image = color_jitter(jitter, image, self.color_jitter)
-    for key in (
-      jax.random.split(augment, self.rand_augment) if self.rand_augment else ()
-    ):
-      image = rand_augment(key, image, self.magnitude)
+    if self.rand_augment:
+      for operation in jax.random.split(augment, self.rand_augment):
+        image = rand_augment(operation, image, self.magnitude)
     share = jnp.ones(())
     which, of_mixup, of_cutmix, place = jax.random.split(common, 4)
     if self.mixup or self.cutmix:
@@ -143,9 +151,11 @@ def rand_augment(key: jax.Array, image: jax.Array, magnitude: float) -> jax.Arra
     matrix = jax.lax.switch(
       moved, [lambda m, f=f: f(m, *photo.shape[:2]) for f in motions], signed
     )
-    return jax.lax.switch(colored, _COLORS, affine(photo, matrix), signed)
+    changed: jax.Array = jax.lax.switch(colored, _COLORS, affine(photo, matrix), signed)
+    return changed
 
-  return jax.vmap(one)(jax.random.split(key, len(image)), image)
+  photos: jax.Array = jax.vmap(one)(jax.random.split(key, len(image)), image)
+  return photos
 
 
 def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
@@ -159,11 +169,13 @@ def affine(image: jax.Array, matrix: jax.Array) -> jax.Array:
   )
 
   def channel(plane: jax.Array) -> jax.Array:
-    return jax.scipy.ndimage.map_coordinates(
+    sampled: jax.Array = jax.scipy.ndimage.map_coordinates(
       plane, [from_y, from_x], order=1, mode="constant", cval=_OUTSIDE
     )
+    return sampled
 
-  return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
+  moved: jax.Array = jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
+  return moved
 
 
 def _posterize(image: jax.Array, magnitude: jax.Array) -> jax.Array:

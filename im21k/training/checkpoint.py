@@ -1,10 +1,11 @@
 """Checkpoints of a run: state, position in the data and clock, together.
 
-This is the only file that imports orbax. Writing goes on in the background; a
-checkpoint counts once it is complete, so a killed run finds the one before.
+State goes in and comes back as trees of arrays. This is the only file that imports
+orbax, which writes in the background; a checkpoint counts once it is complete, so a
+killed run continues from the one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,29 @@ class Checkpoints:
       cleanup_tmp_directories=True,
     )
 
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  @property
+  def latest(self) -> int | None:
+    """Step of the newest complete checkpoint; None if there is none."""
+    newest = self._checkpointer.latest
+    return None if newest is None else int(newest.step)
+
   def steps(self) -> list[int]:
-    """Steps of the checkpoints that are kept, ascending."""
-    return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
+    """Steps of all complete checkpoints, ascending."""
+    return [int(checkpoint.step) for checkpoint in self._checkpointer.checkpoints]
 
   def save(
-    self, step: int, state: Any, data: dict, clock: dict, scores: dict | None = None
+    self,
+    step: int,
+    state: Any,
+    data: Mapping[str, int],
+    clock: Mapping[str, float],
+    scores: Mapping[str, float] | None = None,
   ) -> None:
     """Starts writing a checkpoint, after the one before is complete.
 
@@ -50,17 +68,21 @@ class Checkpoints:
     """
     self._checkpointer.save_checkpointables_async(
       step,
-      {"state": state, "data": data, "clock": clock},
+      {"state": state, "data": dict(data), "clock": dict(clock)},
       metrics=scores,
       force=True,
     )
 
   def restore(
-    self, state: Any, data: dict, clock: dict, on: Sequence[jax.Device]
-  ) -> tuple[Any, dict, dict] | None:
+    self,
+    state: Any,
+    data: dict[str, int],
+    clock: dict[str, float],
+    on: Sequence[jax.Device],
+  ) -> tuple[Any, dict[str, int], dict[str, float]] | None:
     """The latest checkpoint, its state on every device; None if there is none.
 
-    `state`, `data` and `clock` tell the structure that is expected.
+    `state`, `data` and `clock` give the structure that is expected.
     """
     latest = self._checkpointer.latest
     if latest is None:
@@ -69,12 +91,12 @@ class Checkpoints:
     shapes = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
     )
-    found = self._checkpointer.load_checkpointables(
+    restored = self._checkpointer.load_checkpointables(
       latest.step, {"state": shapes, "data": data, "clock": clock}
     )
-    return found["state"], found["data"], found["clock"]
+    return restored["state"], restored["data"], restored["clock"]
 
   def close(self) -> None:
-    """Waits for what is being written; raises what went wrong there."""
+    """Waits until all is written; raises what went wrong there."""
     self._checkpointer.wait()
     self._checkpointer.close()

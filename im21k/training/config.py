@@ -1,130 +1,198 @@
-"""What defines a run: the keys of a config file, checked, and what is made of them."""
+"""What defines a run: every config key, declared once, and what is made of them.
+
+In comes the nested dict of a config file, and settings in place of its values. Out come
+a checked `Config`, and the model, optimizer, schedule, loss and step that it describes.
+"""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import optax
 from flax import linen as nn
 
 from im21k import models, parallel, synsets
-from im21k.models.registry import nearest
+from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
-from im21k.training import losses, optim, split_head
-from im21k.training import step as steps
+from im21k.training import keys, losses, optim, overrides, split_head
 from im21k.training.augment import Mix
+from im21k.training.durations import Duration
+from im21k.training.keys import REQUIRED, key, section
+from im21k.training.model_keys import ModelKeys, resolved_model
+from im21k.training.step import TrainStep
 
-Duration = dict[str, float]
+Rate = float | tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augment:
+  """How the loader makes an example of a photo; see `loading.train.TrainLoader`."""
+
+  crop: Literal["straight", "inception"] = key(
+    "straight",
+    "Crop a square of the downscaled photo, as in the original (straight), or a random "
+    "area and aspect (inception).",
+  )
+  mirror: bool = key(True, "Mirror every second photo.")
+  order: Literal["blockwise", "global"] = key(
+    "blockwise",
+    "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
+    "SSDs).",
+  )
+  max_bad_share: float = key(
+    0.001, "Stop if a larger share of the photos cannot be decoded.", fixed=False
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reference:
+  """Marks in the learning curve: what another run reached at the end of each pass."""
+
+  label: str = key(REQUIRED, "Name in the legend of the learning curve.", fixed=False)
+  images_per_pass: int = key(REQUIRED, "Length of a pass.", "images", fixed=False)
+  top_1: tuple[float, ...] = key(
+    REQUIRED, "Train top-1 accuracy at the end of each pass.", "percent", fixed=False
+  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
   """All that defines a run; the keys of a file in `experiments/configs`.
 
-  Durations are dicts of one unit: `{"steps": 100}`, `{"epochs": 2}` or
-  `{"examples": 1e6}`.
-
-  Attributes:
-    data: folder written by `im21k pack`.
-    classes: class list that the labels must index.
-    model: `name` and fields of `models.create`; num_classes is the list's length
-      unless it is given, bn_axis_name follows from sync_bn.
-    total: duration of the training.
-    batch_size: examples a step, over all devices.
-    schedule: `name` stepwise with `rates` and `until` (durations of the changes in one
-      unit: `{"epochs": [4, 6, 8]}`), or cosine with `peak` and `warmup` (a duration).
-    optimizer: arguments of `optim.sgd`: momentum, weight_decay, decay.
-    augment: arguments of `TrainLoader`: crop, mirror, order, max_bad_share.
-    mix: fields of `mix.Mix`: what is done to photos on the device; none: nothing.
-    loss: `name` and fields of a loss in `losses`; none: cross-entropy.
-    image_size: side of the model's input, pixels.
-    short_side: of the photo that crops are cut from; None: image_size · 256 / 224.
-    mean, std: of the normalisation, on the scale 0–255.
-    devices: how many take part.
-    overlap: average gradients part by part during backprop, not all at its end.
-    wire_dtype: in which gradients are sent between devices: float32 or bfloat16.
-    split_head: split the head's classes over the devices: see `split_head`.
-    sync_bn: BatchNorm's statistics over all devices instead of each device's own.
-    seed: of parameters, order and augmentation.
-    threads, workers: that make batches: see `TrainLoader`; None: as the machine is.
-    log_every: duration between rows of metrics.
-    eval_every: duration between evaluations on the held-out photos, if there are any.
-    save_every: duration between checkpoints.
-    keep_latest, keep_best: checkpoints to keep.
-    reference: marks for the learning curve: see `draw_learning_curve`.
+  `key` states type, default, text, unit, and whether a resumed run may change it.
   """
 
-  data: str
-  total: Duration
-  model: dict[str, Any]
-  schedule: dict[str, Any]
-  batch_size: int
-  classes: str = "imagenet21k"
-  optimizer: dict[str, Any] = dataclasses.field(default_factory=dict)
-  augment: dict[str, Any] = dataclasses.field(default_factory=dict)
-  mix: dict[str, Any] = dataclasses.field(default_factory=dict)
-  loss: dict[str, Any] = dataclasses.field(default_factory=dict)
-  image_size: int = 224
-  short_side: int | None = None
-  mean: Any = 117.0
-  std: Any = 1.0
-  devices: int = 4
-  overlap: bool = True
-  wire_dtype: str = "float32"
-  split_head: bool = False
-  sync_bn: bool = False
-  seed: int = 0
-  threads: int | None = None
-  workers: int | None = None
-  log_every: Duration = dataclasses.field(default_factory=lambda: {"steps": 50})
-  eval_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 1})
-  save_every: Duration = dataclasses.field(default_factory=lambda: {"epochs": 0.25})
-  keep_latest: int = 2
-  keep_best: int = 1
-  reference: dict[str, Any] | None = None
+  data: str = key(REQUIRED, "Folder of packed photos, written by `im21k pack`.")
+  classes: str = key(
+    "imagenet21k",
+    "Class list that the labels index: imagenet21k, ilsvrc2012, or a file of synset "
+    "ids in the order of the labels.",
+  )
+  model: dict[str, Any] = section(REQUIRED, opened=ModelKeys())
+  total: Duration = key(REQUIRED, "Duration of the training.", fixed=False)
+  batch_size: int = key(REQUIRED, "Examples a step, over all devices.", "examples")
+  schedule: optim.Stepwise | optim.Cosine = section(
+    REQUIRED, "Form of the learning rate over time.", variants=optim.SCHEDULES
+  )
+  optimizer: optim.Optimizer = section(optim.Optimizer())
+  augment: Augment = section(Augment())
+  mix: Mix = section(Mix())
+  loss: losses.CrossEntropy | losses.SemanticSoftmax | losses.Smoothed = section(
+    losses.CrossEntropy(), "Loss that is minimised.", variants=losses.LOSSES
+  )
+  image_size: int = key(224, "Side of the model's square input.", "pixels")
+  short_side: int | None = key(
+    None,
+    "Downscale photos to this short side before they are cropped; none: image_size · "
+    "256 / 224.",
+    "pixels",
+  )
+  mean: Rate = key(
+    117.0, "Subtract this from pixel values, one number or one for each of R, G, B."
+  )
+  std: Rate = key(1.0, "Then divide by this, one number or one for each of R, G, B.")
+  devices: int = key(4, "Number of devices that share each batch.", fixed=False)
+  overlap: bool = key(
+    True, "Average gradients part by part during backprop, not all at its end.",
+    fixed=False,
+  )  # fmt: skip
+  wire_dtype: Literal["float32", "bfloat16"] = key(
+    "float32", "Type in which gradients are sent between devices."
+  )
+  split_head: bool = key(
+    False, "Divide the classes of the head among the devices, to save memory.",
+    fixed=False,
+  )  # fmt: skip
+  sync_bn: bool = key(
+    False, "Take BatchNorm statistics over all devices together, not on each alone."
+  )
+  seed: int = key(0, "Seed of parameters, order and augmentation.")
+  threads: int | None = key(
+    None, "Threads that make batches, in each worker; none: by the number of cores.",
+    fixed=False,
+  )  # fmt: skip
+  workers: int | None = key(
+    None, "Processes that make batches; none: by the number of cores.", fixed=False
+  )
+  log_every: Duration = key(
+    Duration(50, "steps"), "Time between rows of metrics.", fixed=False
+  )
+  eval_every: Duration = key(
+    Duration(1, "epochs"), "Time between evaluations on held-out photos, if there are "
+    "any.", fixed=False,
+  )  # fmt: skip
+  save_every: Duration = key(
+    Duration(0.25, "epochs"), "Time between checkpoints.", fixed=False
+  )
+  keep_latest: int = key(2, "Number of newest checkpoints to keep.", fixed=False)
+  keep_best: int = key(
+    1, "Number of checkpoints to keep by the best top-1 on held-out photos.",
+    fixed=False,
+  )  # fmt: skip
+  reference: Reference | None = section(None)
+
+  def __post_init__(self) -> None:
+    for name, value in (("mean", self.mean), ("std", self.std)):
+      if isinstance(value, tuple) and len(value) != 3:
+        raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
+    for name in ("batch_size", "image_size", "devices", "keep_latest"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} is {getattr(self, name)}, but must be 1 or more")
+    if self.split_head and not isinstance(self.loss, losses.CrossEntropy):
+      raise ValueError(
+        f"loss {self.loss.name!r} needs the logits of all classes on each device, and "
+        "split_head divides them: set split_head to False"
+      )
 
   @classmethod
-  def from_dict(cls, keys: dict[str, Any]) -> "Config":
-    """ValueError names an unknown key with its nearest, or what is missing."""
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in keys:
-      if key not in fields:
-        raise ValueError(
-          f"no config key is called {key!r}{nearest(key, tuple(fields))}"
-        )
-    required = [n for n in ("data", "total", "model", "schedule", "batch_size")]
-    missing = [name for name in required if name not in keys]
-    if missing:
-      raise ValueError(f"the config lacks {', '.join(missing)}")
-    return cls(**keys)
+  def from_dict(
+    cls, document: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+  ) -> "Config":
+    """A checked config.
 
-  def steps(self, name: str, train_examples: int) -> int:
-    """The duration called `name`, in steps, for a data set of so many photos."""
-    duration = getattr(self, name)
-    return optim.steps_in(name, duration, self.batch_size, train_examples)
+    Args:
+      document: nested keys, as in a config file.
+      settings: values by dotted name that take the place of those in `document`.
+
+    Raises:
+      ValueError: names a key that is unknown, with the nearest, or missing, or has a
+        wrong value.
+    """
+    every = all_keys()
+    changed = overrides.apply(document, settings or {}, every)
+    known = tuple(sorted(name for each in every for name in each.settable))
+    config: Config = keys.build(cls, changed, known)
+    return config
+
+  def changed(self, settings: Mapping[str, Any]) -> "Config":
+    """A copy with other values, by dotted name."""
+    return self.from_dict(self.to_dict(), settings)
+
+  def to_dict(self) -> dict[str, Any]:
+    """Nested keys, ready for JSON; `from_dict` reads them."""
+    return keys.document(self)
+
+  def resolved(self) -> "Config":
+    """The same run with every default spelled out that depends on another key."""
+    return dataclasses.replace(
+      self, short_side=self.crop_from, model=resolved_model(self.model)
+    )
+
+  @property
+  def crop_from(self) -> int:
+    """Short side of the photo that crops are cut from, pixels."""
+    return self.short_side or usual_short_side(self.image_size)
 
   def make_schedule(self, train_examples: int) -> optax.Schedule:
     """Learning rate by step; ValueError names what is wrong with `schedule`."""
+    total = self.total.steps(self.batch_size, train_examples)
+    return self.schedule.make(self.batch_size, train_examples, total)
 
-    def in_steps(name: str, duration: Duration) -> int:
-      name = f"schedule.{name}"
-      return optim.steps_in(name, duration, self.batch_size, train_examples)
-
-    schedule = dict(self.schedule)
-    name = schedule.pop("name", None)
-    if name == "stepwise":
-      (unit, ends), *more = schedule["until"].items()
-      if more:
-        raise ValueError("schedule.until must have one unit")
-      until = [in_steps("until", {unit: end}) for end in ends]
-      return optim.stepwise(list(schedule["rates"]), until)
-    if name == "cosine":
-      warmup = in_steps("warmup", schedule["warmup"])
-      return optim.cosine(schedule["peak"], warmup, self.steps("total", train_examples))
-    raise ValueError(
-      f"no schedule is called {name!r}{nearest(str(name), optim.SCHEDULES)}"
-    )
+  def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
+    """SGD with this schedule."""
+    schedule = self.make_schedule(train_examples)
+    return optim.sgd(schedule, **keys.document(self.optimizer))
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:
     """The fields with which others can make the model again."""
@@ -149,41 +217,30 @@ class Config:
 
     `state` may be shapes; `on` devices that are only described.
     """
-    wires = ("float32", "bfloat16")
-    if self.wire_dtype not in wires:
-      raise ValueError(
-        f"wire_dtype is {self.wire_dtype!r}{nearest(self.wire_dtype, wires)}"
-      )
-    step = steps.train_step(
-      model,
-      optimizer,
-      self.mean,
-      self.std,
+    step = TrainStep(
+      model=model,
+      optimizer=optimizer,
+      mean=self.mean,
+      std=self.std,
       overlap=self.overlap,
       wire_dtype=self.wire_dtype,
       split_head=self.split_head,
-      mix=self._mix(),
+      mix=self.mix,
       seed=self.seed,
-      loss=self._loss(),
+      loss=self.make_loss(),
     )
     axes = split_head.axes(state) if self.split_head else None
-    return parallel.train_step(step, on, axes), axes
+    return parallel.train_step(step.take, on, axes), axes
 
-  def _loss(self) -> losses.Loss:
-    if not self.loss:
-      return losses.cross_entropy
-    fields = dict(self.loss)
-    name = fields.pop("name", None)
-    if self.split_head and name != "cross_entropy":
-      raise ValueError(
-        f"loss {name!r} needs the logits of all classes on each device, and split_head "
-        "keeps them apart: set split_head to False"
-      )
-    return losses.make(hierarchy.over(synsets.get(self.classes)), str(name), **fields)
+  def make_loss(self) -> losses.Loss:
+    """The loss over the classes."""
+    if isinstance(self.loss, losses.CrossEntropy):
+      return (
+        losses.cross_entropy
+      )  # It needs no hierarchy, which takes a second to read.
+    return self.loss.make(hierarchy.over(synsets.get(self.classes)))
 
-  def _mix(self) -> Mix | None:
-    known = tuple(field.name for field in dataclasses.fields(Mix))
-    for name in self.mix:
-      if name not in known:
-        raise ValueError(f"mix has no key {name!r}{nearest(name, known)}")
-    return Mix(**self.mix) if self.mix else None
+
+def all_keys() -> tuple[keys.Key, ...]:
+  """Every key of a config, those of all registered models included."""
+  return tuple(keys.listing(Config))

@@ -1,26 +1,25 @@
-"""What a run tells: metrics, the clock, its environment, the learning curve."""
+"""Metrics of steps -> rows of `metrics.jsonl`, with loss, accuracy and throughput."""
 
 import contextlib
-import importlib.metadata
 import json
+import math
 import os
-import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 
-from im21k import files, machine
-from im21k.weights import commit
+from im21k import files
 
 
 class MetricsFile:
   """JSON lines, one a row of measurements, each with its `step`; append-only."""
 
   def __init__(self, path: Path, resume_step: int):
-    """Opens `path`; rows past `resume_step`, and a torn last line, are dropped."""
+    """Opens `path`; drops rows past `resume_step`, and a torn last line."""
     kept = [row for row in read_rows(path) if row["step"] <= resume_step]
     files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     self.rows = kept
@@ -34,6 +33,7 @@ class MetricsFile:
     os.fsync(self._file.fileno())
 
   def close(self) -> None:
+    """Closes the file."""
     self._file.close()
 
 
@@ -45,124 +45,138 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
   return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def last_scores(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+  """The newest `train_top_1` and `eval_top_1`; None where there is none."""
+  return {
+    name: next((row[name] for row in reversed(rows) if name in row), None)
+    for name in ("train_top_1", "eval_top_1")
+  }
+
+
 class Clock:
   """Seconds spent on training itself: evaluation, saving and compilation do not count.
 
   Attributes:
     train_secs: so far, over all restarts.
-    data_secs: of these, spent waiting for data.
+    data_secs: the part of these spent waiting for data.
   """
 
-  def __init__(self) -> None:
-    self.train_secs = self.data_secs = 0.0
-    self._since: float = time.perf_counter()
+  def __init__(
+    self,
+    before: Mapping[str, float] | None = None,
+    now: Callable[[], float] = time.perf_counter,
+  ) -> None:
+    """Starts at 0, or continues from the `state` of a clock before."""
+    before = before or {"train_secs": 0.0, "data_secs": 0.0}
+    self.train_secs, self.data_secs = before["train_secs"], before["data_secs"]
+    self._now = now
+    self._since = now()
 
   def tick(self) -> None:
     """Brings `train_secs` up to now."""
-    now = time.perf_counter()
+    now = self._now()
     self.train_secs += now - self._since
     self._since = now
 
   @contextlib.contextmanager
-  def pause(self) -> Iterator[None]:
-    """Time in here does not count."""
+  def pause(self, name: str) -> Iterator[None]:
+    """Time in this context does not count; a profile shows it under `name`."""
     self.tick()
-    yield
-    self._since = time.perf_counter()
+    with jax.profiler.TraceAnnotation(name):
+      yield
+    self._since = self._now()
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
-    """Time in here counts, and counts as waiting for data."""
-    start = time.perf_counter()
+    """Time in this context counts, as time spent waiting for data."""
+    start = self._now()
     yield
-    self.data_secs += time.perf_counter() - start
+    self.data_secs += self._now() - start
 
   def state(self) -> dict[str, float]:
     """What a checkpoint keeps."""
     return {"train_secs": self.train_secs, "data_secs": self.data_secs}
 
-  def restore(self, state: dict[str, float]) -> None:
-    """Goes on from a checkpoint's clock."""
-    self.train_secs, self.data_secs = state["train_secs"], state["data_secs"]
 
+class StepLog:
+  """Collects the metrics of steps; writes a row while the step after it runs.
 
-def environment(on: Sequence[jax.Device]) -> dict[str, str]:
-  """What a run runs on: devices, system, versions of what decides its numbers."""
-  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-  return {
-    "devices": f"{len(on)} x {on[0].device_kind}",
-    "system": f"{platform.platform()}, {machine.cores()} CPU cores",
-    "python": platform.python_version(),
-    **{name: importlib.metadata.version(name) for name in packages},
-    "commit": commit() or "not a git checkout",
-  }
-
-
-def draw_learning_curve(
-  path: Path,
-  rows: list[dict[str, Any]],
-  reference: dict[str, Any] | None = None,
-) -> None:
-  """Draws accuracy over images seen, phases of the learning rate shaded.
-
-  Args:
-    path: PNG to write.
-    rows: of a metrics file.
-    reference: marks to compare with: `label`, `images_per_pass` and `top_1`, the
-      train top-1 in percent at the end of each pass.
+  Metrics stay on the device until their row is written, so that no step waits for them.
   """
-  from matplotlib import ticker
-  from matplotlib.figure import Figure
 
-  figure = Figure(figsize=(9, 5), layout="constrained")
-  axes = figure.subplots()
-  train = [row for row in rows if "train_top_1" in row]
-  evals = [row for row in rows if "eval_top_1" in row]
-  for index, (start, end, rate) in enumerate(_phases(train)):
-    axes.axvspan(start, end, color="#4477aa", alpha=0.14 if index % 2 else 0.05, lw=0)
-    axes.text((start + end) / 2, 101, f"lr {rate:g}", ha="center", va="bottom", size=8)
-  seen = [row["images"] for row in train]
-  axes.plot(
-    seen,
-    [100 * row["train_top_1"] for row in train],
-    color="#4477aa",
-    lw=1.6,
-    label="train, running",
-  )
-  if evals:
-    axes.plot(
-      [row["images"] for row in evals],
-      [100 * r["eval_top_1"] for r in evals],
-      "o-",
-      color="#cc6677",
-      ms=4,
-      lw=1.2,
-      label="held out",
-    )
-  if reference:
-    marks = reference["top_1"]
-    ends = [reference["images_per_pass"] * (i + 1) for i in range(len(marks))]
-    axes.plot(ends, marks, "k_", ms=14, mew=2, label=reference["label"])
-  axes.set(xlabel="images seen", ylabel="top-1 accuracy, %", ylim=(0, 100))
-  axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
-  axes.set_xlim(left=0)
-  axes.grid(alpha=0.25)
-  axes.legend(loc="lower right")
-  with files.whole(path) as aside:
-    figure.savefig(aside, format="png", dpi=110)
+  def __init__(
+    self,
+    file: MetricsFile,
+    clock: Clock,
+    *,
+    batch_size: int,
+    train_examples: int,
+    schedule: optax.Schedule,
+    health: Callable[[], Mapping[str, Any]] = dict,
+  ):
+    """Starts to measure throughput.
 
+    Args:
+      file: to write to.
+      clock: of the run.
+      batch_size: examples a step, over all devices.
+      train_examples: examples an epoch.
+      schedule: learning rate by step.
+      health: gives what else a row holds, asked when the row ends.
+    """
+    self._health = health
+    self._file, self._clock, self._schedule = file, clock, schedule
+    self._batch_size, self._train_examples = batch_size, train_examples
+    self._metrics: list[Any] = []  # of the steps since the last row, on the device
+    self._pending: tuple[int, list[Any], float, float, Mapping[str, Any]] | None = None
+    self._mark = (clock.train_secs, clock.data_secs)
 
-def _phases(train: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
-  """Stretches `(first image, last image, lr)` of constant rate.
+  def add(self, metrics: Any) -> dict[str, Any] | None:
+    """Takes the metrics of a step that has been started; returns a row, if one is due.
 
-  A rate that changes in nearly every row has no phases: none are returned.
-  """
-  phases: list[tuple[float, float, float]] = []
-  start = 0.0
-  for row in train:
-    if phases and phases[-1][2] == row["lr"]:
-      phases[-1] = (phases[-1][0], row["images"], row["lr"])
-    else:
-      phases.append((start, row["images"], row["lr"]))
-    start = row["images"]
-  return phases if len(phases) <= 12 else []
+    Raises:
+      FloatingPointError: the loss in that row is not finite.
+    """
+    self._metrics.append(metrics)
+    return self._write()
+
+  def close_row(self, step: int) -> None:
+    """Ends a row at this step, to be written when the next step has been started."""
+    self._clock.tick()
+    train, data = self._clock.train_secs, self._clock.data_secs
+    seconds = train - self._mark[0], data - self._mark[1]
+    self._pending = (step, self._metrics, *seconds, self._health())
+    self._metrics, self._mark = [], (train, data)
+
+  def flush(self, step: int) -> None:
+    """Writes all rows up to this step."""
+    if self._metrics:
+      self.close_row(step)
+    self._write()
+
+  def _write(self) -> dict[str, Any] | None:
+    if self._pending is None:
+      return None
+    step, metrics, train_secs, data_secs, health = self._pending
+    self._pending = None
+    fetched = jax.device_get(metrics)
+    loss = sum(float(m["loss"]) for m in fetched) / len(fetched)
+    if not math.isfinite(loss):
+      raise FloatingPointError(
+        f"the loss is {loss} between steps {step - len(fetched) + 1} and {step}"
+      )
+    images = step * self._batch_size
+    examples = len(fetched) * self._batch_size
+    row = {
+      "step": step,
+      "images": images,
+      "epoch": round(images / self._train_examples, 4),
+      "loss": loss,
+      "train_top_1": sum(float(m["top_1"]) for m in fetched) / len(fetched),
+      "lr": float(self._schedule(step - 1)),
+      "images_per_s": round(examples / train_secs, 2) if train_secs else None,
+      "data_wait_share": round(data_secs / train_secs, 4) if train_secs else None,
+      **health,
+    }
+    self._file.write(**row)
+    return row

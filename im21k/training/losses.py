@@ -1,11 +1,12 @@
-"""Losses that know the WordNet hierarchy; each is a function of logits and labels.
+"""Losses that use the WordNet hierarchy; each is a function of logits and labels.
 
 `make` gives one by its name. All take logits float32 `[b, classes]` and labels int
 `[b]`, and give the loss of each example, `[b]`. No array is larger than `[b, nodes]`.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,30 +16,78 @@ import optax
 
 from im21k.models.registry import nearest
 from im21k.synsets.hierarchy import Hierarchy
+from im21k.training.keys import key
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 cross_entropy: Loss = optax.softmax_cross_entropy_with_integer_labels
 
-# Of a level's weight: few classes lie in the deepest.
+# Upper bound of a level's weight: the deepest levels have few classes.
 _MOST_WEIGHT = 20.0
 
 
 def make(hierarchy: Hierarchy, name: str, **fields: Any) -> Loss:
-  """The loss called `name` over the classes of a hierarchy.
+  """The loss called `name` over the classes of a hierarchy; defaults as in `LOSSES`.
 
   Raises:
     ValueError: there is no such loss, or a field is unknown or out of its range.
   """
   if name not in LOSSES:
     raise ValueError(f"no loss is called {name!r}{nearest(name, tuple(LOSSES))}")
-  maker, known = LOSSES[name]
+  known = tuple(field.name for field in dataclasses.fields(LOSSES[name]))
   for field in fields:
     if field not in known:
       raise ValueError(f"loss {name} has no key {field!r}{nearest(field, known)}")
-  return maker(hierarchy, **fields)
+  loss: Loss = LOSSES[name](**fields).make(hierarchy)
+  return loss
 
 
-def semantic_softmax(hierarchy: Hierarchy, flat: float = 0.5) -> Loss:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+  """Keys of the usual cross-entropy over all classes: none."""
+
+  name: ClassVar[str] = "cross_entropy"
+
+  def make(self, hierarchy: Hierarchy) -> Loss:
+    """The loss; the hierarchy is not used."""
+    return cross_entropy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SemanticSoftmax:
+  """Keys of `semantic_softmax`."""
+
+  name: ClassVar[str] = "semantic_softmax"
+  flat: float = key(
+    0.5, "Share of the usual cross-entropy over all classes, from 0 to 1."
+  )
+
+  def make(self, hierarchy: Hierarchy) -> Loss:
+    """The loss over the classes of this hierarchy."""
+    return semantic_softmax(hierarchy, self.flat)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Smoothed:
+  """Keys of `smoothed`."""
+
+  name: ClassVar[str] = "smoothed"
+  beta: float = key(
+    30.0,
+    "How fast labels fall off with distance in the hierarchy, above 0; a large number "
+    "comes close to the usual cross-entropy.",
+  )
+
+  def make(self, hierarchy: Hierarchy) -> Loss:
+    """The loss over the classes of this hierarchy."""
+    return smoothed(hierarchy, self.beta)
+
+
+LOSSES: dict[str, type[Any]] = {
+  loss.name: loss for loss in (CrossEntropy, SemanticSoftmax, Smoothed)
+}
+
+
+def semantic_softmax(hierarchy: Hierarchy, flat: float) -> Loss:
   """A softmax over the classes of each level, and the usual one over all classes.
 
   Ridnik et al. 2021, "ImageNet-21K Pretraining for the Masses": a photo of a class is
@@ -87,7 +136,7 @@ def semantic_softmax(hierarchy: Hierarchy, flat: float = 0.5) -> Loss:
   return loss
 
 
-def smoothed(hierarchy: Hierarchy, beta: float = 30.0) -> Loss:
+def smoothed(hierarchy: Hierarchy, beta: float) -> Loss:
   """Cross-entropy with labels smoothed over kin: a class counts exp(−β · distance).
 
   Bertinetto et al. 2020, "Making Better Mistakes", soft labels: the distance of two
@@ -132,40 +181,36 @@ def smoothed(hierarchy: Hierarchy, beta: float = 30.0) -> Loss:
   return loss
 
 
-# By name: what makes it, and the fields that a config may set.
-LOSSES: dict[str, tuple[Callable[..., Loss], tuple[str, ...]]] = {
-  "cross_entropy": (lambda hierarchy: cross_entropy, ()),
-  "semantic_softmax": (semantic_softmax, ("flat",)),
-  "smoothed": (smoothed, ("beta",)),
-}
-
-
 def _closeness(hierarchy: Hierarchy, beta: float) -> npt.NDArray[np.float64]:
   """exp(−β · height / height of the highest), for each node."""
-  height = np.zeros(len(hierarchy.ids))
+  height: npt.NDArray[np.float64] = np.zeros(len(hierarchy.ids))
   for node, parents in enumerate(hierarchy.parents):  # Hypernyms come after.
     for above in parents:
       height[above] = max(height[above], height[node] + 1)
-  return np.exp(-beta * height / max(height.max(), 1))
+  closeness: npt.NDArray[np.float64] = np.exp(-beta * height / max(height.max(), 1))
+  return closeness
 
 
 def _exceeding(hierarchy: Hierarchy, beta: float) -> npt.NDArray[np.float64]:
   """By how much each node's closeness exceeds that of its lowest hypernym."""
   close = _closeness(hierarchy, beta)
-  return close - [
+  lowest = [
     max((close[above] for above in parents), default=0.0)
     for parents in hierarchy.parents
   ]
+  exceeding: npt.NDArray[np.float64] = close - np.array(lowest)
+  return exceeding
 
 
 def _largest(logits: jax.Array, level: Any, levels: int) -> jax.Array:
   """The largest logit of each level, `[b, levels]`, as a constant."""
-  of_row = jax.vmap(lambda row: jax.ops.segment_max(row, level, levels))
-  return of_row(jax.lax.stop_gradient(logits))
+  of_row: Any = jax.vmap(lambda row: jax.ops.segment_max(row, level, levels))
+  largest: jax.Array = of_row(jax.lax.stop_gradient(logits))
+  return largest
 
 
 def _padded(rows: list[npt.NDArray[Any]], value: float) -> npt.NDArray[Any]:
-  table = np.full((len(rows), max(map(len, rows))), value)
+  table: npt.NDArray[Any] = np.full((len(rows), max(map(len, rows))), value)
   for at, row in enumerate(rows):
     table[at, : len(row)] = row
   return table

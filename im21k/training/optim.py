@@ -1,46 +1,67 @@
 """The original's SGD, and learning rates as functions of the step."""
 
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar, Literal
 
 import jax
 import optax
 
-SCHEDULES = ("stepwise", "cosine")
-UNITS = ("steps", "epochs", "examples")
+from im21k.training.durations import Duration, Durations
+from im21k.training.keys import REQUIRED, key
 
 
-def steps_in(
-  name: str, durations: dict[str, float], batch_size: int, train_examples: int
-) -> int:
-  """Turns a duration in any one unit into steps.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepwise:
+  """Keys of a rate that is constant in each of several phases."""
 
-  Args:
-    name: of the duration, `total`, say: for the message.
-    durations: `{"steps": …}`, `{"epochs": …}` or `{"examples": …}`.
-    batch_size: examples a step, over all devices.
-    train_examples: examples an epoch.
+  name: ClassVar[str] = "stepwise"
+  rates: tuple[float, ...] = key(
+    REQUIRED, "Learning rates, one for each phase.", fixed=False
+  )
+  until: Durations = key(
+    REQUIRED, "Ends of all phases but the last, since the start.", fixed=False
+  )
 
-  Raises:
-    ValueError: not exactly one known unit is given.
-  """
-  given = {unit: value for unit, value in durations.items() if value is not None}
-  if len(given) != 1 or next(iter(given)) not in UNITS:
-    raise ValueError(
-      f"{name} must be given in exactly one of {', '.join(UNITS)}, but is {given}"
-    )
-  unit, value = next(iter(given.items()))
-  examples = value * {"epochs": train_examples, "examples": 1}.get(unit, batch_size)
-  return max(1, round(examples / batch_size))
+  def make(self, batch_size: int, train_examples: int, total: int) -> optax.Schedule:
+    """Learning rate by step, for a run of `total` steps."""
+    return stepwise(list(self.rates), self.until.steps(batch_size, train_examples))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine:
+  """Keys of a rate that rises in a warm-up, then falls along a cosine to 0."""
+
+  name: ClassVar[str] = "cosine"
+  peak: float = key(REQUIRED, "Largest learning rate.", fixed=False)
+  warmup: Duration = key(REQUIRED, "Time until the peak.", fixed=False)
+
+  def make(self, batch_size: int, train_examples: int, total: int) -> optax.Schedule:
+    """Learning rate by step, for a run of `total` steps."""
+    return cosine(self.peak, self.warmup.steps(batch_size, train_examples), total)
+
+
+SCHEDULES: dict[str, type[Any]] = {one.name: one for one in (Stepwise, Cosine)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+  """Keys of `sgd`."""
+
+  momentum: float = key(0.9, "Share of the last update that the next one keeps.")
+  weight_decay: float = key(1e-5, "Multiple of a parameter added to its gradient.")
+  decay: Literal["all", "kernels"] = key(
+    "all", "Which parameters decay: all, as in the original, or kernels only."
+  )
 
 
 def stepwise(rates: list[float], until: list[int]) -> optax.Schedule:
-  """`rates[k]` up to step `until[k]`; the last rate goes on for ever.
+  """`rates[k]` up to step `until[k]`; the last rate holds from then on.
 
   The original: 0.05, 0.01, 0.005 and 0.001, changing after passes 4, 6 and 8.
   """
   if len(rates) != len(until) + 1 or sorted(until) != list(until):
     raise ValueError(
-      f"{len(rates)} learning rates need {len(rates) - 1} ascending changes, "
+      f"schedule: {len(rates)} learning rates need {len(rates) - 1} ascending changes, "
       f"not {until}"
     )
   return optax.join_schedules([optax.constant_schedule(r) for r in rates], list(until))
@@ -50,22 +71,22 @@ def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
   """Rises linearly to `peak` during the warm-up, then falls along a cosine to 0."""
   if not 0 <= warmup_steps < total_steps:
     raise ValueError(
-      f"the warm-up of {warmup_steps} steps must be shorter than the {total_steps} "
-      "steps of the run"
+      f"schedule: the warm-up of {warmup_steps} steps must be shorter than the "
+      f"{total_steps} steps of the run"
     )
   return optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
 
 
 def sgd(
   schedule: optax.Schedule,
-  momentum: float = 0.9,
-  weight_decay: float = 1e-5,
-  decay: str = "all",
+  momentum: float = Optimizer.momentum,
+  weight_decay: float = Optimizer.weight_decay,
+  decay: str = Optimizer.decay,
 ) -> optax.GradientTransformation:
-  """SGD as MXNet does it: m = momentum · m − lr · (grad + weight_decay · w); w += m.
+  """SGD as in MXNet: m = momentum · m − lr · (grad + weight_decay · w); w += m.
 
-  The learning rate stands inside the momentum, so a change of rate takes effect over
-  some steps. `decay` is `all` (the original) or `kernels`: which parameters decay.
+  The learning rate is inside the momentum, so a change of rate takes effect over
+  several steps. See `Optimizer` for the arguments.
   """
   if decay not in ("all", "kernels"):
     raise ValueError(f"decay is {decay!r}, but must be 'all' or 'kernels'")

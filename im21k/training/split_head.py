@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from im21k import parallel
 
@@ -37,8 +38,8 @@ def split(state: Any, devices: int) -> Any:
 def join(state: Any, num_classes: int) -> Any:
   """The inverse of `split`, in the host's memory."""
 
-  def of(x: jax.Array) -> np.ndarray:
-    parts = np.moveaxis(jax.device_get(x), 0, -2)
+  def of(x: jax.Array) -> npt.NDArray[Any]:
+    parts: npt.NDArray[Any] = np.moveaxis(jax.device_get(x), 0, -2)
     return parts.reshape(*parts.shape[:-2], -1)[..., :num_classes]
 
   return on_head(of, state)
@@ -79,7 +80,10 @@ def loss(
     gradient for `head` is that of this mean, complete; that for `features` is that of
     the mean over this device's examples, so that the trunk's is to be averaged.
   """
-  return _loss(features, head, label, num_classes, jnp.dtype(dtype))
+  result: tuple[jax.Array, jax.Array] = _loss(
+    features, head, label, num_classes, jnp.dtype(dtype)
+  )
+  return result
 
 
 def _forward(
@@ -113,7 +117,9 @@ def _forward(
 def _loss(
   features: jax.Array, head: Any, label: jax.Array, num_classes: int, dtype: Any
 ) -> tuple[jax.Array, jax.Array]:
-  return _forward(features, head, label, num_classes, dtype)[0]
+  result: tuple[jax.Array, jax.Array]
+  result, _ = _forward(features, head, label, num_classes, dtype)
+  return result
 
 
 def _backward(num_classes: int, dtype: Any, saved: Any, cotangents: Any) -> Any:

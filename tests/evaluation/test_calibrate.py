@@ -62,6 +62,35 @@ def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp
     predict(saved, photo, answer="hedged", only="leaves")
 
 
+def test_photos_that_are_not_packed_calibrate_alike(saved, packed, sample_photos):
+  """All photos are those of both splits; one more is damaged, and is left out."""
+  found = calibrate.calibrate(saved, sample_photos, images=50)
+  assert found["images"] == 50 and found["bad"] == [] and found["unknown"] == {}
+  others = calibrate.calibrate(saved, packed, split="train", images=50)
+  assert found["before"] != others["before"]  # Other photos of the same.
+  everything = calibrate.calibrate(saved, sample_photos, images=1000)
+  assert everything["images"] == 163
+  parts = [calibrate.calibrate(saved, packed, split=s) for s in ("train", "eval")]
+  losses = [part["before"]["loss"] * part["images"] for part in parts]
+  assert everything["before"]["loss"] == pytest.approx(sum(losses) / 163, rel=1e-5)
+
+
+def test_photos_that_cannot_be_used_are_left_out_and_named(saved, tmp_path, jpeg):
+  folder = tmp_path / "val"
+  folder.mkdir()
+  for number in range(1, 5):
+    data = jpeg(number) if number < 4 else b"no photo"
+    (folder / f"ILSVRC2012_val_{number:08}.JPEG").write_bytes(data)
+  labels = tmp_path / "labels.txt"
+  labels.write_text("n01443537\nn02121620\nn04399382\nn01443537\n")
+  found = calibrate.calibrate(saved, folder, labels=labels)
+  assert (found["images"], found["unknown"]) == (2, {"n04399382": 1})
+  assert [row["photo"] for row in found["bad"]] == ["ILSVRC2012_val_00000004.JPEG"]
+  text = calibrate.text(found)
+  assert "1 photos of classes that the weights do not know are left out" in text
+  assert "1 photos cannot be decoded and are left out" in text
+
+
 def test_a_margin_hedges_more_and_names_what_it_cannot_promise(saved, packed):
   plain = calibrate.calibrate(saved, packed, split="train", images=60)
   assert plain["too_few"] == []

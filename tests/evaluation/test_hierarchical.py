@@ -14,7 +14,7 @@ GRAPH = hierarchy.Hierarchy(
 
 def test_measures_are_those_counted_by_hand():
   p = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], np.float32)
-  found = hierarchical.measure(GRAPH, p, [0, 1, 2], {0.5: 0.0, 1.0: 1e4})
+  found = hierarchical.measure(GRAPH, p, np.arange(3), {0.5: 0.0, 1.0: 1e4})
   assert found["depths"] == [
     {"depth": 0, "photos": 3, "accuracy": 1.0},
     {"depth": 1, "photos": 3, "accuracy": 2 / 3},
@@ -44,11 +44,11 @@ def test_measures_are_those_counted_by_hand():
 
 
 def test_no_mistakes_have_no_height():
-  found = hierarchical.measure(GRAPH, np.eye(3, dtype=np.float32), [0, 1, 2], {})
+  found = hierarchical.measure(GRAPH, np.eye(3, dtype=np.float32), np.arange(3), {})
   assert found["mistake_height"] is None and found["hedged"] == []
   assert "mistakes" not in hierarchical.text(found)
   with pytest.raises(ValueError, match="no photos"):
-    hierarchical.measure(GRAPH, np.zeros((0, 3), np.float32), [], {})
+    hierarchical.measure(GRAPH, np.zeros((0, 3), np.float32), np.arange(0), {})
 
 
 def test_a_fixed_level_below_a_class_answers_with_the_class():
@@ -57,7 +57,7 @@ def test_a_fixed_level_below_a_class_answers_with_the_class():
     [f"n{i:08}" for i in range(5)], [[], [0], [0], [1], [1]], [2, 3, 4]
   )
   p = np.array([[0.6, 0.2, 0.2], [0.1, 0.3, 0.6]], np.float32)
-  found = hierarchical.measure(graph, p, [0, 1], {})
+  found = hierarchical.measure(graph, p, np.array([0, 1]), {})
   assert [row["accuracy"] for row in found["levels"]] == [1, 1, 0.5]
   assert found["levels"][2]["depth"] == 1.5
 
@@ -68,14 +68,14 @@ def test_at_a_fixed_level_a_class_above_stands_for_itself_alone():
     [f"n{i:08}" for i in range(4)], [[], [0], [1], [1]], [1, 2, 3]
   )
   p = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]], np.float32)
-  found = hierarchical.measure(graph, p, [1, 0], {})
+  found = hierarchical.measure(graph, p, np.array([1, 0]), {})
   assert [row["depth"] for row in found["levels"]] == [0, 1, 1.5]
   assert [row["accuracy"] for row in found["levels"]] == [1, 1, 1]
 
 
-def test_classes_of_few_training_photos_are_told_apart():
+def test_classes_of_few_training_photos_are_a_group_of_their_own():
   p = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], np.float32)
-  found = hierarchical.measure(GRAPH, p, [0, 1, 2], {}, np.array([9, 12, 9]))
+  found = hierarchical.measure(GRAPH, p, np.arange(3), {}, np.array([9, 12, 9]))
   few, more = found["groups"]
   assert (few["least"], few["most"], few["classes"], few["photos"]) == (1, 9, 2, 2)
   assert few["top_1"] == 0.5 and more["top_1"] == 0
@@ -84,6 +84,6 @@ def test_classes_of_few_training_photos_are_told_apart():
   assert (more["least"], more["most"]) == (10, 49)
   text = hierarchical.text(found)
   assert "    1 to 9             2       2   50.00%    50.00%" in text
-  full = hierarchical.measure(GRAPH, p, [0, 1, 2], {}, np.array([0, 1000, 5000]))
+  full = hierarchical.measure(GRAPH, p, np.arange(3), {}, np.array([0, 1000, 5000]))
   assert [(g["least"], g["most"]) for g in full["groups"]] == [(0, 0), (1000, None)]
   assert "1,000 and more" in hierarchical.text(full)

@@ -65,10 +65,36 @@ def test_only_statistics_change(recalibrated):
 
 def test_accuracy_before_and_after_is_reported(recalibrated):
   _, result = recalibrated
-  told = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
+  rows = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
   answers = ("all 21,841", "999 of ilsvrc2012")
-  assert told == [(s, "eval", a) for s in ("before", "after") for a in answers]
+  assert rows == [(s, "eval", a) for s in ("before", "after") for a in answers]
   assert "after     all 21,841" in recalibrating.text(result)
+
+
+def test_photos_that_cannot_be_decoded_do_not_take_part(packed, tiny_weights, tmp_path):
+  """Of class folders, in another order; with a damaged photo among them."""
+  tiny_weights.save(tmp_path / "w")
+  source = inputs.open_photos(packed, "eval")
+  for number in range(16):
+    photo = source[number]
+    path = tmp_path / "photos" / photo.synset / f"{number}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(photo.read())
+  bad = path.with_name("bad.jpg")
+  bad.write_bytes(b"no photo")
+  found = []
+  for out, others in (("all", []), ("good", [bad])):
+    for path in others:
+      path.unlink()
+    result = recalibrating.recalibrate(
+      tmp_path / "w", tmp_path / "photos", tmp_path / out, batch_size=16, devices=4
+    )
+    assert result["images"] == 16 and len(result["rows"]) == 4
+    assert {row["split"] for row in result["rows"]} == {"train"}
+    stats = weights.load(tmp_path / out).variables["batch_stats"]["conv1"]["bn"]
+    found.append(stats)
+  np.testing.assert_allclose(found[0]["mean"], found[1]["mean"], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(found[0]["var"], found[1]["var"], rtol=1e-4)
 
 
 def test_too_few_photos_for_a_batch(packed, tiny_weights, tmp_path):

@@ -1,5 +1,9 @@
 """Weights as one object, and made into another."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import optax
@@ -33,6 +37,33 @@ def test_logits_and_features_are_the_models(model, photos):
   np.testing.assert_allclose(model.logits(batch), logits, rtol=1e-4, atol=1e-5)
   features = model.features(batch)
   assert features.keys() == out.keys() and features["features"].shape == (2, 136)
+
+
+def test_loading_and_using_weights_imports_no_more_than_it_needs(
+  tiny_weights, tmp_path
+):
+  """In a fresh process; people put this into projects of their own."""
+  tiny_weights.save(tmp_path)
+  heavy = (
+    "array_record", "grain", "jinja2", "matplotlib", "ml_collections",
+    "optax", "orbax", "scipy", "tensorflow", "tensorflow_datasets", "tqdm", "tyro",
+  )  # fmt: skip
+  code = f"""
+import sys
+import numpy as np
+import im21k
+assert "jax" not in sys.modules
+model = im21k.load({str(tmp_path)!r})
+logits = model.logits(model.prepare([np.zeros((50, 70, 3), np.uint8)]))
+assert logits.shape == (1, 21841)
+repr(model), model._repr_html_(), model.classes
+print(*sorted({set(heavy)!r} & set(sys.modules)))
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+  )  # fmt: skip
+  assert (done.returncode, done.stdout) == (0, "\n"), done.stderr[-2000:]
 
 
 def test_another_head_on_the_same_trunk_and_back_to_a_folder(model, photos, tmp_path):

@@ -1,49 +1,21 @@
 """Names for photos: the right ones, in order, from any kind of image file."""
 
 import re
-import weakref
+import shutil
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from im21k import synsets, weights
-from im21k.inference.predict import predict, probabilities_of, text
+from im21k import synsets
+from im21k.inference.predict import predict, text
+from im21k.packing.pack import pack
 from im21k.pages import figures
-from im21k.photos import crops, images
+from im21k.photos import images
 
 FULL = synsets.imagenet21k()
-
-
-@pytest.fixture
-def released(linear_weights):
-  """Weights whose answers differ from photo to photo."""
-  rng = np.random.default_rng(0)
-  kernel = rng.normal(scale=1 / 300, size=(48, len(FULL))).astype(np.float32)
-  return linear_weights(kernel, rng.normal(size=len(FULL)).astype(np.float32), FULL)
-
-
-@pytest.fixture
-def saved(released, tmp_path):
-  """The folder of `released`."""
-  released.save(tmp_path / "weights")
-  return tmp_path / "weights"
-
-
-@pytest.fixture(scope="module")
-def some(sample_photos):
-  """Paths of twenty photos, more than go into one batch."""
-  return sorted(sample_photos.rglob("*.jpg"))[:20]
-
-
-def by_hand(released, photo):
-  """Probabilities `[classes]` of the linear model, in numpy."""
-  square = crops.center_crop(photo, 32, 37).astype(np.float64)
-  square = (square - released.input.mean) / released.input.std
-  features = square.reshape(4, 8, 4, 8, 3).mean((1, 3)).reshape(48)
-  head = released.variables["params"]["head"]
-  odds = np.exp(features @ head["kernel"].astype(np.float64) + head["bias"])
-  return odds / odds.sum()
 
 
 def draw(path, h=48, w=64, mode="RGB", **how):
@@ -65,7 +37,7 @@ def tops(result):
 # The answers.
 
 
-def test_answers_are_the_most_likely_classes_in_order(released, saved, some):
+def test_answers_are_the_most_likely_classes_in_order(released, saved, some, by_hand):
   result = predict(saved, *some, top_k=7)
   assert [p["image"] for p in result["predictions"]] == [str(path) for path in some]
   assert result["plot"] is None
@@ -93,44 +65,6 @@ def test_probabilities_sum_to_one_over_all_classes(saved, some):
 def test_more_classes_than_there_are_gives_all(saved, some):
   (prediction,) = predict(saved, some[0], top_k=99999)["predictions"]
   assert len(prediction["top"]) == len(FULL)
-
-
-@pytest.mark.parametrize("count", [1, 15, 16, 17])
-def test_answer_does_not_depend_on_the_company(released, some, count):
-  photos = [images.read(path) for path in some]
-  found = probabilities_of(released, photos[:count])
-  assert found.shape == (count, len(FULL))
-  for row, photo in zip(found, photos, strict=False):
-    np.testing.assert_allclose(row, by_hand(released, photo), rtol=1e-4)
-
-
-def test_all_batches_go_through_one_program(released, some, monkeypatch):
-  traced, normalize = [], weights.normalize
-  monkeypatch.setattr(
-    weights, "normalize", lambda image, *how: traced.append(1) or normalize(image, *how)
-  )
-  assert len(probabilities_of(released, [images.read(some[0])] * 33)) == 33
-  assert len(traced) == 1
-
-
-def test_photos_are_held_one_at_a_time(released):
-  """Or the photos of a telephone, 36 MB each, would soon fill the memory."""
-  alive = weakref.WeakSet()
-  most = 0
-
-  class Photo(np.ndarray):  # Plain arrays cannot be in a set.
-    __hash__ = object.__hash__
-
-  def photos():
-    nonlocal most
-    for _ in range(9):
-      photo = np.zeros((200, 300, 3), np.uint8).view(Photo)
-      alive.add(photo)
-      most = max(most, len(alive))
-      yield photo
-
-  assert len(probabilities_of(released, photos())) == 9
-  assert most <= 2
 
 
 # Kinds of files.
@@ -179,6 +113,98 @@ def test_photo_that_was_taken_sideways_is_turned_upright(saved, tmp_path):
   assert first != second
 
 
+# Kinds of places.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, some):
+  """Two classes with two photos each, in class folders."""
+  folder = tmp_path_factory.mktemp("places") / "classes"
+  for at, path in enumerate(some[:4]):
+    place = folder / ("n01443537", "n02121620")[at // 2] / path.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, place)
+  return folder
+
+
+def as_classes(folder, _):
+  return folder
+
+
+def as_photos(folder, path):
+  for photo in folder.rglob("*.jpg"):
+    path.mkdir(exist_ok=True)
+    shutil.copy(photo, path)
+  return path
+
+
+def as_tar(folder, path):
+  with tarfile.open(path := path.with_suffix(".tar"), "w") as file:
+    file.add(folder, ".")
+  return path
+
+
+def as_list(folder, path):
+  path = path.with_suffix(".tsv")
+  photos = [photo.relative_to(folder) for photo in sorted(folder.rglob("*.jpg"))]
+  lines = "".join(f"{photo}\t{photo.parts[0]}\n" for photo in photos)
+  (folder / path.name).write_text(lines)
+  return folder / path.name
+
+
+def as_packed(folder, path):
+  pack(folder, path, eval_per_class=1, shards=2, workers=1)
+  return path
+
+
+@pytest.mark.parametrize("make", [as_classes, as_photos, as_tar, as_list, as_packed])
+def test_photos_may_be_in_any_place(saved, folder, tmp_path, some, make):
+  folder = shutil.copytree(folder, tmp_path / "copy")
+  place = make(folder, tmp_path / "place")
+  result = predict(saved, place)
+  assert result["bad"] == []
+  found = result["predictions"]
+  assert all(one["image"].startswith(f"{place}/") for one in found)
+  expected = predict(saved, *some[:4])
+  by_name = {Path(one["image"]).name: one["top"] for one in expected["predictions"]}
+  assert len(found) == 4
+  assert {Path(one["image"]).name: one["top"] for one in found} == by_name
+
+
+def test_places_and_files_may_be_mixed(saved, folder, some):
+  found = predict(saved, some[5], folder, some[6])["predictions"]
+  assert len(found) == 6
+  assert (found[0]["image"], found[-1]["image"]) == (str(some[5]), str(some[6]))
+
+
+def test_damaged_photos_of_a_place_are_listed(saved, folder, tmp_path):
+  folder = shutil.copytree(folder, tmp_path / "copy")
+  (folder / "n01443537" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
+  result = predict(saved, folder)
+  assert len(result["predictions"]) == 4
+  (bad,) = result["bad"]
+  assert bad["photo"].endswith("/n01443537/broken.jpg") and bad["reason"]
+  assert f"1 photos cannot be decoded: {bad['photo']} (" in text(result)
+  for photo in folder.rglob("*.jpg"):
+    photo.write_bytes(b"\xff\xd8\xff no photo")
+  with pytest.raises(ValueError, match="copy: none of 5 photos can be decoded"):
+    predict(saved, folder)
+
+
+def test_a_place_with_more_photos_than_a_page_holds_is_refused(saved, sample_photos):
+  with pytest.raises(
+    ValueError, match="a report has room for 50 photos, but there are"
+  ):
+    predict(saved, sample_photos, report=sample_photos / "page.html")
+  assert not (sample_photos / "page.html").exists()
+
+
+def test_a_place_that_is_none_is_named(saved, tmp_path):
+  (tmp_path / "notes").write_text("text")
+  with pytest.raises((OSError, ValueError), match="notes"):
+    predict(saved, tmp_path / "notes")
+
+
 # What cannot be named.
 
 
@@ -215,13 +241,13 @@ def test_top_k_must_be_positive(saved, some, top_k):
 
 
 def test_no_image_is_an_error(saved):
-  with pytest.raises(ValueError, match="no image is named"):
+  with pytest.raises(ValueError, match="no photo is named"):
     predict(saved)
 
 
 def test_plot_of_too_many_photos_is_refused_before_any_work(tmp_path, some):
   many = [some[0]] * (figures.MOST_PHOTOS + 1)
-  with pytest.raises(ValueError, match="room for 50 images, but 51 are named"):
+  with pytest.raises(ValueError, match="room for 50 photos, but there are 51"):
     predict(tmp_path / "nowhere", *many, plot=tmp_path / "plot.png")
 
 
@@ -245,24 +271,10 @@ def test_text_has_a_line_for_each_class():
     },
     {"synset": "n01440764", "name": "tench, Tinca tinca", "probability": 0.01},
   ]
-  result = {"predictions": [{"image": "a.jpg", "top": top}], "plot": None}
+  result = {"predictions": [{"image": "a.jpg", "top": top}], "bad": [], "plot": None}
   assert text(result) == (
     "a.jpg\n"
     "   98.77%  n01443537  goldfish, Carassius auratus\n"
     "    1.00%  n01440764  tench, Tinca tinca"
   )
   assert re.search(r"\npicture: b\.png$", text({**result, "plot": "b.png"}))
-
-
-@pytest.mark.parametrize(
-  ("mean", "std"), [(100.0, 2.0), ((123.7, 116.3, 103.5), (1.5, 2.0, 3.0))]
-)
-def test_normalisation_of_the_weights_is_applied(
-  released, linear_weights, some, mean, std
-):
-  head = released.variables["params"]["head"]
-  prepared = weights.Input(size=32, short_side=37, mean=mean, std=std)
-  other = linear_weights(head["kernel"], head["bias"], FULL, input=prepared)
-  (found,) = probabilities_of(other, [images.read(some[0])])
-  expected = by_hand(other, images.read(some[0]))
-  np.testing.assert_allclose(found, expected, rtol=1e-4)

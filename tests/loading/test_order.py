@@ -1,4 +1,4 @@
-"""Every epoch holds every record once, and reading goes on block by block."""
+"""Every epoch holds every record once, and reads advance block by block."""
 
 import itertools
 import pickle
@@ -25,9 +25,9 @@ def test_an_epoch_holds_every_record_once(shards, seed, epoch):
   order = blockwise(shards, seed)
   n = order.count
   for made in (order, Global(n, seed)):
-    found = [made[i] for i in range(epoch * n, (epoch + 1) * n)]
-    assert sorted(found) == list(range(n))
-    assert {type(record) for record in found} == {int}
+    records = [made[i] for i in range(epoch * n, (epoch + 1) * n)]
+    assert sorted(records) == list(range(n))
+    assert {type(record) for record in records} == {int}
 
 
 @settings(max_examples=20)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from im21k import synsets
 from im21k.dataset import records
-from im21k.dataset.records import Example, Manifest, Shard
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.dataset.records import Example
 from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
 from im21k.photos import images
@@ -67,10 +68,10 @@ def keys(loader, start, stop):
 
 def flat(batches):
   """Images and labels of batches, one after another."""
-  found = list(batches)
+  listed = list(batches)
   return (
-    np.concatenate([batch["image"].reshape(-1, SIZE, SIZE, 3) for batch in found]),
-    np.concatenate([batch["label"].ravel() for batch in found]),
+    np.concatenate([batch["image"].reshape(-1, SIZE, SIZE, 3) for batch in listed]),
+    np.concatenate([batch["label"].ravel() for batch in listed]),
   )
 
 
@@ -94,7 +95,7 @@ def test_each_epoch_has_another_order_and_so_has_each_seed(small):
 
 
 def test_the_order_of_a_seed_is_this(packed):
-  """A golden order: a run that was begun with another one does not go on exactly.
+  """A golden order: a run that began with another one is not resumed exactly.
 
   Update it if the order or the sample photos changed, and say so to users.
   """
@@ -224,10 +225,10 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can(
 ):
   if batch_size % devices == 0:
     batch_size += 1
-  message = f"batch_size {batch_size} is not divisible by the {devices} devices: take "
+  message = f"batch_size {batch_size} is not divisible by the {devices} devices: use "
   with pytest.raises(ValueError, match=message) as error:
     train(small, batch_size=batch_size, devices=devices)
-  better = int(re.findall(r"take (\d+), say", str(error.value))[0])
+  better = int(re.findall(r"use (\d+) for example", str(error.value))[0])
   assert better > 0 and better % devices == 0
   assert abs(better - batch_size) < devices
 
@@ -294,9 +295,9 @@ def test_a_bad_photo_is_replaced_by_the_one_behind_it(
   folder = write(tmp_path / "bad", examples)
   options = {"max_bad_share": 0.5, "order": order, "threads": threads, "batch_size": 3}
   loader = train(folder, **options)
-  found = sorted(keys(loader, 0, 9))
+  used = sorted(keys(loader, 0, 9))
   # Record 4 and 5 are replaced by 6, and the last by the first.
-  assert found == sorted(f"n01440764/{i}.jpg" for i in [0, 0, 1, 2, 3, 6, 6, 6, 7])
+  assert used == sorted(f"n01440764/{i}.jpg" for i in [0, 0, 1, 2, 3, 6, 6, 6, 7])
   assert "photo n01440764/bad4.jpg" in caplog.text
   batches = loader.iter_from(0)
   pixels, labels = flat(itertools.islice(batches, 6))
@@ -317,8 +318,8 @@ def test_a_flipped_bit_in_a_shard_costs_its_record_alone(tmp_path, jpeg):
   data = bytearray(path.read_bytes())
   data[data.index(examples[3].jpeg) + 200] ^= 4
   path.write_bytes(data)
-  found = sorted(keys(train(folder, max_bad_share=1.0), 0, 9))
-  assert found == sorted(f"n01440764/{i}.jpg" for i in [0, 1, 2, 4, 4, 5, 6, 7, 8])
+  used = sorted(keys(train(folder, max_bad_share=1.0), 0, 9))
+  assert used == sorted(f"n01440764/{i}.jpg" for i in [0, 1, 2, 4, 4, 5, 6, 7, 8])
   with pytest.raises(images.ImageError, match=f"record 3 of {path}: .*mismatch"):
     for _ in zip(range(9), train(folder, batch_size=1).iter_from(0), strict=False):
       pass
@@ -327,7 +328,9 @@ def test_a_flipped_bit_in_a_shard_costs_its_record_alone(tmp_path, jpeg):
 def test_a_data_set_without_a_sound_photo_is_an_error(tmp_path):
   bad = [Example(f"n01440764/{i}.jpg", 0, b"no photo") for i in range(3)]
   loader = train(write(tmp_path / "bad", bad), max_bad_share=1.0)
-  with pytest.raises(images.ImageError, match="none of the 100 from there is sound"):
+  with pytest.raises(
+    images.ImageError, match="none of the 100 records from there on can be used"
+  ):
     loader[0]
 
 
@@ -467,7 +470,7 @@ print("done")
     [sys.executable, "-W", "error", "-c", script],
     capture_output=True, text=True, check=True, timeout=60,
   )  # fmt: skip
-  # Where the compiler of `im21k plan` is installed, it tells that there is no driver.
+  # Where the compiler of `im21k plan` is installed, it logs that there is no driver.
   noise = re.compile(".*(absl::InitializeLog|Could not find cuda drivers).*\n")
   assert (done.stdout, noise.sub("", done.stderr)) == ("done\n", "")
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from im21k.dataset import records
-from im21k.packing import estimate, external_shuffle, shard_writer
-from im21k.packing import split as tables
+from im21k.packing import disk, estimate, shard_writer
 from im21k.packing.pack import pack
 
 ROOT = Path(__file__).parents[2]
@@ -47,13 +46,6 @@ def tar_of(folder, path, mode="w"):
       data.seek(0)
       outer.addfile(info, data)
   return path
-
-
-@pytest.fixture
-def fishes(photos):
-  source = photos({FISH: 9, SHARK: 8, RAY: 7})
-  (source / FISH / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-  return source
 
 
 def sources_of(kind, fishes, tmp_path):
@@ -146,16 +138,6 @@ pack(pathlib.Path({str(fishes)!r}), pathlib.Path({str(out)!r}), **{options!r})
   assert before == {name: (out / name).stat().st_ino for name in before}
 
 
-def test_a_full_disk_is_told_before_and_goes_on_later(fishes, tmp_path, monkeypatch):
-  source = tar_of(fishes, tmp_path / "all.tar")
-  usage = shutil.disk_usage(tmp_path)
-  with monkeypatch.context() as patch:
-    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"MB are missing"):
-      pack(source, tmp_path / "out", workers=1)
-  assert pack(source, tmp_path / "out", workers=1)["train"] == 24
-
-
 def test_hostile_members_are_refused_and_listed(jpeg, tmp_path):
   names = ["/etc/n01440764/a.jpg", "../n01440764/b.jpg", "n01440764/c.jpg"]
   with tarfile.open(tmp_path / "bad.tar", "w") as tar:
@@ -190,43 +172,6 @@ def test_a_damaged_archive_is_listed_and_the_rest_is_packed(fishes, tmp_path, da
   assert f"{SHARK}.tar\tdamaged archive" in (tmp_path / "out/rejected.tsv").read_text()
 
 
-@pytest.mark.parametrize(("how", "train"), [("drop", 24), ("multi-label", 24)])
-def test_of_equal_photos_one_stays(fishes, tmp_path, how, train):
-  data = (fishes / FISH / f"{FISH}_0.jpg").read_bytes()
-  (fishes / SHARK / "copy.jpg").write_bytes(data)
-  (fishes / FISH / "z.jpg").write_bytes(data)
-  result = pack(fishes, tmp_path / "out", workers=1, duplicates=how)
-  assert result["train"] == train
-  labels = tmp_path / "out" / "labels.tsv"
-  assert labels.exists() == (how == "multi-label")
-  if labels.exists():
-    assert labels.read_text() == f"key\tsynsets\n{FISH}/{FISH}_0.jpg\t{FISH} {SHARK}\n"
-
-
-def test_excluded_remapped_and_held_out_by_list(fishes, tmp_path):
-  photo = fishes / FISH / f"{FISH}_0.jpg"
-  digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-  (tmp_path / "hashes").write_text(f"{digest}  {photo.name}\n")
-  (tmp_path / "remap").write_text(f"{SHARK}\t{FISH}\n{RAY}\t-\n")
-  (tmp_path / "keys").write_text(f"{FISH}/{FISH}_1.jpg\n")
-  result = pack(
-    fishes, tmp_path / "out", workers=1, exclude_hashes=tmp_path / "hashes",
-    remap=tmp_path / "remap", eval_keys=tmp_path / "keys",
-  )  # fmt: skip
-  assert (result["train"], result["eval"], result["rejected"]) == (15, 1, 2)
-  assert result["classes"] == 1
-
-
-@pytest.mark.parametrize("shuffle", ["direct", "external"])
-def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuffle):
-  keys = tmp_path / "keys"
-  keys.write_text(f"{FISH}/another.jpg\n")
-  with pytest.raises(
-    ValueError, match=r"keys: no line is the key of .* its keys is 'n"
-  ):
-    pack(fishes, tmp_path / "out", workers=1, shuffle=shuffle, eval_keys=keys)
-
-
 def test_a_rec_is_packed_without_a_re_encode(jpeg, tmp_path):
   import struct
 
@@ -238,19 +183,19 @@ def test_a_rec_is_packed_without_a_re_encode(jpeg, tmp_path):
       file.write(bytes(-len(data) % 4))
   pack(tmp_path / "a.rec", tmp_path / "out", shards=1, workers=1)
   (shard,) = (tmp_path / "out").glob("train-*")
-  reader = packing_reader(shard)
+  reader = read_all(shard)
   for example in map(records.decode, reader):
     assert example.jpeg == photos[int(example.key.partition("/")[2])]
   assert len(reader) == 5
 
 
-def packing_reader(shard):
+def read_all(shard):
   from array_record.python.array_record_module import ArrayRecordReader
 
   reader = ArrayRecordReader(str(shard))
-  found = reader.read_all()
+  read = reader.read_all()
   reader.close()
-  return found
+  return read
 
 
 def test_a_run_that_fits_no_photo_still_holds_one(fishes, tmp_path):
@@ -289,7 +234,7 @@ def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
 
   with monkeypatch.context() as patch:
     patch.setattr(shard_writer, "ArrayRecordWriter", Writer)
-    patch.setattr(external_shuffle.os, "writev", write_some)
+    patch.setattr(disk.os, "writev", write_some)
     usage = shutil.disk_usage(tmp_path)
     patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
     patch.setattr(estimate, "check_space", lambda *args: None)
@@ -363,13 +308,6 @@ def test_a_killed_parts_files_are_removed_by_that_part_alone(fishes, tmp_path):
   assert contents(out) == contents(tmp_path / "one")
 
 
-def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
-  usage = shutil.disk_usage(tmp_path)
-  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-  with pytest.raises(OSError, match=r"MB are missing"):
-    pack(fishes, tmp_path / "out", workers=1, shuffle="external")
-
-
 def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
   source, out = tar_of(fishes, tmp_path / "all.tar"), tmp_path / "out"
   pack(source, tmp_path / "one", shards=3, workers=1)
@@ -377,16 +315,6 @@ def test_memory_that_the_first_part_chose_holds_for_all(fishes, tmp_path):
   pack(source, out, part="2/2", shards=3, workers=1)
   pack(source, out, part="1/2", shards=3, workers=1)
   assert contents(out) == contents(tmp_path / "one")
-
-
-@pytest.mark.parametrize("size", [1e9, 50e9, 1.3e12])
-def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
-  monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
-  memory = estimate.memory(int(size), None, 4) * 1e9
-  shards_ = tables.default_shards(int(size / 90_000))
-  seconds = size / memory * shards_ * 0.009
-  assert seconds <= 0.21 * 4 * size / 170e6
-  assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
 
 
 @pytest.mark.parametrize("shuffle", ["direct", "external"])

@@ -1,10 +1,8 @@
-"""What is shown while photos are packed, and what is told before."""
+"""The progress bar counts what all workers have done."""
 
 import io
-import os
 import subprocess
 import sys
-import tarfile
 import time
 
 import pytest
@@ -18,21 +16,21 @@ packing = sys.modules["im21k.packing.pack"]
 FISH, SHARK = "n01440764", "n01484850"
 
 
-def shown(counts, **total) -> str:
+def last_line(counts, **total) -> str:
   out = io.StringIO()
-  with progress.shown("pack", counts, file=out, **total):
+  with progress.show("pack", counts, file=out, **total):
     time.sleep(0.01)
   return out.getvalue().split("\r")[-1]
 
 
 def test_photos_are_counted_with_rates_and_rejects():
-  line = shown([30, 60_000_000, 2], photos=40)
+  line = last_line([30, 60_000_000, 2], photos=40)
   assert "pack:  75%" in line and "30/40" in line
   assert "photos/s" in line and "MB/s" in line and "2 rejected" in line
 
 
-def test_where_bytes_are_known_they_tell_the_time_left():
-  line = shown([30, 500_000_000, 1], size=1_000_000_000)
+def test_where_bytes_are_known_they_give_the_time_left():
+  line = last_line([30, 500_000_000, 1], size=1_000_000_000)
   assert "50%" in line and "500M/1.00G" in line and "30 photos, " in line
   assert "1 rejected" in line
 
@@ -73,48 +71,9 @@ def test_workers_count_together(photos, monkeypatch, tmp_path, workers):
   assert packed.counts[0] == 150
 
 
-def test_nothing_is_shown_where_nobody_looks(photos, tmp_path):
+def test_nothing_is_shown_without_a_terminal(photos, tmp_path):
   command = ["pack", photos({FISH: 3}), tmp_path / "out", "--workers", "1"]
   done = subprocess.run(
     [sys.executable, "-m", "im21k.cli", *command], capture_output=True, text=True
   )
   assert done.returncode == 0 and done.stderr == ""
-
-
-def tar_of(source, path):
-  with tarfile.open(path, "w") as tar:
-    tar.add(source, ".")
-  return path
-
-
-@pytest.mark.parametrize("kind", ["folder", "tar"])
-def test_a_dry_run_tells_what_it_takes_and_does_nothing(photos, tmp_path, kind):
-  source = photos({FISH: 30, SHARK: 20})
-  size = sum(file.stat().st_size for file in source.glob("*/*"))
-  given = source if kind == "folder" else tar_of(source, tmp_path / "all.tar")
-  before = sorted(os.listdir(tmp_path))
-  result = pack(given, tmp_path / "out", dry_run=True, workers=2, memory=0.5)
-  assert sorted(os.listdir(tmp_path)) == before
-  if kind == "folder":
-    assert (result["photos"], result["source_bytes"]) == (50, size)
-    assert result["packed_bytes"] == size
-    assert (result["scratch_bytes"], result["memory_gb"]) == (0, 0)
-  else:
-    # So small are these photos that the tar is headers for the most part.
-    assert given.stat().st_size - 2048 <= result["source_bytes"] <= given.stat().st_size
-    assert result["photos"] == round(result["source_bytes"] / size * 50)
-    assert result["scratch_bytes"] == result["packed_bytes"]
-    assert result["memory_gb"] == 0.5
-  assert result["core_hours"] > 0 and result["free_bytes"] > 0
-  assert set(result["hours"]) == {"processors", "hard_disk", "ssd"}
-  text = packing.text(result)
-  assert f"{result['photos']} photos" in text and "GB of scratch" in text
-
-
-def test_a_dry_run_knows_how_small_photos_become(photos, jpeg, tmp_path):
-  (tmp_path / "photos" / FISH).mkdir(parents=True)
-  data = jpeg(1, 300, 400)
-  (tmp_path / "photos" / FISH / "a.jpg").write_bytes(data)
-  options = {"dry_run": True, "resize": 64, "shuffle": "external", "workers": 1}
-  result = pack(tmp_path / "photos", tmp_path / "out", **options)
-  assert result["packed_bytes"] == result["scratch_bytes"] < len(data) / 3

@@ -1,10 +1,10 @@
-"""A packed data set is read back, and what is wrong with it is named."""
+"""A packed data set is read back, and its damage is located."""
 
 import shutil
 
 import pytest
 
-from im21k.dataset.records import Manifest
+from im21k.dataset.manifest import Manifest
 from im21k.packing.pack import pack
 from im21k.packing.verify import text, verify
 
@@ -51,5 +51,7 @@ def test_a_shard_of_other_sound_photos_is_found(photos, tmp_path):
     pack(source, tmp_path / f"{name}-packed", shards=1, workers=1)
   (shard,) = Manifest.load(tmp_path / "one-packed").splits["train"]
   shutil.copy(tmp_path / "other-packed" / shard.name, tmp_path / "one-packed")
-  with pytest.raises(ValueError, match="sound each, but not those that were packed"):
+  with pytest.raises(
+    ValueError, match="each record is sound, but they are not those that were packed"
+  ):
     verify(tmp_path / "one-packed", workers=1)

@@ -1,25 +1,64 @@
-"""Packing as a Beam pipeline on its local multi-process runner: the same bytes."""
+"""Workers: as many as the process may use cores, and the same bytes with Beam."""
 
-import hashlib
+import importlib.util
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from im21k.packing import workers
 from im21k.packing.pack import pack
+from im21k.packing.verify import verify
 
-pytest.importorskip("apache_beam", reason="the extra `beam` is not installed")
 FISH, SHARK = "n01440764", "n01484850"
+ROOT = Path(__file__).parents[2]
 
 
+def test_one_worker_for_each_core_that_the_process_may_use(
+  photos, tmp_path, monkeypatch
+):
+  """A batch system allots 8 cores of a node that has 128."""
+  monkeypatch.setattr(os, "cpu_count", lambda: 128)
+  monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+  sizes = []
+
+  class Pool(workers.futures.ThreadPoolExecutor):
+    def __init__(self, count, mp_context, initializer, initargs):
+      sizes.append(count)
+      super().__init__(1)
+
+  monkeypatch.setattr(workers.futures, "ProcessPoolExecutor", Pool)
+  monkeypatch.setattr(workers, "_context", lambda: multiprocessing)
+  source = photos({FISH: 3})
+  pack(source, tmp_path / "direct")
+  pack(source, tmp_path / "external", shuffle="external")
+  verify(tmp_path / "direct")
+  assert sizes == [8, 8, 8, 8]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", ["direct", "external"])
-def test_a_beam_pipeline_writes_the_same_bytes(photos, tmp_path, shuffle):
+def test_a_beam_pipeline_writes_the_same_bytes(photos, tmp_path, need, shuffle):
+  """On Beam's local runner with several processes, in an environment of its own."""
+  own = importlib.util.find_spec("apache_beam")
+  python = Path(sys.executable) if own else Path(sys.prefix) / "beam" / "bin" / "python"
+  need(python.exists(), "Apache Beam is not installed: make test does that")
   source = photos({FISH: 9, SHARK: 8})
   (source / FISH / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
   options = {"shards": 3, "shuffle": shuffle, "memory": 1e-5, "eval_per_class": 1}
-  found = []
-  for runner in ("local", "beam"):
-    out = tmp_path / runner
-    pack(source, out, runner=runner, workers=2, **options)
-    found.append(
-      {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in out.iterdir()}
-    )
-  assert found[0] == found[1]
+  pack(source, tmp_path / "local", workers=2, **options)
+  flags = (f"--{name.replace('_', '-')}={value}" for name, value in options.items())
+  command = [python, "-m", "im21k.cli", "pack", source, tmp_path / "beam", *flags]
+  done = subprocess.run(
+    [*command, "--runner=beam", "--workers=2"],
+    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  contents = [
+    {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    for name in ("local", "beam")
+  ]
+  assert contents[0] == contents[1]

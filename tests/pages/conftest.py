@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+# Seconds. Far beyond what any step takes, so that a busy machine is no failure.
+PATIENCE = 900
 
 
 @pytest.fixture
-def browse(tmp_path):
-  """Opens a page: (path, width, dark) -> a selenium driver; skips without a browser."""
-  webdriver = pytest.importorskip("selenium.webdriver")
-  if not (CHROMIUM and DRIVER):
-    pytest.skip("there is no chromium with its driver (Debian: chromium-driver)")
+def browse(tmp_path, need):
+  """Opens a page: (path, width, dark) -> a selenium driver; needs a browser."""
+  need(
+    CHROMIUM and DRIVER and importlib.util.find_spec("selenium"),
+    "pages need a browser: apt-get install chromium chromium-driver, and "
+    "pip install 'im21k[browser]'",
+  )
+  from selenium import webdriver
+
   opened = []
 
   def browse(path, width=375, dark=False):
@@ -23,8 +29,11 @@ def browse(tmp_path):
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
       options.add_argument(argument)
     options.add_argument(f"--user-data-dir={tmp_path / f'profile{len(opened)}'}")
+    options.timeouts = {"script": PATIENCE * 1000, "pageLoad": PATIENCE * 1000}
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     opened.append(driver)
+    # The connection to the driver has a limit of its own, 120 s by default.
+    driver.command_executor.client_config.timeout = PATIENCE
     shape = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -38,11 +47,10 @@ def browse(tmp_path):
 
 
 @pytest.fixture
-def check_page(browse):
+def check_page(browse, need):
   """What every page must be: without errors, legible on a phone, sound to axe-core."""
   spec = importlib.util.find_spec("axe_playwright_python")
-  if not spec:
-    pytest.skip("axe-playwright-python is not installed: pip install 'im21k[browser]'")
+  need(spec, "axe-core is missing: pip install 'im21k[browser]'")
   axe = (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
   def check(path, width, dark):
@@ -52,18 +60,19 @@ def check_page(browse):
     inside, visible = driver.execute_script(sides)
     assert inside <= visible <= width
     driver.execute_script(axe)
-    found = driver.execute_async_script(
+    result = driver.execute_async_script(
       "const done = arguments[0]; axe.run(document).then(done)"
     )
-    passed = {rule["id"] for rule in found["passes"]}
+    passed = {rule["id"] for rule in result["passes"]}
     # It did look.
     assert {"color-contrast", "image-alt", "document-title"} <= passed
-    told = [
-      (r["id"], [n["html"][:200] for n in r["nodes"]]) for r in found["violations"]
+    violations = [
+      (rule["id"], [node["html"][:200] for node in rule["nodes"]])
+      for rule in result["violations"]
     ]
-    assert told == []
-    # It cannot tell the contrast of letters over lines of a drawing.
-    unsure = [n["html"] for rule in found["incomplete"] for n in rule["nodes"]]
+    assert violations == []
+    # axe cannot judge the contrast of letters over lines of a drawing.
+    unsure = [node["html"] for rule in result["incomplete"] for node in rule["nodes"]]
     assert all(text.startswith("<text") for text in unsure)
     return driver
 

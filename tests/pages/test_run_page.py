@@ -1,9 +1,9 @@
 """The page about a run: true numbers, escaped, sound in a browser."""
 
-import html
 import json
 import re
 
+import markupsafe
 import numpy as np
 import pytest
 
@@ -49,24 +49,26 @@ def test_page_tells_what_was_measured(run):
   assert result["images"] == 139 and result["page"] == str(run / "report.html")
   assert result["top_1"] == pytest.approx(13 / 139)
   text = (run / "report.html").read_text(encoding="utf-8")
-  assert "200 in all: at last 50.0 % of training photos and 12.5 % of held-out" in text
+  assert (
+    "200 in all; at the end 50.0 % on training photos and 12.5 % on held-out" in text
+  )
   assert "<td>50.0 %</td><td>37.2 %</td>" in text
   assert text.count("<td>not measured</td>") == 6
-  assert "139 train photos, 9.4% right." in text
+  assert "139 train photos, top-1 accuracy 9.4 %." in text
   best, worst = text.split("<h2>Best classes</h2>")[1].split("<h2>Worst classes</h2>")
   # All that the net ever says is windmill.
   assert best.count("<figure>") == 1
   assert worst.split("<section>")[0].count("<figure>") == 6
-  assert "windmill: 100% of 13 right; this one named windmill" in best
+  assert "windmill: 13 of 13 correct; this one predicted windmill" in best
   assert "windmill:" not in worst
-  assert "139 photos, 9.35% right" in run_page.text(result)
+  assert "139 photos, top-1 accuracy 9.35%" in run_page.text(result)
 
 
 def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
   run_page.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "<script" not in text and "<b>" not in text and "<i>" not in text
-  assert text.count(html.escape(EVIL)) == 1 + 1
+  assert text.count(str(markupsafe.escape(EVIL))) == 1 + 1
   assert "<h1>Run &lt;b&gt;run</h1>" in text
   assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
   assert "http" not in text and len(text) < 3_000_000
@@ -94,14 +96,14 @@ def test_an_unfinished_run_has_a_page_without_answers(run):
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "has not ended" in text and "did not record it" in text
   assert "Nothing has been measured yet" in text
-  assert "no weights to look at" in run_page.text(result)
+  assert "no weights to evaluate" in run_page.text(result)
 
 
 def test_calibrated_probabilities_are_shown_where_there_are(run):
   def share():
     run_page.report(run)
     text = (run / "report.html").read_text(encoding="utf-8")
-    return re.search(r"this one named windmill \((\d+%)\)", text)[1]
+    return re.search(r"this one predicted windmill \((\d+%)\)", text)[1]
 
   before = share()
   calibration.save(
@@ -115,14 +117,19 @@ def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
     run_page.report(tmp_path)
   with pytest.raises(ValueError, match="images is 0"):
     run_page.report(run, images=0)
-  with pytest.raises(ValueError, match="is a folder not named by a synset id"):
-    run_page.report(run, data=tmp_path)
+  (tmp_path / "nothing").mkdir()
+  with pytest.raises((OSError, ValueError), match="nothing"):
+    run_page.report(run, data=tmp_path / "nothing")
+  (run / "config.json").write_text("{}")
+  with pytest.raises(ValueError, match=r"config\.json names no photos: give --data"):
+    run_page.report(run)
   for wrong in ("{", "[]"):
     (run / "config.json").write_text(wrong)
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
       run_page.report(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(375, False), (375, True), (1280, False)])
 def test_browser_and_axe_find_no_fault(run, check_page, width, dark):
   run_page.report(run)

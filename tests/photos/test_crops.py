@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from im21k.loading.examples import Draws
+from im21k.loading.examples import RandomNumbers
 from im21k.photos import crops
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
 
@@ -71,7 +71,7 @@ def published_box(height, width, rng, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
 @pytest.mark.parametrize(("height", "width"), [(180, 240), (240, 90), (60, 250)])
 def test_random_resized_crop_is_distributed_as_published(rng, height, width):
   crop = RandomResizedCrop(224)
-  draws = [Draws(rng.random(24).tolist()) for _ in range(4000)]
+  draws = [RandomNumbers(rng.random(24).tolist()) for _ in range(4000)]
   ours = np.array([crop.draw(height, width, d) for d in draws])
   other = np.random.default_rng(99)
   theirs = np.array([published_box(height, width, other) for _ in range(4000)])

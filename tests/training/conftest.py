@@ -1,4 +1,4 @@
-"""A model that compiles in a second, for tests of what is around the model."""
+"""A model that compiles in a second, and a config and data for it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import pytest
 from flax import linen as nn
 
 from im21k.models import registry
+from im21k.training.config import Config
 
 
 class Tiny(nn.Module):
@@ -24,7 +25,7 @@ class Tiny(nn.Module):
     features = nn.relu(x).mean((1, 2))
     if self.num_classes is None:
       return features, {"features": features}
-    logits = nn.Dense(self.num_classes, name="head")(features)
+    logits = nn.Dense(self.num_classes, name="head", dtype=self.dtype)(features)
     return logits.astype(jnp.float32), {"features": features, "logits": logits}
 
 
@@ -33,3 +34,28 @@ def tiny_model(monkeypatch):
   """`models.create("tiny")` works."""
   monkeypatch.setitem(registry._BUILDERS, "tiny", Tiny)
   return Tiny
+
+
+DOCUMENT = {
+  "model": {"name": "tiny"},
+  "total": {"steps": 12},
+  "schedule": {"name": "stepwise", "rates": [0.1, 0.01], "until": {"steps": [8]}},
+  "batch_size": 8,
+  "image_size": 32,
+  "log_every": {"steps": 5},
+  "eval_every": {"steps": 6},
+  "save_every": {"steps": 4},
+  "devices": 4,
+}
+
+
+@pytest.fixture
+def document(packed):
+  """The nested keys of a short run on the sample photos."""
+  return {**DOCUMENT, "data": str(packed)}
+
+
+@pytest.fixture
+def config(document):
+  """The same, checked."""
+  return Config.from_dict(document)

@@ -158,7 +158,9 @@ def test_the_loss_is_that_of_both_labels(tiny_model):
     log_p = np.asarray(jax.nn.log_softmax(logits))
     own = -log_p[np.arange(4), label[device]].mean()
     wanted.append(share * own - (1 - share) * log_p[np.arange(4), other].mean())
-  made = steps.train_step(model, optimizer, 117.0, 1.0, mix=chosen, seed=5)
+  made = steps.TrainStep(model=model, optimizer=optimizer, mix=chosen, seed=5)
   state = jax.device_put(state, parallel.replicated(on))
-  _, metrics = parallel.train_step(made, on)(state, {"image": photos, "label": label})
+  _, metrics = parallel.train_step(made.take, on)(
+    state, {"image": photos, "label": label}
+  )
   assert float(metrics["loss"]) == pytest.approx(np.mean(wanted), rel=1e-5)

@@ -1,11 +1,26 @@
-"""Rows that survive a kill, the clock, the learning curve."""
+"""Rows that survive a kill, throughput between rows, the clock: all by a fake clock."""
 
 import json
-import time
 
-from PIL import Image
+import optax
+import pytest
 
 from im21k.training import log
+
+
+class Now:
+  """A clock that stands still until it is set."""
+
+  def __init__(self):
+    self.seconds = 1000.0
+
+  def __call__(self):
+    return self.seconds
+
+
+@pytest.fixture
+def now():
+  return Now()
 
 
 def test_rows_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
@@ -18,53 +33,96 @@ def test_rows_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
   assert [row["step"] for row in log.read_rows(path)] == [10, 20, 25]
 
 
-def test_clock_leaves_pauses_out_and_counts_waiting():
-  clock = log.Clock()
-  with clock.pause():
-    time.sleep(0.2)
+def test_clock_leaves_pauses_out_and_counts_waiting(now):
+  clock = log.Clock(now=now)
+  now.seconds += 1
+  with clock.pause("eval"):
+    now.seconds += 100
   with clock.waiting():
-    time.sleep(0.05)
+    now.seconds += 5
   clock.tick()
-  assert 0.05 <= clock.data_secs <= clock.train_secs < 0.2
+  assert clock.state() == {"train_secs": 6.0, "data_secs": 5.0}
 
 
-def test_clock_goes_on_after_a_restart():
-  clock = log.Clock()
-  clock.restore({"train_secs": 100.0, "data_secs": 7.0})
+def test_clock_goes_on_after_a_restart(now):
+  clock = log.Clock({"train_secs": 100.0, "data_secs": 7.0}, now)
+  now.seconds += 3
   clock.tick()
-  assert clock.train_secs >= 100.0 and clock.state()["data_secs"] == 7.0
+  assert clock.state() == {"train_secs": 103.0, "data_secs": 7.0}
 
 
-def rows_of(rates):
-  return [
-    {"step": i, "images": 100 * (i + 1), "train_top_1": 0.01 * i, "lr": rate}
-    for i, rate in enumerate(rates)
-  ]
+@pytest.fixture
+def steps(now, tmp_path):
+  """A clock, a file and a log of batches of 8 out of 100 examples."""
+  clock, file = log.Clock(now=now), log.MetricsFile(tmp_path / "metrics.jsonl", 0)
+  schedule = optax.piecewise_constant_schedule(0.5, {3: 0.1})
+  rows = log.StepLog(
+    file,
+    clock,
+    batch_size=8,
+    train_examples=100,
+    schedule=schedule,
+    health=lambda: {"bad_photos": int(now.seconds)},
+  )
+  yield clock, file, rows
+  file.close()
 
 
-def test_phases_are_stretches_of_one_rate():
-  rows = rows_of([0.05, 0.05, 0.01, 0.001])
-  assert log._phases(rows) == [
-    (0.0, 200, 0.05),
-    (200, 300, 0.01),
-    (300, 400, 0.001),
-  ]
+def test_each_row_measures_the_steps_since_the_row_before(steps, now):
+  clock, file, rows = steps
+  for step, (waiting, computing) in enumerate([(1, 1), (1, 1), (0, 4), (2, 2)], 1):
+    with clock.waiting():
+      now.seconds += waiting
+    now.seconds += computing
+    rows.add({"loss": float(step), "top_1": 0.25 * step})
+    if step % 2 == 0:
+      rows.close_row(step)
+  rows.flush(4)
+  first, second = file.rows
+  assert (first["step"], first["images"], first["epoch"]) == (2, 16, 0.16)
+  assert (first["loss"], first["train_top_1"]) == (1.5, 0.375)
+  assert (first["images_per_s"], first["data_wait_share"]) == (16 / 4, 0.5)
+  assert (second["images_per_s"], second["data_wait_share"]) == (16 / 8, 0.25)
+  assert (second["loss"], second["bad_photos"]) == (3.5, 1012)
+  assert first["lr"] == 0.5 and second["lr"] == pytest.approx(0.05)
 
 
-def test_a_rate_that_always_changes_has_no_phases():
-  assert log._phases(rows_of([1.0 / i for i in range(1, 30)])) == []
+def test_a_row_is_written_while_the_step_after_it_runs(steps, now):
+  _, file, rows = steps
+  now.seconds += 1
+  assert rows.add({"loss": 1.0, "top_1": 0.0}) is None
+  rows.close_row(1)
+  assert not file.rows
+  row = rows.add({"loss": 7.0, "top_1": 0.0})
+  assert row["step"] == 1 and row["loss"] == 1.0 and file.rows == [row]
 
 
-def test_learning_curve_is_drawn_with_and_without_marks(tmp_path):
-  rows = rows_of([0.05] * 5 + [0.01] * 5)
-  rows.append({"step": 9, "images": 1000, "eval_top_1": 0.08})
-  reference = {"label": "original", "images_per_pass": 500, "top_1": [11.7, 20.0]}
-  pixels = []
-  for index, marks in enumerate((None, reference)):
-    path = tmp_path / f"{index}.png"
-    log.draw_learning_curve(path, rows, marks)
-    with Image.open(path) as image:
-      assert image.width > 600
-      pixels.append(image.tobytes())
-  assert pixels[0] != pixels[1]
-  log.draw_learning_curve(tmp_path / "empty.png", [])
+def test_a_flush_writes_the_steps_that_are_no_whole_row(steps, now):
+  _, file, rows = steps
+  rows.flush(0)
+  assert not file.rows, "there is nothing yet"
+  now.seconds += 2
+  rows.add({"loss": 1.0, "top_1": 0.0})
+  rows.flush(1)
+  assert [row["images_per_s"] for row in file.rows] == [4.0]
+
+
+def test_a_row_without_time_has_no_throughput(steps):
+  _, file, rows = steps
+  rows.add({"loss": 1.0, "top_1": 0.0})
+  rows.flush(1)
+  assert file.rows[0]["images_per_s"] is None
+
+
+def test_a_loss_that_is_not_finite_names_its_steps(steps):
+  _, _, rows = steps
+  for loss in (1.0, float("nan"), 1.0):
+    rows.add({"loss": loss, "top_1": 0.0})
+  with pytest.raises(FloatingPointError, match="nan between steps 1 and 3"):
+    rows.flush(3)
+
+
+def test_last_scores_are_the_newest_of_each():
+  rows = [{"train_top_1": 0.1}, {"eval_top_1": 0.2}, {"train_top_1": 0.3}, {}]
+  assert log.last_scores(rows) == {"train_top_1": 0.3, "eval_top_1": 0.2}
+  assert log.last_scores([]) == {"train_top_1": None, "eval_top_1": None}

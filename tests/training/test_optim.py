@@ -1,11 +1,9 @@
-"""The update rule against a transcription of MXNet's, durations and schedules."""
+"""The update rule against a transcription of MXNet's, schedules."""
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from im21k.training import optim
 
@@ -71,19 +69,3 @@ def test_warm_up_longer_than_the_run_is_an_error():
     ValueError, match="warm-up of 10 steps must be shorter than the 9"
   ):
     optim.cosine(0.4, 10, 9)
-
-
-@given(st.integers(1, 500), st.integers(1, 10**7), st.integers(1, 9))
-def test_durations_agree_in_every_unit(batch_size, train_examples, epochs):
-  by_epochs = optim.steps_in("total", {"epochs": epochs}, batch_size, train_examples)
-  examples = {"examples": epochs * train_examples}
-  by_examples = optim.steps_in("total", examples, batch_size, train_examples)
-  assert by_epochs == by_examples
-  steps = {"steps": by_epochs}
-  assert optim.steps_in("total", steps, batch_size, train_examples) == by_epochs
-
-
-@pytest.mark.parametrize("wrong", [{}, {"steps": 1, "epochs": 1}, {"passes": 9}])
-def test_duration_has_exactly_one_known_unit(wrong):
-  with pytest.raises(ValueError, match="total must be given in exactly one of steps"):
-    optim.steps_in("total", wrong, 1, 1)

@@ -28,7 +28,9 @@ def trained(model, classes, split, count=4, side=16, **options):
   axes = split_head.axes(state) if split else None
   state = split_head.split(state, 4) if split else state
   step = parallel.train_step(
-    steps.train_step(model, optimizer, 117.0, 64.0, split_head=split, **options),
+    steps.TrainStep(
+      model=model, optimizer=optimizer, std=64.0, split_head=split, **options
+    ).take,
     on,
     axes,
   )

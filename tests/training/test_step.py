@@ -29,7 +29,7 @@ def run(tiny, devices, sync_bn, count=6):
   optimizer = optim.sgd(optax.constant_schedule(0.05))
   state = steps.init(tiny(7), optimizer, 16, seed=1)
   state = jax.device_put(state, parallel.replicated(on))
-  step = parallel.train_step(steps.train_step(model, optimizer, 117.0, 1.0), on)
+  step = parallel.train_step(steps.TrainStep(model=model, optimizer=optimizer).take, on)
   losses = []
   for index in range(count):
     state, metrics = step(state, batch_of(16, devices, seed=index))
@@ -82,7 +82,8 @@ def one_step(tiny, optimizer, batch, devices):
   on = parallel.devices(devices)
   state = steps.init(tiny(7), optimizer, 16, seed=1)
   state = jax.device_put(state, parallel.replicated(on))
-  step = parallel.train_step(steps.train_step(tiny(7), optimizer, 117.0, 1.0), on)
+  made = steps.TrainStep(model=tiny(7), optimizer=optimizer)
+  step = parallel.train_step(made.take, on)
   state, metrics = step(state, batch)
   return jax.device_get(metrics), jax.device_get(state)
 
@@ -92,7 +93,8 @@ def test_state_is_donated(tiny_model):
   optimizer = optim.sgd(optax.constant_schedule(0.05))
   state = steps.init(tiny_model(7), optimizer, 16, seed=1)
   before = jax.device_put(state, parallel.replicated(on))
-  step = parallel.train_step(steps.train_step(tiny_model(7), optimizer, 0.0, 1.0), on)
+  made = steps.TrainStep(model=tiny_model(7), optimizer=optimizer)
+  step = parallel.train_step(made.take, on)
   step(before, batch_of(16, 4))
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
 
@@ -106,7 +108,5 @@ def test_normalisation_is_the_originals():
 
 
 def test_more_devices_than_there_are_is_an_error():
-  with pytest.raises(
-    ValueError, match="5 devices are asked for, but this machine has 4"
-  ):
+  with pytest.raises(ValueError, match="devices is 5, but this machine has 4"):
     parallel.devices(5)

@@ -1,0 +1,237 @@
+"""Rows of benchmarks/results/*.jsonl -> the Markdown tables of README.md and docs/.
+
+    python benchmarks/tables.py [--check]
+
+A page holds a table between `<!-- table: NAME -->` and `<!-- /table -->`; what stands
+there is replaced by the rows whose `table` is NAME and a line with their source,
+command, machine and date. With `--check` nothing is written, and a page that is not up
+to date is an error. Add a measurement: append its row to a file in results/ (`table`,
+the columns, `source`, `command`, `machine`, `software`, `date`), then run this script.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (
+  ROOT / "README.md",
+  ROOT / "benchmarks" / "README.md",
+  *sorted((ROOT / "docs").glob("*.md")),
+)
+ABOUT = ("source", "command", "machine", "software", "date")
+_MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+Row = dict[str, Any]
+# A heading, and the cell: a format of the row's fields, or a function of the row. A
+# cell is empty where the row lacks one of its fields.
+Columns = dict[str, str | Callable[[Row], str]]
+
+TABLES: dict[str, Columns] = {
+  "accuracy": {
+    "net": "{net}",
+    "data": "{data}",
+    "where": "{where}",
+    "top-1": "{top_1:.1f}",
+    "top-5": "{top_5:.1f}",
+    "top-20": "{top_20:.1f}",
+  },
+  "train-cpu": {
+    "batch": "{batch}",
+    "by wall time": "{relative:.2f} (best round {best_round:.2f})",
+    "by processor time": "{relative_cpu:.2f}",
+    "im21k": "{images_per_s:.2f}/s",
+    "PyTorch": "{torch_images_per_s:.2f}/s",
+  },
+  "plan-cards": {
+    "card": "{card}",
+    "dtype": "{dtype}",
+    "largest batch each": "{largest_batch}",
+    "MiB needed": "{mib:,}",
+    "images/s (estimate)": "{images_per_s:,}",
+    "9 passes (estimate)": "{days} days",
+  },
+  "plan-overlap": {
+    "batch, dtype, card": "{batch} {dtype}, {gpu}{note}",
+    "XLA's peak": "{peak_mib:,} MiB",
+    "needed": "{mib:,} MiB",
+    "recomputed": "{recomputed:.1f} %",
+    "beside backprop": "{overlapped:.1f} %",
+    "exposed": "{exposed:.2f} %",
+  },
+  "plan-steps": {
+    "program": "{program}",
+    "XLA's peak": "{peak_mib:,} MiB{note}",
+    "beside backprop": "{overlapped:g} %{overlapped_note}",
+  },
+  "golden": {
+    "": "{what}",
+    "wide": "{wide:.1e}",
+    "plain": "{plain:.1e}",
+    "limit": "{limit:.0e}",
+  },
+  "fuzz": {
+    "reader": "`.{reader}`",
+    "executions": "{executions:,}",
+    "a second": "{executions_per_second:,}",
+    "peak": "{peak_mib} MiB",
+    "findings": "{findings}",
+  },
+  "pack": {
+    "bytes unchanged": "{way}",
+    "ms an image, median": "{cpu_ms:.3f}",
+    "least": "{least_cpu_ms:.3f}",
+    "before the first photo, s": "{few_s:.2f}",
+    "photos": "{photos:,}",
+    "rounds": "{rounds}",
+  },
+  "pack-resize": {
+    "downscaled to short side 256, quality 90": "{way}",
+    "ms an image, median": "{cpu_ms:.3f}",
+    "least": "{least_cpu_ms:.3f}",
+    "before the first photo, s": "{few_s:.2f}",
+    "photos": "{photos:,}",
+    "rounds": "{rounds}",
+  },
+  "pack-steps": {
+    "part": "{part}",
+    "before, µs an image": "{before_us}",
+    "now, µs an image": "{after_us}",
+  },
+  "pack-memory": {"photos": "{photos:,}", "peak of the process": "{peak_mb:.1f} MB"},
+  "pack-disk": {
+    "": "{way}",
+    "bytes read and written": "{tb_moved} TB",
+    "hard disk, 170 MB/s": "{hdd_h}",
+    "of it seeks": "{seeks}",
+    "SSD, 2 GB/s": "{ssd_h} h",
+  },
+  "pack-checks": {"check": "{what}", "result": "{result}", "command": "`{command}`"},
+  "kill-restart": {
+    "kills": "{kills}",
+    "steps of the run": "{steps}",
+    "newest checkpoint after each kill": lambda row: ", ".join(
+      map(str, row["checkpoints"])
+    ),
+    "bits at the end": lambda row: "the same" if row["same_bits"] else "different",
+    "minutes": "{minutes}",
+  },
+  "hedge": {
+    "required accuracy": "{asked}",
+    "hedged: right": "{right:.1f} %",
+    "bits": "{bits:.2f}",
+    "depth": "{depth:.1f}",
+    "best fixed level: right": "{level_right:.1f} %",
+    "bits ": "{level_bits:.2f}",
+    "depth ": "{level_depth:.1f}",
+  },
+  "hedge-losses": {
+    "loss": "{loss}",
+    "top-1": "{top_1:.1f} %",
+    "top-5": "{top_5:.1f} %",
+    "mistakes, levels up": "{height:.2f}",
+    "90 % required: right": "{right_90:.1f} %",
+    "bits": "{bits_90:.2f}",
+    "99 % required: right": "{right_99:.1f} %",
+    "bits ": "{bits_99:.2f}",
+  },
+  "answers": {"256 photos": "{what}", "ms": "{ms}"},
+  "load": {
+    "": "{loader}",
+    "full: CPU ms an image": "{full_cpu_ms:.3f}",
+    "images/s": "{full_images_per_s:,}",
+    "small: CPU ms an image": "{small_cpu_ms:.3f}",
+    "images/s ": "{small_images_per_s:,}",
+  },
+  "crop-decoding": {"a random crop of a photo of 500×375": "{how}", "ms": "{ms:.2f}"},
+  "load-checks": {"check": "{check}", "result": "{result}"},
+}
+
+
+def table(name: str) -> str:
+  """The Markdown table called `name`, and the line about how it was obtained."""
+  rows = [row for row in read_rows() if row["table"] == name]
+  if not rows or (name not in TABLES and name != "plan-sweep"):
+    raise ValueError(f"table {name!r} has no rows in {RESULTS} or no columns here")
+  cells = _sweep(rows) if name == "plan-sweep" else _cells(rows, TABLES[name])
+  lines = ["| " + " | ".join(line) + " |" for line in cells]
+  lines.insert(1, "|---" * len(cells[0]) + "|")
+  return "\n".join(lines) + f"\n\n({_about(rows, 'command' in TABLES.get(name, {}))})\n"
+
+
+def read_rows() -> list[Row]:
+  """All rows of results/, in the order of files and lines."""
+  return [
+    json.loads(line)
+    for path in sorted(RESULTS.glob("*.jsonl"))
+    for line in path.read_text(encoding="utf-8").splitlines()
+  ]
+
+
+def filled(text: str) -> str:
+  """A page with every marked table as the rows say; ValueError names an unknown one."""
+  return _MARKED.sub(lambda match: f"{match[1]}{table(match[2])}{match[3]}", text)
+
+
+def _cells(rows: list[Row], columns: Columns) -> list[list[str]]:
+  return [list(columns), *([_cell(row, c) for c in columns.values()] for row in rows)]
+
+
+def _cell(row: Row, column: str | Callable[[Row], str]) -> str:
+  try:
+    text = column.format(**row) if isinstance(column, str) else column(row)
+  except KeyError:
+    return ""
+  return text.replace("e-0", "e-")
+
+
+def _sweep(rows: list[Row]) -> list[list[str]]:
+  """Policies down, batch sizes across."""
+  batches = sorted({row["batch"] for row in rows})
+  lines = [["images each", *map(str, batches)]]
+  for name in dict.fromkeys((row["dtype"], row["remat"]) for row in rows):
+    own = {r["batch"]: r for r in rows if (r["dtype"], r["remat"]) == name}
+    lines.append([", ".join(name), *(_need(own[batch]) for batch in batches)])
+  return lines
+
+
+def _need(row: Row) -> str:
+  return f"{row['mib']:,}{'' if row['fits'] else ' (too much)'}, {row['overlapped']} %"
+
+
+def _about(rows: list[Row], has_command: bool) -> str:
+  """How rows were obtained: a sentence for each source, command, machine and date."""
+  keys = [key for key in ABOUT if key != "command" or not has_command]
+  sentences = []
+  for about in dict.fromkeys(tuple(row.get(key) for key in keys) for row in rows):
+    parts = dict(zip(keys, about, strict=True))
+    if parts.get("command"):
+      parts["command"] = f"`{parts['command']}`"
+    text = "; ".join(part for part in parts.values() if part)
+    sentences.append(text[0].upper() + text[1:])
+  return ". ".join(sentences) + "."
+
+
+def main() -> int:
+  """Rewrites the pages; returns 1 if `--check` finds one that is out of date."""
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--check", action="store_true", help="Write nothing.")
+  check = parser.parse_args().check
+  stale = []
+  for page in PAGES:
+    text = page.read_text(encoding="utf-8")
+    if (new := filled(text)) != text:
+      stale.append(str(page.relative_to(ROOT)))
+      if not check:
+        page.write_text(new, encoding="utf-8")
+  print(json.dumps({"stale" if check else "written": stale}))
+  return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,139 @@
+"""A typed function -> a command line that tyro parses, with help from its docstring.
+
+Positional parameters become positional arguments, keyword-only ones and the fields of a
+dataclass called `options` become options.
+"""
+
+import dataclasses
+import functools
+import inspect
+import operator
+import re
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import tyro
+
+_NONE, _KEYWORD = type(None), inspect.Parameter.KEYWORD_ONLY
+
+
+def subcommands(functions: dict[str, Callable[..., Any]]) -> Any:
+  """The type of one of several commands by name, for tyro."""
+  kinds = (
+    Annotated[Any, tyro.conf.subcommand(name=name, constructor=function)]
+    for name, function in functions.items()
+  )
+  return functools.reduce(operator.or_, kinds)
+
+
+def group(functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+  """A function whose one argument is one of several commands."""
+
+  def choose(command: Any) -> Any:
+    return command
+
+  choose.__annotations__ = {"command": subcommands(functions)}
+  return choose
+
+
+def deferred(
+  function: Callable[..., dict[str, Any]], **fixed: Any
+) -> Callable[..., Any]:
+  """A function with the same parameters, and `json`, that returns the call to make.
+
+  So errors in the arguments are reported by tyro, and errors of the call by `main`.
+  The parameters in `fixed` have these values, and are no options.
+  """
+  signature = inspect.signature(function)
+  hints = typing.get_type_hints(function, include_extras=True)
+  options, fields = _options(function)
+  as_json = tyro.conf.arg(help="Print one JSON object.", help_behavior_hint="")
+  parameters = [
+    *(
+      _parameter(p, hints[name])
+      for name, p in signature.parameters.items()
+      if name not in (options, *fixed) and p.kind is not inspect.Parameter.VAR_KEYWORD
+    ),
+    *fields,
+    inspect.Parameter(
+      "json", _KEYWORD, default=False, annotation=Annotated[bool, as_json]
+    ),
+  ]
+
+  def defer(json: bool, **given: Any) -> Callable[[], Any]:
+    call = signature.bind_partial()
+    changes = {field.name: given.pop(field.name) for field in fields}
+    call.arguments.update(given)
+    return lambda: (function(*call.args, **call.kwargs, **changes, **fixed), json)
+
+  # tyro would keep the line ends inside a parameter's text.
+  defer.__doc__ = re.sub(r"\n {4,}", " ", inspect.getdoc(function) or "")
+  defer.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+  defer.__annotations__ = {p.name: p.annotation for p in parameters}
+  return defer
+
+
+def _options(
+  function: Callable[..., Any],
+) -> tuple[str | None, list[inspect.Parameter]]:
+  """Name of a function's parameter `options`, and its fields as parameters.
+
+  Its type is a dataclass whose fields carry their text as metadata `help`; the function
+  takes changes of them by name too.
+  """
+  kind = typing.get_type_hints(function).get("options")
+  for options in (kind, *typing.get_args(kind)):
+    if dataclasses.is_dataclass(options):
+      break
+  else:
+    return None, []
+  hints, parameters = typing.get_type_hints(options), []
+  for field in dataclasses.fields(options):
+    shown = tyro.conf.arg(help=field.metadata["help"])
+    parameter = inspect.Parameter(field.name, _KEYWORD, default=field.default)
+    parameter = _parameter(parameter, hints[field.name])
+    kind = Annotated[parameter.annotation, shown]
+    parameters.append(parameter.replace(annotation=kind))
+  return "options", parameters
+
+
+def _parameter(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:
+  """The parameter as tyro should show it."""
+  name = parameter.name.upper()
+  if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+    shown = tyro.conf.arg(metavar=f"{name}...", help_behavior_hint="(required)")
+    kind = Annotated[tuple[kind, ...], tyro.conf.Positional, shown]
+    return inspect.Parameter(
+      parameter.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind
+    )
+  if parameter.kind is not _KEYWORD:
+    choices = _choices(kind)
+    shown = tyro.conf.arg(metavar=_braces(choices) if choices else name)
+    kind = Annotated[kind, tyro.conf.Positional, shown]
+  elif _NONE in typing.get_args(kind):
+    # What None means, the docstring says; `{None}|INT (default: None)` does not.
+    shown = tyro.conf.arg(metavar="|".join(_metavars(kind)), help_behavior_hint="")
+    kind = Annotated[kind, shown]
+  return parameter.replace(annotation=kind)
+
+
+def _metavars(kind: Any) -> list[str]:
+  """`["INT"]` for `int | None`, the choices in braces for a Literal."""
+  shown = []
+  for part in typing.get_args(kind):
+    choices = _choices(part)
+    if choices:
+      shown.append(_braces(choices))
+    elif part is not _NONE:
+      shown.append(str(part.__name__).upper())
+  return shown
+
+
+def _choices(kind: Any) -> list[str]:
+  literal = typing.get_origin(kind) is Literal
+  return [str(choice) for choice in typing.get_args(kind)] if literal else []
+
+
+def _braces(choices: list[str]) -> str:
+  return f"{{{','.join(choices)}}}"

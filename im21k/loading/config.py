@@ -1,0 +1,96 @@
+"""The options of the training loader: each said once, with type, default and text."""
+
+import dataclasses
+import typing
+from typing import Literal
+
+from im21k import machine
+from im21k.photos import crops
+
+
+@dataclasses.dataclass(frozen=True)
+class LoaderOptions:
+  """How training batches are made; a ValueError names an option that is out of range.
+
+  Attributes:
+    batch_size: examples of a step, over all devices of all hosts.
+    devices: number of devices of this host, the leading axis of a batch.
+    image_size: side of the crop in pixels.
+    short_side: short side in pixels of the photo that a straight crop is cut from; by
+      default image_size · 256 / 224.
+    crop: `straight` as in the original, or `inception`: random area and aspect ratio.
+    mirror: whether to mirror every photo with probability 1/2.
+    order: `blockwise`, which reads shards in sequence, or `global`, which seeks.
+    seed: seed of order and augmentation.
+    max_bad_share: share of the photos that may be unusable before the stream stops;
+      each of them is replaced by the record after it.
+    threads: threads that make batches in each worker; by default one for each core, at
+      most 8.
+    workers: worker processes; 0 makes batches in threads of this process. By default 0
+      on up to 8 cores, else one for 8 cores.
+    host, hosts: number of this host, and of the hosts that share each batch.
+  """
+
+  batch_size: int
+  devices: int = 1
+  image_size: int = 224
+  short_side: int | None = None
+  crop: Literal["straight", "inception"] = "straight"
+  mirror: bool = True
+  order: Literal["blockwise", "global"] = "blockwise"
+  seed: int = 0
+  max_bad_share: float = 0.001
+  threads: int | None = None
+  workers: int | None = None
+  host: int = 0
+  hosts: int = 1
+
+  def __post_init__(self) -> None:
+    kinds = typing.get_type_hints(type(self))
+    for name in ("crop", "order"):
+      value, known = getattr(self, name), typing.get_args(kinds[name])
+      if value not in known:
+        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+    if not 0 <= self.host < self.hosts:
+      raise ValueError(f"host is {self.host}, but must be one of 0 to {self.hosts - 1}")
+    if self.batch_size % self.hosts:
+      raise ValueError(
+        f"batch_size {self.batch_size} is not divisible by {self.hosts} hosts"
+      )
+    if self.devices < 1:
+      raise ValueError(f"devices is {self.devices}, but must be at least 1")
+    check_batch_size(self.batch_size // self.hosts, self.devices)
+
+  @property
+  def host_batch_size(self) -> int:
+    """Examples of a step on this host."""
+    return self.batch_size // self.hosts
+
+  @property
+  def thread_count(self) -> int:
+    """Threads that make batches in each worker."""
+    return self.threads or min(8, machine.cores())
+
+  @property
+  def worker_count(self) -> int:
+    """Worker processes; 0 for threads of this process."""
+    if self.workers is not None:
+      return self.workers
+    cores = machine.cores()
+    return 0 if cores <= 8 else cores // 8
+
+  def make_crop(self) -> crops.StraightCrop | crops.RandomResizedCrop:
+    """The crop that the options name."""
+    if self.crop == "inception":
+      return crops.RandomResizedCrop(self.image_size)
+    short_side = self.short_side or crops.usual_short_side(self.image_size)
+    return crops.StraightCrop(self.image_size, short_side)
+
+
+def check_batch_size(batch_size: int, devices: int) -> None:
+  """Raises ValueError, with a batch size that works, unless devices can share it."""
+  if batch_size < 1 or batch_size % devices:
+    raise ValueError(
+      f"batch_size {batch_size} is not divisible by the {devices} devices: use "
+      f"{max(1, batch_size // devices) * devices} for example"
+    )

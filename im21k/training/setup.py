@@ -1,0 +1,137 @@
+"""A config -> the parts of a run; nothing is written, trained or compiled yet."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+
+from im21k import parallel, synsets
+from im21k.evaluation import inputs, score
+from im21k.loading.train import TrainIterator, TrainLoader
+from im21k.training import keys, split_head
+from im21k.training import step as steps
+from im21k.training.config import Config
+from im21k.weights import Input
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+  """What a run is made of.
+
+  Attributes:
+    config: defines the run.
+    devices: those that take part.
+    classes: what the logits mean.
+    input: how photos become the model's input when the weights are used.
+    loader: makes the training batches.
+    scorer: scores variables on the held-out photos; None: there are none.
+    model, schedule, optimizer: as trained here.
+    total: steps of the run.
+    log_every, eval_every, save_every: steps between rows, evaluations, checkpoints.
+  """
+
+  config: Config
+  devices: list[jax.Device]
+  classes: synsets.ClassList
+  input: Input
+  loader: TrainLoader
+  scorer: score.Scorer | None
+  model: nn.Module
+  schedule: optax.Schedule
+  optimizer: optax.GradientTransformation
+  total: int
+  log_every: int
+  eval_every: int
+  save_every: int
+
+  def init(self) -> steps.TrainState:
+    """A fresh state, as checkpoints keep it."""
+    size, seed = self.config.image_size, self.config.seed
+    return steps.init(self.model, self.optimizer, size, seed)
+
+  def batches(self, example: int) -> TrainIterator:
+    """Training batches on the devices, from this example of the stream on."""
+    return self.loader.iter_from(example, parallel.divided(self.devices))
+
+  def make_step(self, state: Any) -> tuple[Any, Any]:
+    """The mapped step for such a state, and the axes along which it is split."""
+    return self.config.make_step(self.model, self.optimizer, state, self.devices)
+
+  def place(self, state: Any, axes: Any) -> Any:
+    """Brings a state to the devices as the mapped step takes it."""
+    if self.config.split_head:
+      state = split_head.split(state, len(self.devices))
+    return parallel.place(state, self.devices, axes)
+
+  def whole(self, state: Any) -> Any:
+    """The inverse of `place` for a state or a part of it, as checkpoints keep it."""
+    if self.config.split_head:
+      return split_head.join(state, getattr(self.model, "num_classes"))  # noqa: B009
+    return state
+
+  def variables(self, state: Any) -> dict[str, Any]:
+    """What the model needs of a placed state."""
+    variables: dict[str, Any] = self.whole(
+      {"params": state.params, "batch_stats": state.batch_stats}
+    )
+    return variables
+
+
+def prepare(config: Config) -> Setup:
+  """Opens the data and makes the parts; ValueError names what does not fit."""
+  devices = parallel.devices(config.devices)
+  classes = synsets.get(config.classes)
+  prepared = Input(config.image_size, config.crop_from, config.mean, config.std)
+  loader = TrainLoader(
+    Path(config.data),
+    batch_size=config.batch_size,
+    devices=config.devices,
+    image_size=config.image_size,
+    short_side=config.crop_from,
+    classes=classes,
+    seed=config.seed,
+    threads=config.threads,
+    workers=config.workers,
+    **keys.document(config.augment),
+  )
+  model = config.make_model(len(classes))
+  durations = {
+    name: getattr(config, name).steps(config.batch_size, loader.count)
+    for name in ("total", "log_every", "eval_every", "save_every")
+  }
+  return Setup(
+    config=config,
+    devices=devices,
+    classes=classes,
+    input=prepared,
+    loader=loader,
+    scorer=_scorer(config, model, prepared, classes, devices, loader),
+    model=model,
+    schedule=config.make_schedule(loader.count),
+    optimizer=config.make_optimizer(loader.count),
+    **durations,
+  )
+
+
+def _scorer(
+  config: Config,
+  model: nn.Module,
+  prepared: Input,
+  classes: synsets.ClassList,
+  devices: list[jax.Device],
+  loader: TrainLoader,
+) -> score.Scorer | None:
+  if "eval" not in loader.manifest.splits:
+    return None
+  return score.Scorer(
+    model,
+    prepared,
+    classes,
+    inputs.open_photos(Path(config.data), "eval"),
+    devices=devices,
+    batch_size=config.batch_size,
+    threads=config.threads,
+  )

@@ -1,0 +1,223 @@
+"""The folder of a run: what it holds besides checkpoints, and whether it may continue.
+
+In come the run as it is set up now and the config.json of before. Out come a refusal,
+or the list of changed keys, and config.json, environment.json and parameters.tsv.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from im21k import files, machine, synsets, weights
+from im21k.dataset.manifest import Manifest
+from im21k.training import keys, learning_curve
+from im21k.training.config import Config, all_keys
+from im21k.training.log import MetricsFile, last_scores, read_rows
+from im21k.training.setup import Setup
+
+# What config.json and model.json hold besides the keys.
+HASHES, HISTORY, STEP = "hashes", "history", "step"
+_METRICS = "metrics.jsonl"
+# Keys whose value is a place, and that are compared by the hash of what is there.
+_PLACES = ("data", "classes")
+Change = tuple[str, Any, Any]  # key, old value, new value
+
+
+class Workdir:
+  """The work folder of one run.
+
+  Attributes:
+    path: the folder.
+    run: what the run is now.
+    history: `[step, key, old value, new value]` of each change on its way.
+  """
+
+  def __init__(self, path: Path, run: Setup):
+    """Reads config.json, if there is one; writes nothing.
+
+    Raises:
+      ValueError: the folder holds a run that differs in a key that must not change, or
+        config.json is damaged.
+    """
+    self.path, self.run = path, run
+    self._hashes = {
+      "data": data_hash(run.loader.manifest),
+      "classes": run.classes.hash,
+    }
+    before = _read(path / "config.json")
+    self.history: list[list[Any]] = list(before.get(HISTORY, []))
+    self._changes = self._compare(before) if before else []
+
+  def is_finished(self, step: int | None) -> bool:
+    """Whether the weights of the run's end are there; `step` is the last checkpoint's.
+
+    A run that was lengthened since is not finished.
+    """
+    if step is None or step < self.run.total:
+      return False
+    document = _read(self.path / "weights" / weights.DOCUMENT).get("config", {})
+    if STEP in document:
+      return bool(document[STEP] == step)
+    # Weights from before the step was recorded were exported at the end only.
+    try:
+      total = Config.from_dict(_keys_of(document)).total
+    except ValueError:
+      return False
+    size, count = self.run.config.batch_size, self.run.loader.count
+    return total.steps(size, count) == step
+
+  def begin(self, step: int, params: Any) -> None:
+    """Records what the run is, from this step on, and announces what has changed."""
+    self.history += [[step, *change] for change in self._changes]
+    if self._changes:
+      told = "; ".join(f"{key} was {old}, is {new}" for key, old, new in self._changes)
+      print(f"{self.path}: continues at step {step} with changes: {told}",
+            file=sys.stderr)  # fmt: skip
+    _write_json(self.path / "config.json", self.document())
+    _write_json(self.path / "environment.json", environment(self.run.devices))
+    files.write_text(self.path / "parameters.tsv", _parameters(params))
+
+  def document(self) -> dict[str, Any]:
+    """All keys with their resolved values, hashes of the data, and the history."""
+    document = self.run.config.resolved().to_dict()
+    return {**document, HASHES: self._hashes, HISTORY: self.history}
+
+  def metrics(self, resume_step: int) -> MetricsFile:
+    """The rows of metrics, without those past this step, open to be continued."""
+    return MetricsFile(self.path / _METRICS, resume_step)
+
+  def draw(self, rows: list[dict[str, Any]]) -> None:
+    """Draws the learning curve."""
+    learning_curve.draw(
+      self.path / "learning_curve.png", rows, self.run.config.reference
+    )
+
+  def export(self, step: int, variables: Any) -> None:
+    """Writes the weights of the run's end to `weights/`."""
+    config = self.run.config
+    weights.Weights(
+      model_name=config.model["name"],
+      model_fields=config.model_fields(len(self.run.classes)),
+      variables=jax.device_get(variables),
+      input=self.run.input,
+      classes=self.run.classes,
+      scores=last_scores(read_rows(self.path / _METRICS)),
+      config={**self.document(), STEP: step},
+    ).save(self.path / "weights")
+
+  def result(self, step: int) -> dict[str, Any]:
+    """What `train` returns after this step."""
+    finished = step >= self.run.total
+    return {
+      "step": step,
+      "finished": finished,
+      **last_scores(read_rows(self.path / _METRICS)),
+      "weights": str(self.path / "weights") if finished else None,
+    }
+
+  def _compare(self, before: dict[str, Any]) -> list[Change]:
+    """The changed keys; ValueError if one of them must not change."""
+    try:
+      old_config = Config.from_dict(_keys_of(before))
+    except ValueError as error:
+      raise ValueError(
+        f"{self.path / 'config.json'} cannot be read by this im21k: {error}. Take "
+        "another workdir"
+      ) from error
+    hashes = {**_hashes_now(old_config), **before.get(HASHES, {})}
+    old, new = (keys.flat(c.resolved()) for c in (old_config, self.run.config))
+    free = {key.name for key in all_keys() if not key.fixed}
+    changes: list[Change] = []
+    refused: list[str] = []
+    for name in [*new, *(name for name in old if name not in new)]:
+      values = old.get(name), new.get(name)
+      if name in _PLACES and hashes.get(name, self._hashes[name]) != self._hashes[name]:
+        refused.append(
+          f"{name} was {values[0]} with hash {hashes[name]}, is {values[1]} with hash "
+          f"{self._hashes[name]}"
+        )
+      elif values[0] == values[1]:
+        continue
+      elif name in free or name in _PLACES or name.partition(".")[0] == "reference":
+        changes.append((name, *values))
+      else:
+        refused.append(f"{name} was {values[0]}, is {values[1]}")
+    if refused:
+      raise ValueError(
+        f"{self.path} holds a run with other settings: {'; '.join(refused)}. Take "
+        "another workdir, or the old settings"
+      )
+    return changes
+
+
+def data_hash(manifest: Manifest) -> str:
+  """Which photos these are, wherever they are: changes with any record or its split."""
+  splits = {
+    split: [[shard.count, shard.bytes, shard.xxh3_128] for shard in shards]
+    for split, shards in sorted(manifest.splits.items())
+  }
+  text = json.dumps([manifest.class_list_hash, splits])
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def environment(on: Sequence[jax.Device]) -> dict[str, str]:
+  """What a run runs on: devices, system, versions of what decides its numbers."""
+  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+  return {
+    "devices": f"{len(on)} x {on[0].device_kind}",
+    "system": f"{platform.platform()}, {machine.cores()} CPU cores",
+    "python": platform.python_version(),
+    **{name: importlib.metadata.version(name) for name in packages},
+    "commit": weights.commit() or "not a git checkout",
+  }
+
+
+def _hashes_now(config: Config) -> dict[str, str]:
+  """For a run that did not record hashes: what is at its places today, if anything."""
+  found: dict[str, str] = {}
+  try:
+    found["classes"] = synsets.get(config.classes).hash
+    found["data"] = data_hash(Manifest.load(Path(config.data)))
+  except (ValueError, OSError):
+    pass
+  return found
+
+
+def _keys_of(document: dict[str, Any]) -> dict[str, Any]:
+  return {k: v for k, v in document.items() if k not in (HASHES, HISTORY, STEP)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+  """A JSON object; empty if there is no such file."""
+  if not path.is_file():
+    return {}
+  try:
+    document = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged: {error}") from error
+  if not isinstance(document, dict):
+    raise ValueError(f"{path} is damaged: it is not a JSON object")
+  return document
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+  files.write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def _parameters(params: Any) -> str:
+  """A line for each array: name, shape, type, size."""
+  flat = jax.tree_util.tree_leaves_with_path(params)
+  lines = [
+    f"{jax.tree_util.keystr(key, simple=True, separator='/')}\t{value.shape}\t"
+    f"{value.dtype}\t{value.size:,}"
+    for key, value in flat
+  ]
+  lines.append(f"total\t\t\t{sum(value.size for _, value in flat):,}")
+  return "\n".join(lines) + "\n"

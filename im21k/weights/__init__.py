@@ -1,0 +1,27 @@
+"""Released weights: the folder that holds them, their model's input, their card."""
+
+from im21k.weights.input import Input, Photo, normalize
+from im21k.weights.release import (
+  ARRAYS,
+  CARD,
+  CLASSES,
+  DOCUMENT,
+  FORMAT_VERSION,
+  Weights,
+  commit,
+  load,
+)
+
+__all__ = [
+  "ARRAYS",
+  "CARD",
+  "CLASSES",
+  "DOCUMENT",
+  "FORMAT_VERSION",
+  "Input",
+  "Photo",
+  "Weights",
+  "commit",
+  "load",
+  "normalize",
+]

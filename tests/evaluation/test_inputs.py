@@ -1,0 +1,76 @@
+"""Options of verbs -> photos and devices, the same for every verb that measures."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from im21k import weights
+from im21k.evaluation import inputs
+from im21k.evaluation.calibrate import calibrate
+from im21k.evaluation.evaluate import evaluate
+from im21k.evaluation.recalibrate import recalibrate
+from im21k.packing.pack import pack
+from im21k.photos import crops, images
+
+GOLDFISH, CAT = "n01443537", "n02121620"
+
+
+def keys(photos):
+  return [photo.key for photo in photos]
+
+
+def test_photos_that_are_not_packed_are_shuffled_the_same_way_each_time(photos):
+  root = photos({GOLDFISH: 30, CAT: 30})
+  in_order = keys(inputs.open_photos(root, "eval"))
+  shuffled = keys(inputs.open_shuffled(root, "eval"))
+  assert sorted(shuffled) == sorted(in_order) and shuffled != in_order
+  assert shuffled == keys(inputs.open_shuffled(root, "eval"))
+  # The first half is a fair sample: no class by class.
+  assert 5 < sum(key.startswith(CAT) for key in shuffled[:30]) < 25
+
+
+def test_packed_photos_keep_their_order(photos, tmp_path):
+  pack(photos({GOLDFISH: 9, CAT: 9}), tmp_path / "out", eval_per_class=2, workers=1)
+  for split, count in (("train", 14), ("eval", 4)):
+    opened = inputs.open_shuffled(tmp_path / "out", split)
+    assert keys(opened) == keys(inputs.open_photos(tmp_path / "out", split))
+    assert len(opened) == count
+
+
+def test_a_square_is_the_centre_crop_that_is_scored(photos):
+  root = photos({CAT: 1})
+  (photo,) = inputs.open_photos(root, "eval")
+  pixels = images.decode_jpeg((root / photo.key).read_bytes())
+  found = inputs.square(photo, weights.Input(size=8, short_side=10))
+  np.testing.assert_array_equal(found, crops.center_crop(pixels, 8, 10))
+
+
+@pytest.mark.parametrize("option", ["data", "labels", "split", "weights_dir"])
+def test_all_verbs_describe_photos_in_the_same_words(option):
+  texts = set()
+  for verb in (evaluate, calibrate, recalibrate):
+    text = re.search(
+      rf"^  {option}: ((?:.+\n)(?:    .+\n)*)", inspect.getdoc(verb), re.M
+    )
+    texts.add(" ".join(text[1].split()))
+  assert len(texts) == 1
+
+
+def test_fresh_process_gets_as_many_cpu_devices_as_are_asked_for():
+  code = (
+    "from im21k.evaluation.inputs import devices_for; import jax; "
+    "print(len(devices_for(3)), jax.local_device_count())"
+  )
+  run = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    check=True,
+  )
+  assert run.stdout == "3 3\n"

@@ -1,0 +1,28 @@
+"""Rows of scores in a CSV file, and lines about photos that do not count."""
+
+from im21k.evaluation import results
+
+
+def test_appended_rows_keep_those_before_and_their_columns(tmp_path):
+  path = tmp_path / "new" / results.CSV
+  assert results.read_rows(path) == []
+  results.add_rows(path, [{"date": 1, "note": "a, b"}])
+  results.add_rows(path, [{"date": 2, "top_1": 0.5, "loss": None}])
+  assert path.read_text() == 'date,top_1,loss,note\n1,,,"a, b"\n2,0.5,,\n'
+  assert results.read_rows(path) == [
+    {"date": "1", "top_1": "", "loss": "", "note": "a, b"},
+    {"date": "2", "top_1": "0.5", "loss": "", "note": ""},
+  ]
+
+
+def test_lines_name_five_photos_at_most():
+  bad = results.as_rows({f"{i}.jpg": "empty" for i in range(6)})
+  assert bad[0] == {"photo": "0.jpg", "reason": "empty"}
+  classes, photos = results.lines_about({"n02121620": 1200}, bad, "are left out")
+  assert classes == (
+    "1,200 photos of classes that the weights do not know are left out: n02121620 cat, "
+    "true cat (1,200)"
+  )
+  assert photos.endswith("3.jpg (empty); 4.jpg (empty); …")
+  assert results.lines_about({}, bad[:5], "")[0].endswith("4.jpg (empty)")
+  assert results.lines_about({}, [], "") == []

@@ -1,0 +1,83 @@
+"""Estimates of memory, disk space and hours, and errors of a disk that is too small."""
+
+import os
+import shutil
+import sys
+import tarfile
+
+import pytest
+
+from im21k.packing import estimate, split
+from im21k.packing.pack import pack
+
+# `im21k.packing.pack` is the function; its module has the same name.
+packing = sys.modules["im21k.packing.pack"]
+FISH, SHARK = "n01440764", "n01484850"
+
+
+def tar_of(source, path):
+  with tarfile.open(path, "w") as tar:
+    tar.add(source, ".")
+  return path
+
+
+def test_a_full_disk_is_an_error_before_packing_and_resumable(
+  fishes, tmp_path, monkeypatch
+):
+  source = tar_of(fishes, tmp_path / "all.tar")
+  usage = shutil.disk_usage(tmp_path)
+  with monkeypatch.context() as patch:
+    patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(OSError, match=r"has 0\.001 MB free: make space for"):
+      pack(source, tmp_path / "out", workers=1)
+  assert pack(source, tmp_path / "out", workers=1)["train"] == 24
+
+
+def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+  with pytest.raises(OSError, match=r"has 0\.001 MB free: make space for"):
+    pack(fishes, tmp_path / "out", workers=1, shuffle="external")
+
+
+@pytest.mark.parametrize("size", [1e9, 50e9, 1.3e12])
+def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
+  monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
+  memory = estimate.memory(int(size), None, 4) * 1e9
+  shards_ = split.default_shards(int(size / 90_000))
+  seconds = size / memory * shards_ * 0.009
+  assert seconds <= 0.21 * 4 * size / 170e6
+  assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_dry_run_prints_an_estimate_and_writes_nothing(photos, tmp_path, kind):
+  source = photos({FISH: 30, SHARK: 20})
+  size = sum(file.stat().st_size for file in source.glob("*/*"))
+  given = source if kind == "folder" else tar_of(source, tmp_path / "all.tar")
+  before = sorted(os.listdir(tmp_path))
+  result = pack(given, tmp_path / "out", dry_run=True, workers=2, memory=0.5)
+  assert sorted(os.listdir(tmp_path)) == before
+  if kind == "folder":
+    assert (result["photos"], result["source_bytes"]) == (50, size)
+    assert result["packed_bytes"] == size
+    assert (result["scratch_bytes"], result["memory_gb"]) == (0, 0)
+  else:
+    # So small are these photos that the tar is headers for the most part.
+    assert given.stat().st_size - 2048 <= result["source_bytes"] <= given.stat().st_size
+    assert result["photos"] == round(result["source_bytes"] / size * 50)
+    assert result["scratch_bytes"] == result["packed_bytes"]
+    assert result["memory_gb"] == 0.5
+  assert result["core_hours"] > 0 and result["free_bytes"] > 0
+  assert set(result["hours"]) == {"processors", "hard_disk", "ssd"}
+  text = packing.text(result)
+  assert f"{result['photos']} photos" in text and "GB of scratch" in text
+
+
+def test_a_dry_run_knows_how_small_photos_become(photos, jpeg, tmp_path):
+  (tmp_path / "photos" / FISH).mkdir(parents=True)
+  data = jpeg(1, 300, 400)
+  (tmp_path / "photos" / FISH / "a.jpg").write_bytes(data)
+  options = {"dry_run": True, "resize": 64, "shuffle": "external", "workers": 1}
+  result = pack(tmp_path / "photos", tmp_path / "out", **options)
+  assert result["packed_bytes"] == result["scratch_bytes"] < len(data) / 3

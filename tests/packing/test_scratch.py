@@ -1,0 +1,93 @@
+"""The scratch folder: side files are read back whole, other runs are refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from im21k.packing import scratch
+from im21k.packing.pack import pack
+
+FISH = "n01440764"
+ARRAYS = {
+  "empty": np.empty((0, 2), np.uint64),
+  "keys": np.frombuffer(b"abc\n\xff", np.uint8),
+  "places": np.arange(6, dtype=np.uint64).reshape(3, 2)[::-1],
+}
+
+
+def test_load_inverts_save(tmp_path):
+  head = {"last": True, "name": "ü\n"}
+  scratch.save(tmp_path / "a", head, ARRAYS)
+  assert scratch.load_head(tmp_path / "a") == head
+  loaded, arrays = scratch.load(tmp_path / "a")
+  assert loaded == head
+  assert set(arrays) == set(ARRAYS)
+  for name, array in ARRAYS.items():
+    assert arrays[name].dtype == array.dtype
+    np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_a_side_file_may_have_no_arrays(tmp_path):
+  scratch.save(tmp_path / "a", {"count": 1}, {})
+  assert scratch.load(tmp_path / "a") == ({"count": 1}, {})
+
+
+@pytest.mark.parametrize(
+  "damage",
+  [
+    lambda data: data[:-1],
+    lambda data: data[:20],
+    lambda data: b"",
+    lambda data: b"\xff" * 100,  # a header of 2**64 bytes
+    lambda data: b'{"head": {}, "arrays": {}}\n' + bytes(10),  # the format before
+  ],
+)
+@pytest.mark.parametrize("read", [scratch.load, scratch.load_head])
+def test_a_damaged_side_file_is_named_with_the_remedy(tmp_path, damage, read):
+  path = tmp_path / "a"
+  scratch.save(path, {}, ARRAYS)
+  path.write_bytes(damage(path.read_bytes()))
+  with pytest.raises(ValueError, match=rf"{path} is damaged .* remove {tmp_path}"):
+    read(path)
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_a_scratch_folder_of_another_version_is_refused(photos, tmp_path, shuffle):
+  source, out = photos({FISH: 3}), tmp_path / "out"
+  folder = out / ".packing"
+  folder.mkdir(parents=True)
+  old = {"source": str(source.resolve()), "seed": 0}  # without `format`
+  (folder / "begun.json").write_text(json.dumps(old))
+  (folder / "run-00000-00000.run").write_bytes(b'{"head": {"last": true}}\n')
+  with pytest.raises(FileExistsError) as error:
+    pack(source, out, workers=1, shuffle=shuffle)
+  assert str(error.value) == (
+    f"{folder} was written by another version of im21k and cannot be resumed: remove "
+    f"{out}, and pack again"
+  )
+
+
+def test_a_run_with_other_options_leaves_temporary_files_alone(tmp_path):
+  """They may be those of a run that is still writing."""
+  scratch.begin(tmp_path, {"seed": 0}, (0, 1))
+  temporary = tmp_path / ".packing" / ".writing-1-x.run"
+  temporary.touch()
+  with pytest.raises(FileExistsError, match=r"\(seed differ\)"):
+    scratch.begin(tmp_path, {"seed": 1}, (0, 1))
+  assert temporary.exists()
+  scratch.begin(tmp_path, {"seed": 0}, (0, 1))
+  assert not temporary.exists()
+
+
+def test_the_first_of_several_parts_decides(tmp_path, monkeypatch):
+  """Both see no folder; one creates the record, the other is held to it."""
+  create = scratch.files.create_text
+
+  def late(path, text):
+    create(path, json.dumps({"format": 2, "memory": 1.0}))
+    create(path, text)
+
+  monkeypatch.setattr(scratch.files, "create_text", late)
+  with pytest.raises(FileExistsError, match=r"\(memory differ\)"):
+    scratch.begin(tmp_path, {"memory": 2.0}, (1, 2))

@@ -1,0 +1,457 @@
+"""The wiring of every config key: set it, and the run that is set up differs.
+
+And for every key, whether a run may change it on its way. A new key fails here until it
+has a row in CASES.
+"""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from im21k import cli, models, synsets
+from im21k.models import registry
+from im21k.training import configs, learning_curve, loop, workdir
+from im21k.training.config import Config, all_keys
+from im21k.training.setup import prepare
+from im21k.training.workdir import Workdir
+
+
+class Case(NamedTuple):
+  """A key, a value other than its default, what it must change, and its resume rule."""
+
+  key: str
+  value: Any
+  changes: tuple[str, ...]
+  rule: str  # fixed or free
+  base: dict[str, Any] = {}  # noqa: RUF012  (what the key needs to have an effect)
+
+  @property
+  def setting(self):
+    return {self.key: self.value}
+
+
+COSINE = {"schedule": {"name": "cosine", "peak": 0.5, "warmup": {"steps": 2}}}
+MARKS = {"reference": {"label": "a", "images_per_pass": 50, "top_1": [9, 20]}}
+INCEPTION = {"model": {"name": "inception_bn_21k"}}
+REDUCING = {"model.name": "reducing"}
+CASES = [
+  Case("data", "other", ("batch", "eval_batch"), "fixed"),
+  Case("classes", "ilsvrc2012", ("error",), "fixed"),
+  Case("model.name", "inception_bn_21k", ("model",), "fixed"),
+  Case("model.num_classes", 60, ("model", "program"), "fixed"),
+  Case("model.dtype", "bfloat16", ("model", "program"), "fixed"),
+  Case("model.table", "plain", ("model",), "fixed", INCEPTION),
+  Case("model.width", 0.5, ("model",), "fixed", INCEPTION),
+  Case("model.remat", "block", ("model",), "fixed", INCEPTION),
+  Case("model.pooling", "floor", ("model",), "fixed", INCEPTION),
+  Case("model.average_pool", "counted", ("model",), "fixed", INCEPTION),
+  Case("model.bn_epsilon", 1e-5, ("model",), "fixed", INCEPTION),
+  Case("model.bn_momentum", 0.9, ("model",), "fixed", INCEPTION),
+  Case("model.init_scale", 0.3, ("model",), "fixed", INCEPTION),
+  Case("total", {"epochs": 2}, ("total",), "free"),
+  Case("batch_size", 16, ("program", "batch", "eval_batch"), "fixed"),
+  Case("schedule.name", "cosine", ("rates", "program"), "free",
+       {"schedule": {"name": "stepwise", "rates": [1], "until": {"steps": []}}}),
+  Case("schedule.rates", (0.2, 0.1), ("rates", "program"), "free"),
+  Case("schedule.until", {"steps": [3]}, ("rates", "program"), "free"),
+  Case("schedule.peak", 0.7, ("rates", "program"), "free", COSINE),
+  Case("schedule.warmup", {"steps": 3}, ("rates", "program"), "free", COSINE),
+  Case("optimizer.momentum", 0.5, ("program",), "fixed"),
+  Case("optimizer.weight_decay", 0.1, ("program",), "fixed"),
+  Case("optimizer.decay", "kernels", ("program",), "fixed"),
+  Case("augment.crop", "inception", ("batch",), "fixed"),
+  Case("augment.mirror", False, ("batch",), "fixed"),
+  Case("augment.order", "global", ("batch",), "fixed"),
+  Case("augment.max_bad_share", 0.5, ("allows_bad",), "free"),
+  Case("mix.color_jitter", 0.5, ("program",), "fixed"),
+  Case("mix.rand_augment", 1, ("program",), "fixed"),
+  Case("mix.magnitude", 0.25, ("program",), "fixed", {"mix.rand_augment": 1}),
+  Case("mix.mixup", 0.5, ("program",), "fixed"),
+  Case("mix.cutmix", 0.5, ("program",), "fixed"),
+  Case("loss.name", "smoothed", ("program",), "fixed"),
+  Case("loss.flat", 0.25, ("program",), "fixed", {"loss.name": "semantic_softmax"}),
+  Case("loss.beta", 3.0, ("program",), "fixed", {"loss.name": "smoothed"}),
+  Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
+  Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
+  Case("mean", (1, 2, 3), ("program", "eval_program", "input"), "fixed"),
+  Case("std", 2.0, ("program", "eval_program", "input"), "fixed"),
+  Case("devices", 2, ("program", "eval_program"), "free"),
+  Case("overlap", False, ("program",), "free", REDUCING),
+  Case("wire_dtype", "bfloat16", ("program",), "fixed"),
+  Case("split_head", True, ("program",), "free"),
+  Case("sync_bn", True, ("program",), "fixed"),
+  Case("seed", 1, ("init", "batch"), "fixed"),
+  Case("threads", 3, ("threads",), "free"),
+  Case("workers", 2, ("workers",), "free"),
+  Case("log_every", {"steps": 7}, ("log_every",), "free"),
+  Case("eval_every", {"steps": 7}, ("eval_every",), "free"),
+  Case("save_every", {"steps": 7}, ("save_every",), "free"),
+  Case("keep_latest", 3, ("checkpoints",), "free"),
+  Case("keep_best", 3, ("checkpoints",), "free"),
+  Case("reference.label", "b", ("curve",), "free", MARKS),
+  Case("reference.images_per_pass", 70, ("curve",), "free", MARKS),
+  Case("reference.top_1", [9, 50], ("curve",), "free", MARKS),
+]  # fmt: skip
+IDS = [case.key for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def small(sample_photos, tmp_path_factory):
+  """Sample photos packed for a short class list, twice; the second in another order."""
+  root = tmp_path_factory.mktemp("small")
+  classes = root / "classes.txt"
+  ids = sorted(path.name for path in sample_photos.iterdir() if path.is_dir())
+  classes.write_text("\n".join(ids))
+  for name, seed in (("photos", "0"), ("other", "1")):
+    pack(sample_photos, root / name, classes, seed)
+  return root
+
+
+def pack(photos, folder, classes, seed="0"):
+  arguments = ["pack", photos, folder, "--classes", classes, "--seed", seed]
+  arguments += ["--eval-per-class", "1", "--workers", "1", "--shards", "2", "--json"]
+  assert cli.main([str(word) for word in arguments]) == 0
+
+
+@pytest.fixture
+def base(small, document, tiny_model, monkeypatch):
+  """A short run of the tiny model over the short class list."""
+
+  class Reducing(tiny_model):
+    reduce: Any = None
+
+  monkeypatch.setitem(registry._BUILDERS, "reducing", Reducing)
+  places = {"data": str(small / "photos"), "classes": str(small / "classes.txt")}
+  return Config.from_dict({**document, **places})
+
+
+@pytest.fixture
+def setting_of(small, base):
+  def make(case):
+    if case.key == "data":
+      return {"data": str(small / case.value)}
+    if case.key == "schedule.name":
+      return COSINE
+    return case.setting
+
+  return make
+
+
+def digest(batch):
+  pixels, labels = (np.ascontiguousarray(batch[key]) for key in ("image", "label"))
+  return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+
+
+class Parts:
+  """What a run is made of, each part in a form that can be compared."""
+
+  def __init__(self, config, monkeypatch, tmp_path):
+    self.run, self.error = None, None
+    self._monkeypatch, self._path = monkeypatch, tmp_path
+    try:
+      self.run = prepare(config)
+    except ValueError as error:
+      self.error = str(error)
+
+  def __getattr__(self, name):
+    return getattr(self.run, name)
+
+  @property
+  def program(self):
+    state = jax.eval_shape(self.run.init)
+    step, _ = self.run.make_step(state)
+    if self.run.config.split_head:
+      state = jax.eval_shape(lambda s: self.run.place(s, None), state)
+    return step.lower(state, shapes(self.run)).as_text()
+
+  @property
+  def eval_program(self):
+    state = jax.eval_shape(self.run.init)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    batch = {**shapes(self.run), "mask": shapes(self.run)["label"]}
+    return self.run.scorer._step.lower(variables, batch).as_text()
+
+  @property
+  def init(self):
+    return str(jax.device_get(self.run.init().params))
+
+  @property
+  def batch(self):
+    return digest(self.run.loader.batch(0))
+
+  @property
+  def eval_batch(self):
+    return digest(next(iter(self.run.scorer._loader))[0])
+
+  @property
+  def rates(self):
+    return [float(self.run.schedule(step)) for step in range(12)]
+
+  @property
+  def allows_bad(self):
+    try:
+      return self.run.loader.check_bad({1})
+    except ValueError as error:
+      return type(error)
+
+  @property
+  def threads(self):
+    return self.run.loader.threads
+
+  @property
+  def workers(self):
+    return self.run.loader.workers
+
+  @property
+  def checkpoints(self):
+    """What the loop asks of its checkpoints."""
+    asked = []
+
+    def record(folder, *arguments):
+      asked.append(arguments)
+      raise InterruptedError
+
+    self._monkeypatch.setattr(loop, "Checkpoints", record)
+    with pytest.raises(InterruptedError):
+      loop.train(self.run.config, self._path / "none")
+    return asked
+
+  @property
+  def curve(self):
+    """What the loop asks of the picture."""
+    asked = []
+    self._monkeypatch.setattr(
+      learning_curve, "draw", lambda *given: asked.append(given)
+    )
+    Workdir(self._path, self.run).draw([])
+    return asked
+
+
+def shapes(run):
+  devices, size = len(run.devices), run.config.image_size
+  each = run.config.batch_size // devices
+  return {
+    "image": jax.ShapeDtypeStruct((devices, each, size, size, 3), jnp.uint8),
+    "label": jax.ShapeDtypeStruct((devices, each), jnp.int32),
+  }
+
+
+def test_every_key_has_a_case():
+  """A new key belongs in CASES, with what it changes and its rule on resume."""
+  assert sorted(IDS) == sorted(key.name for key in all_keys())
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_key_that_is_set_changes_the_run(
+  case, base, setting_of, monkeypatch, tmp_path
+):
+  before = base.changed(case.base)
+  after = before.changed(setting_of(case))
+  first, second = (Parts(config, monkeypatch, tmp_path) for config in (before, after))
+  for part in case.changes:
+    assert getattr(first, part) != getattr(second, part), part
+
+
+def test_the_seed_is_that_of_the_mixture_too(base, monkeypatch, tmp_path):
+  mixed = base.changed({"mix.mixup": 0.5})
+  first = Parts(mixed, monkeypatch, tmp_path)
+  second = Parts(mixed.changed({"seed": 1}), monkeypatch, tmp_path)
+  assert first.program != second.program
+
+
+def test_setting_up_twice_changes_nothing(base, monkeypatch, tmp_path):
+  """Or the tests above would prove nothing."""
+  first, second = (Parts(base, monkeypatch, tmp_path) for _ in range(2))
+  parts = {part for case in CASES for part in case.changes} - {"checkpoints", "curve"}
+  for part in sorted(parts):
+    assert getattr(first, part) == getattr(second, part), part
+
+
+# What a resumed run may change.
+
+
+def begun(config, path):
+  """The work folder of a run that has been started, without a step."""
+  run = prepare(config)
+  Workdir(path, run).begin(0, {})
+  return run
+
+
+@pytest.mark.parametrize(
+  "case", [case for case in CASES if case.key != "classes"], ids=lambda case: case.key
+)
+def test_resume_rule(case, base, setting_of, tmp_path, capsys):
+  before = base.changed(case.base)
+  begun(before, tmp_path)
+  now = prepare(before.changed(setting_of(case)))
+  if case.rule == "fixed":
+    with pytest.raises(ValueError, match=f"other settings: .*{case.key} was") as caught:
+      Workdir(tmp_path, now)
+    assert "\n" not in str(caught.value)
+    return
+  capsys.readouterr()
+  Workdir(tmp_path, now).begin(5, {})
+  assert f"continues at step 5 with changes: {case.key} was" in capsys.readouterr().err
+  document = json.loads((tmp_path / "config.json").read_text())
+  step, key, old, new = document["history"][0]
+  assert (step, key) == (5, case.key) and old != new
+  again = Workdir(tmp_path, now)
+  again.begin(6, {})
+  assert not capsys.readouterr().err, "the new value is what is compared from then on"
+  assert again.history == document["history"]
+
+
+def test_a_reordered_class_list_at_the_same_path_is_refused(
+  base, small, sample_photos, tmp_path
+):
+  classes, photos = tmp_path / "classes.txt", tmp_path / "photos"
+  ids = (small / "classes.txt").read_text().split()
+  config = base.changed({"classes": str(classes), "data": str(photos)})
+  for order in (1, -1):
+    classes.write_text("\n".join(ids[::order]))
+    pack(sample_photos, photos, classes)
+    if order == 1:
+      begun(config, tmp_path / "run")
+    else:
+      with pytest.raises(ValueError, match=r"classes was .* with hash .*, is .* hash"):
+        Workdir(tmp_path / "run", prepare(config))
+    for path in photos.iterdir():
+      path.unlink()
+
+
+def test_moved_photos_and_class_list_are_the_same_run(base, small, tmp_path, capsys):
+  begun(base, tmp_path / "run")
+  for name in ("photos", "classes.txt"):
+    (tmp_path / name).symlink_to(small / name)
+  moved = {"data": str(tmp_path / "photos"), "classes": str(tmp_path / "classes.txt")}
+  folder = Workdir(tmp_path / "run", prepare(base.changed(moved)))
+  folder.begin(3, {})
+  assert [change[:2] for change in folder.history] == [[3, "data"], [3, "classes"]]
+  assert "data was" in capsys.readouterr().err
+
+
+def test_values_that_mean_the_same_are_the_same(base, tmp_path, capsys):
+  begun(base, tmp_path)
+  same = base.changed({"short_side": 37, "model.dtype": "float32", "mean": 117})
+  Workdir(tmp_path, prepare(same)).begin(1, {})
+  assert not capsys.readouterr().err
+
+
+OLD_KEYS = (
+  "wire_dtype",
+  "mix",
+  "loss",
+  "sync_bn",
+  "split_head",
+  "reference",
+  "workers",
+)
+
+
+def test_a_folder_from_before_some_keys_and_hashes_resumes(base, tmp_path):
+  """What a run did before a key existed is what is done without it."""
+  old = {k: v for k, v in base.to_dict().items() if k not in OLD_KEYS}
+  old = {**old, "mix": {}, "loss": {}, "optimizer": {}, "augment": {"crop": "straight"}}
+  (tmp_path / "config.json").write_text(json.dumps(old))
+  assert Workdir(tmp_path, prepare(base)).history == []
+  for change in ({"mix.mixup": 0.1}, {"wire_dtype": "bfloat16"}, {"sync_bn": True}):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} was"):
+      Workdir(tmp_path, prepare(base.changed(change)))
+
+
+def test_a_folder_without_hashes_is_compared_by_what_is_there(base, small, tmp_path):
+  (tmp_path / "config.json").write_text(json.dumps(base.to_dict()))
+  with pytest.raises(ValueError, match="data was"):
+    Workdir(tmp_path, prepare(base.changed({"data": str(small / "other")})))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": 3}'])
+def test_a_damaged_config_is_named(base, tmp_path, text):
+  (tmp_path / "config.json").write_text(text)
+  with pytest.raises(ValueError, match=r"config\.json") as caught:
+    Workdir(tmp_path, prepare(base))
+  assert "\n" not in str(caught.value)
+
+
+def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
+  manifest = prepare(base).loader.manifest
+  other = prepare(base.changed({"data": str(small / "other")})).loader.manifest
+  assert workdir.data_hash(manifest) != workdir.data_hash(other)
+  assert workdir.data_hash(manifest) == workdir.data_hash(prepare(base).loader.manifest)
+
+
+# Config files.
+
+
+@pytest.mark.parametrize(
+  ("wrong", "message"),
+  [
+    ({"batchsize": 3}, "unknown config key 'batchsize'; did you mean 'batch_size'"),
+    (
+      {"schedule": {"name": "cosin"}},
+      "schedule.name is 'cosin'; did you mean 'cosine'",
+    ),
+    ({"augment": {"crop": "random"}}, "augment.crop is 'random'"),
+    (
+      {"model": {"name": "inception_bn"}},
+      "model: no model is called 'inception_bn'; di",
+    ),
+    ({"model": {}}, "the config lacks model.name; known are"),
+    ({"model": {"name": "tiny", "dtyp": 1}}, "no field 'dtyp'; did you mean 'dtype'"),
+    ({"model": {"name": "tiny", "dtype": 1}}, "model.dtype is 1, but must be text"),
+    ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),
+    ({"total": {"epochs": 1, "steps": 2}}, "total must be given in exactly one of"),
+    ({"mean": [1, 2]}, "mean has 2 numbers, but must have 1 or 3"),
+    ({"keep_latest": 0}, "keep_latest is 0, but must be 1 or more"),
+    ({"devices": 0}, "devices is 0, but must be 1 or more"),
+    ({"wire_dtype": "float16"}, "wire_dtype is 'float16'; did you mean 'bfloat16'"),
+    ({"mix": {"mixup": -1}}, "mix.mixup is -1, but must be 0 or more"),
+    ({"mix": {"mixp": 1}}, "unknown config key 'mix.mixp'; did you mean 'mix.mixup'"),
+  ],
+)
+def test_wrong_keys_are_one_line(wrong, base, message):
+  with pytest.raises(ValueError) as caught:
+    Config.from_dict({**base.to_dict(), **wrong})
+  assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_config_that_lacks_keys_names_them():
+  with pytest.raises(ValueError, match="lacks data, total"):
+    Config.from_dict({"model": {}, "schedule": {}, "batch_size": 8})
+
+
+def test_the_shipped_original_is_the_original():
+  """Its numbers, with every default resolved; see the paper and MXNet's own files."""
+  config = configs.load("inception_bn_21k").resolved()
+  assert config.model == {
+    "name": "inception_bn_21k", "table": "wide", "width": 1.0, "dtype": "float32",
+    "remat": "block", "pooling": "ceil", "average_pool": "ignored",
+    "bn_epsilon": 1e-10, "bn_momentum": 0.1, "init_scale": 0.01,
+  }  # fmt: skip
+  assert (config.batch_size, config.short_side) == (64, 256)
+  assert (config.mean, config.std, config.sync_bn) == (117, 1, False)
+  assert config.to_dict()["optimizer"] == {
+    "momentum": 0.9, "weight_decay": 1e-5, "decay": "all",
+  }  # fmt: skip
+  assert config.to_dict()["loss"] == {"name": "cross_entropy"}
+
+
+def test_variants_differ_from_the_original_in_one_section():
+  original = configs.load("inception_bn_21k").to_dict()
+  for name, loss in (
+    ("semantic", {"name": "semantic_softmax", "flat": 0.5}),
+    ("smoothed", {"name": "smoothed", "beta": 30.0}),
+  ):
+    variant = configs.load(f"inception_bn_21k_{name}").to_dict()
+    assert variant == {**original, "loss": loss}
+
+
+def test_fields_of_a_model_reach_it(base):
+  config = base.changed({"model.dtype": "bfloat16"})
+  assert config.make_model(5) == models.create("tiny", num_classes=5, dtype="bfloat16")
+  assert len(synsets.get(config.classes)) < 100
