@@ -90,7 +90,8 @@ def compute(
         break
   if not labels:
     raise ValueError(
-      f"no photo can be used: {len(bad):,} cannot be decoded, "
+      f"none of {len(bad) + unknown.total():,} photos can be used: {len(bad):,} cannot "
+      "be decoded, "
       f"{unknown.total():,} are of classes that the weights do not know"
     )
   return Outputs(

@@ -88,7 +88,7 @@ class ScoreLoader:
 
   @property
   def total(self) -> int | None:
-    """Batches in a pass; None where only reading the photos would tell."""
+    """Batches in a pass; None if the number of photos is not known."""
     count = self._photos.count
     return None if count is None else -(-count // self._batch_size)
 

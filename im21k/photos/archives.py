@@ -38,12 +38,23 @@ class Readable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-  """A member: its name, type (of tarfile), bytes, and where its data begins."""
+  """A member of a tar.
+
+  Attributes:
+    name, type: as tarfile gives them.
+    size: bytes of its data.
+    offset: where its data begins, from the beginning of the tar.
+  """
 
   name: str
   type: bytes
   size: int
   offset: int
+
+  @property
+  def end(self) -> int:
+    """Where the next member begins."""
+    return self.offset + self.size + -self.size % BLOCK
 
   @property
   def regular(self) -> bool:
@@ -68,13 +79,13 @@ class Reader:
     name: str | None = None
     size: int | None = None
     while True:
-      start = self.at
-      header = self._take(BLOCK)
+      header = self._next_header()
+      if header is None:
+        return
+      start = self.at - BLOCK
       try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
       except tarfile.HeaderError as error:
-        if header == bytes(BLOCK):
-          return
         raise DamagedArchive(f"{self._name} at byte {start}: {error}") from error
       if info.size < 0:
         raise DamagedArchive(f"{self._name} at byte {start}: size {info.size}")
@@ -92,11 +103,15 @@ class Reader:
       data = size if size is not None else info.size
       if info.type in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE):
         data = 0
+      if info.type == tarfile.GNUTYPE_SPARSE:
+        # More blocks of the header follow while the last one says so.
+        is_extended = header[482]
+        while is_extended:
+          is_extended = self._take(BLOCK)[504]
       member = Member(name or info.name, info.type, data, self.at)
       name = size = None
-      end = self.at + data + -data % BLOCK
       yield member
-      self._skip(end - self.at)
+      self._skip(member.end - self.at)
 
   def read(self, member: Member) -> bytes:
     """Data of the member that iteration gave last.
@@ -112,6 +127,25 @@ class Reader:
   def inner(self, member: Member) -> "Reader":
     """The tar that is the member which iteration gave last."""
     return Reader(_Within(self), f"{self._name}:{member.name}", member.size)
+
+  def _next_header(self) -> bytes | None:
+    """The next block that is not zero; None at the end of the file.
+
+    Zeros end an archive, but `cat a.tar b.tar` leaves another one behind them.
+    """
+    zeros = False
+    while not zeros or self._size is None or self._size - self.at >= BLOCK:
+      if zeros and self._size is None:
+        header = self._file.read(BLOCK)
+        self.at += len(header)
+        if not header.strip(b"\0") and len(header) < BLOCK:
+          return None
+      else:
+        header = self._take(BLOCK)
+      if header != bytes(BLOCK):
+        return header
+      zeros = True
+    return None
 
   def _extension(self, info: tarfile.TarInfo, start: int) -> bytes:
     if info.size > _LARGEST_HEADER:

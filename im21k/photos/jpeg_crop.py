@@ -154,7 +154,7 @@ class Decoder:
     return value
 
   def _check(self, result: int, lenient: bool = False) -> None:
-    # Whether it was a warning is told of the latest decoding, not of other calls.
+    # The error code is that of the latest decoding, not of other calls.
     if result and not (
       lenient and self._library.tj3GetErrorCode(self._handle) == _WARNING
     ):
@@ -221,7 +221,7 @@ def _path() -> str:
         return str(file.locate())
   except importlib.metadata.PackageNotFoundError:
     pass  # The system may have one.
-  found = ctypes.util.find_library("turbojpeg")
-  if not found:
-    raise ImportError(f"libturbojpeg is not found: {_REMEDY}")
-  return found
+  name = ctypes.util.find_library("turbojpeg")
+  if not name:
+    raise ImportError(f"libturbojpeg is not installed: {_REMEDY}")
+  return name

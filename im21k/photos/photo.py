@@ -75,7 +75,7 @@ class Stream(Protocol):
 
   Attributes:
     size: bytes to read; 0 where they are not known.
-    count: number of photos; None where only reading would tell.
+    count: number of photos; None if it is not known before reading.
   """
 
   @property

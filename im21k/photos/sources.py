@@ -46,7 +46,7 @@ class Source:
 
   @functools.cached_property
   def count(self) -> int | None:
-    """Number of photos; None where only reading them would tell. Folders are listed."""
+    """Number of photos; None if it is not known before reading. Lists folders."""
     total = 0
     for stream in self.streams:
       count: int | None = stream.count
@@ -72,22 +72,22 @@ class Source:
 
   def pick(self, positions: Sequence[int]) -> list[Photo]:
     """The photos at these positions of the iteration, in the order asked for."""
-    found: dict[int, Photo] = {}
+    picked: dict[int, Photo] = {}
     wanted, start = sorted(set(positions)), 0
     for stream in self.streams:
-      if len(found) == len(wanted):
+      if len(picked) == len(wanted):
         break
       if isinstance(stream, packed.Shard | Chosen):
         stop = start + stream.count
         inside = (at for at in wanted if start <= at < stop)
-        found |= {at: stream.at(at - start) for at in inside}
+        picked |= {at: stream.at(at - start) for at in inside}
         start = stop
         continue
       for photo in itertools.islice(stream.photos(), wanted[-1] + 1 - start):
         if start in wanted:
-          found[start] = photo
+          picked[start] = photo
         start += 1
-    return [found[position] for position in positions]
+    return [picked[position] for position in positions]
 
   def entries(self) -> Iterator[Entry]:
     """The list of photos, none of them read; only with `root`."""

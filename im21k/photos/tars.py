@@ -115,8 +115,8 @@ def _read(path: Path, offset: int, size: int) -> bytes:
 
 def in_folder(folder: Path) -> list[Tar]:
   """The tars of a folder that are named by synsets."""
-  found = sorted(p for p in folder.iterdir() if CLASS_TAR.fullmatch(p.name))
-  return [Tar(p, 0, p.stat().st_size, p.stem) for p in found]
+  paths = sorted(p for p in folder.iterdir() if CLASS_TAR.fullmatch(p.name))
+  return [Tar(p, 0, p.stat().st_size, p.stem) for p in paths]
 
 
 def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
@@ -126,18 +126,22 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
     yield Tar(path, 0, size, labels=labels)
     return
   # Only headers are read: a large buffer would be filled for each.
+  start = 0
   with archives.open_tar(path, 0, size, archives.BLOCK) as file:
-    for member in (reader := archives.Reader(file, str(path), size)):
-      inner = CLASS_TAR.fullmatch(PurePosixPath(member.name).name)
-      whole = member.offset + member.size <= size
-      if not inner or not member.regular or names.leaves(member.name) or not whole:
-        break
-      yield Tar(path, member.offset, member.size, inner[1])
-    else:
-      return
-    # There is something else among them, or nothing else: read all from there on.
-    start = reader.at - archives.BLOCK
-    yield Tar(path, start, size - start, labels=labels)
+    try:
+      for member in archives.Reader(file, str(path), size):
+        inner = CLASS_TAR.fullmatch(PurePosixPath(member.name).name)
+        whole = member.offset + member.size <= size
+        if not inner or not member.regular or names.leaves(member.name) or not whole:
+          break
+        yield Tar(path, member.offset, member.size, inner[1])
+        start = member.end
+      else:
+        return
+    except archives.DamagedArchive:
+      pass  # Reported when the rest is read.
+  # There is something else among them, or nothing else: read all from there on.
+  yield Tar(path, start, size - start, labels=labels)
 
 
 def is_tar(path: Path) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from im21k.evaluation.accuracy import Scores, wilson
-from im21k.loading.scoring import Example
+from im21k.loading.scoring import Item
 from im21k.synsets import ClassList
 
 GOLDFISH, CAT = "n01443537", "n02121620"
@@ -15,10 +15,10 @@ TWO = ClassList("two", (GOLDFISH, CAT))
 
 def test_batches_add_up_and_each_photo_counts_once():
   scores = Scores(TWO, {"all 2": None})
-  first = [Example("a", GOLDFISH, 0, None), Example("b", CAT, 1, "damaged")]
+  first = [Item("a", GOLDFISH, 0, None), Item("b", CAT, 1, "damaged")]
   scores.add(first, {"all 2": {"rank": [0, 0], "loss": [0.5, 9.0]}})
   # A third rank is that of an image that fills up the batch.
-  second = [Example("c", CAT, 1, None), Example("d", "n04399382", None, None)]
+  second = [Item("c", CAT, 1, None), Item("d", "n04399382", None, None)]
   scores.add(second, {"all 2": {"rank": [4, 0, 0], "loss": [1.5, 9.0, 9.0]}})
   (row,) = scores.rows()
   low, high = wilson(1, 3)
@@ -40,7 +40,7 @@ def test_batches_add_up_and_each_photo_counts_once():
 
 def test_photos_of_unknown_classes_alone_have_no_loss():
   scores = Scores(TWO, {"all 2": None})
-  scores.add([Example("a", "n04399382", None, None)], {})
+  scores.add([Item("a", "n04399382", None, None)], {})
   (row,) = scores.rows()
   assert (row["images"], row["top_20"], row["loss"]) == (1, 0, None)
 

@@ -3,6 +3,7 @@
 import csv
 import functools
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -443,3 +444,21 @@ def test_truncated_shard_is_named(packed, saved, tmp_path):
 def test_devices_that_cannot_be_say_why(packed, saved, devices, message):
   with pytest.raises(ValueError, match=message):
     evaluate(saved, packed, devices=devices)
+
+
+def test_an_archive_scores_as_the_folder(photos, linear_weights, tmp_path):
+  root = photos({GOLDFISH: 3, CAT: 2, "n00007846": 1})
+  with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+    for path in sorted(root.glob("*/*")):
+      tar.add(path, str(path.relative_to(root)))
+  linear_weights(*always(TWO, GOLDFISH), TWO).save(tmp_path / "w")
+  results = [
+    evaluate(tmp_path / "w", where, batch_size=4)
+    for where in (root, tmp_path / "photos.tar")
+  ]
+  folder, archive = (
+    [{k: v for k, v in row.items() if k not in ("date", "data")} for row in r["rows"]]
+    for r in results
+  )
+  assert folder == archive and folder[0]["images"] == 6
+  assert results[0]["unknown"] == results[1]["unknown"] == {"n00007846": 1}

@@ -1,12 +1,11 @@
 """Logits of labelled photos, against a product of matrices."""
 
-import functools
-
 import numpy as np
 import pytest
 
 from im21k.evaluation import inputs, outputs
-from im21k.loading.scoring import Photo
+from im21k.photos import Photo, Source
+from im21k.photos.photo import Chosen
 from im21k.synsets import ClassList
 
 GOLDFISH, CAT, TEDDY = "n01443537", "n02121620", "n04399382"
@@ -26,9 +25,14 @@ def source(jpeg):
   data[1] = b"GIF89a"
   ids = [TEDDY if i == 4 else TWO.synsets[i % 2] for i in range(9)]
   return [
-    Photo(f"{i}", synset, functools.partial(bytes, one))
+    Photo(f"{i}", synset, one)
     for i, (synset, one) in enumerate(zip(ids, data, strict=True))
   ]
+
+
+def of(photos):
+  """A source of these photos."""
+  return Source((Chosen(tuple(photos)),))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
@@ -36,7 +40,7 @@ def source(jpeg):
 def test_logits_are_those_of_the_first_photos_that_can_be_used(
   released, source, batch_size, most
 ):
-  found = outputs.compute(released, source, most=most, batch_size=batch_size)
+  found = outputs.compute(released, of(source), most=most, batch_size=batch_size)
   usable = [0, 2, 3, 5, 6, 7, 8][:most]
   assert found.positions.tolist() == usable
   assert found.labels.tolist() == [TWO.index(source[i].synset) for i in usable]
@@ -47,7 +51,7 @@ def test_logits_are_those_of_the_first_photos_that_can_be_used(
     found.logits, tiles @ head["kernel"] + head["bias"], rtol=1e-3, atol=1e-4
   )
   assert found.logits.dtype == np.float32
-  assert found.bad == {"1": "GIF, not JPEG"}
+  assert found.bad["1"].endswith("it begins with b'GIF89a'") and len(found.bad) == 1
   assert found.unknown == ({TEDDY: 1} if most > 3 else {})
 
 
@@ -55,6 +59,6 @@ def test_without_a_photo_that_can_be_used_the_reasons_are_counted(released, sour
   with pytest.raises(
     ValueError, match="none of 2 photos can be used: 1 cannot be decoded, 1 are of cl"
   ):
-    outputs.compute(released, [source[1], source[4]], most=5, batch_size=4)
+    outputs.compute(released, of([source[1], source[4]]), most=5, batch_size=4)
   with pytest.raises(ValueError, match="images is 0, but must be at least 1"):
-    outputs.compute(released, source, most=0, batch_size=4)
+    outputs.compute(released, of(source), most=0, batch_size=4)

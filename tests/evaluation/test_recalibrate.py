@@ -75,11 +75,10 @@ def test_photos_that_cannot_be_decoded_do_not_take_part(packed, tiny_weights, tm
   """Of class folders, in another order; with a damaged photo among them."""
   tiny_weights.save(tmp_path / "w")
   source = inputs.open_photos(packed, "eval")
-  for number in range(16):
-    photo = source[number]
+  for number, photo in enumerate(source.pick(range(16))):
     path = tmp_path / "photos" / photo.synset / f"{number}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(photo.read())
+    path.write_bytes(photo.data)
   bad = path.with_name("bad.jpg")
   bad.write_bytes(b"no photo")
   found = []

@@ -14,8 +14,9 @@ from kinds import KINDS, NAMES, REPAIRED, reference
 
 from im21k import photos
 from im21k.dataset import records
-from im21k.dataset.records import Manifest, Shard
-from im21k.loading.examples import Draws
+from im21k.dataset.manifest import CLASSES as CLASSES_FILE
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.loading.examples import RandomNumbers
 from im21k.loading.scoring import ScoreLoader
 from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
@@ -324,7 +325,7 @@ def test_any_crop_is_that_of_the_reference(kind, rng):
 def unrepaired(tmp_path_factory):
   """A packed folder whose records hold the files as they are, of every kind."""
   folder = tmp_path_factory.mktemp("unrepaired")
-  (folder / records.CLASSES).write_text("\n".join(CLASSES.synsets))
+  (folder / CLASSES_FILE).write_text("\n".join(CLASSES.synsets))
   name = records.shard_name("train", 0, 1)
   writer = ArrayRecordWriter(str(folder / name), records.WRITER_OPTIONS)
   for index, (key, data) in enumerate(FILES.items()):
@@ -345,9 +346,9 @@ def test_training_sees_the_reference_in_every_record(unrepaired):
     example = unrepaired[at]
     data = FILES[example["key"]]
     whole = reference(data)
-    draws = Draws(unrepaired._examples.draws(at, 1)[0])
+    (numbers,) = unrepaired._examples.random_numbers(at, 1)
     crop = crops.StraightCrop(40, 48)
-    top, left, h, w = crop.draw(*whole.shape[:2], draws)
+    top, left, h, w = crop.draw(*whole.shape[:2], RandomNumbers(numbers))
     expected = whole[top : top + h, left : left + w]
     resized = cv2.resize(expected, (40, 40), interpolation=cv2.INTER_LINEAR)
     area = images.resize(expected, 40, 40)

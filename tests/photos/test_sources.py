@@ -11,7 +11,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from im21k import photos
 from im21k.dataset import records
-from im21k.dataset.records import Manifest, Shard
+from im21k.dataset.manifest import CLASSES as CLASSES_FILE
+from im21k.dataset.manifest import Manifest, Shard
 from im21k.packing.pack import pack
 from im21k.photos import sources
 from im21k.synsets import ClassList
@@ -160,7 +161,7 @@ def test_bad_records_of_packed_photos_are_photos_with_a_problem(tmp_path):
   for record in (good, b"junk", records.encode(records.Example("b", 2, b"x")), good):
     writer.write(record)
   writer.close()
-  (tmp_path / records.CLASSES).write_text("\n".join(CLASSES.synsets))
+  (tmp_path / CLASSES_FILE).write_text("\n".join(CLASSES.synsets))
   shard = Shard(name, 4, (tmp_path / name).stat().st_size, "")
   Manifest("two", CLASSES.hash, 0, {}, {"train": (shard,)}, 0).save(tmp_path)
   found = list(photos.open(tmp_path))
