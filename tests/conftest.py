@@ -14,6 +14,11 @@ os.environ["XLA_FLAGS"] = " ".join(
   ]
 )
 
+from jaxtyping import install_import_hook
+
+# Shapes and types in the signatures of im21k are checked where tests call it.
+install_import_hook("im21k", "beartype.beartype")
+
 import jax
 import numpy as np
 import pytest

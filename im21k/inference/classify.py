@@ -1,15 +1,18 @@
 """Photos, one after the other -> probabilities of all classes, batch by batch."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from im21k import synsets
 from im21k.inference.classifier import Classifier
 from im21k.pages import figures
+from im21k.photos import folders, images, sources
 
 BATCH = 16
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -27,6 +30,37 @@ class Batch(NamedTuple):
   names: list[str]
   probabilities: Float32[np.ndarray, "b classes"]
   thumbnails: list[Pixels]
+
+
+def read_photos(
+  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, str]]
+) -> Iterator[tuple[str, Pixels]]:
+  """Name and pixels of each photo at some places.
+
+  Args:
+    places: image files, or whatever `photos.open` takes.
+    classes: class list that the numbers in a .rec or .lst index.
+    bad: gets `photo` and `reason` of each photo of a collection that cannot be decoded.
+
+  Raises:
+    FileNotFoundError, ValueError: a place holds no photos.
+    ImageError: an image file that is named by itself cannot be decoded.
+  """
+  for place in places:
+    is_file = place.is_file()
+    if is_file and (
+      place.suffix.lower() in folders.SUFFIXES or folders.is_image(place)
+    ):
+      yield str(place), images.read(place)
+      continue
+    for photo in sources.open(place, classes=classes):
+      name = f"{place}/{photo.key}"
+      try:
+        if photo.problem:
+          raise images.ImageError(": ".join(photo.problem))
+        yield name, images.decode(photo.data)
+      except images.ImageError as error:
+        bad.append({"photo": name, "reason": str(error)})
 
 
 def batches(
@@ -54,10 +88,10 @@ def batches(
   size = 0
   while some := list(itertools.islice(squares, BATCH)):
     size = size or len(some)
-    names, images, small = zip(*some, strict=True)
+    names, inputs, small = zip(*some, strict=True)
     # The last batch is filled up, so that one program serves all.
-    filled = np.zeros((size, *images[0].shape), np.uint8)
-    filled[: len(some)] = images
+    filled = np.zeros((size, *inputs[0].shape), np.uint8)
+    filled[: len(some)] = inputs
     probabilities = jax.nn.softmax(model.logits(filled) / temperature)
     yield Batch(
       list(names),

@@ -1,7 +1,6 @@
 """Weights and photos -> the names of what the photos show."""
 
 import itertools
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +11,8 @@ from im21k import synsets, weights
 from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
 from im21k.inference.classifier import Classifier
-from im21k.inference.classify import Pixels, batches
+from im21k.inference.classify import Pixels, batches, read_photos
 from im21k.pages import figures, photo_page
-from im21k.photos import folders, images, sources
 from im21k.synsets import hierarchy
 
 Answer = Literal["flat", "hedged", "diverse"]
@@ -86,7 +84,7 @@ def predict(
   thumbnails: list[Pixels] = []
   described: list[photo_page.PhotoAnswers] = []
   model, drawn = Classifier(released), bool(plot or report)
-  pixels = _photos(photos, released.classes, bad)
+  pixels = read_photos(photos, released.classes, bad)
   for batch in batches(model, pixels, temperature, thumbnails=drawn):
     _check_room(len(predictions) + len(batch.names), plot, report)
     p, none = batch.probabilities, None
@@ -136,27 +134,6 @@ def text(result: dict[str, Any]) -> str:
   if result.get("report"):
     lines.append(f"page: {result['report']}")
   return "\n".join(lines)
-
-
-def _photos(
-  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, str]]
-) -> Iterator[tuple[str, Pixels]]:
-  """Name and pixels of each photo; `bad` gets those of collections without pixels."""
-  for place in places:
-    is_file = place.is_file()
-    if is_file and (
-      place.suffix.lower() in folders.SUFFIXES or folders.is_image(place)
-    ):
-      yield str(place), images.read(place)
-      continue
-    for photo in sources.open(place, classes=classes):
-      name = f"{place}/{photo.key}"
-      try:
-        if photo.problem:
-          raise images.ImageError(": ".join(photo.problem))
-        yield name, images.decode(photo.data)
-      except images.ImageError as error:
-        bad.append({"photo": name, "reason": str(error)})
 
 
 def _check_room(photos: int, plot: Path | None, report: Path | None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-from im21k.photos import images, jpeg_header, orientation
+from im21k.photos import crops, images, jpeg_header, orientation
 
 KEEP, REPAIR, REJECT = "keep", "repair", "reject"
 RULES = {
@@ -146,7 +146,7 @@ def _shrink(
 ) -> UInt8[np.ndarray, "small_h small_w c"]:
   short = min(height, width)
   size = [max(side, round(length * side / short)) for length in (height, width)]
-  small = images.resize(pixels, *size)
+  small = crops.resize(pixels, *size)
   return small if small.ndim == 3 else small[..., None]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from im21k import files
-from im21k.photos import images
+from im21k.photos import crops
 
 # A picture of more would be taller than what can be drawn.
 MOST_PHOTOS, _MOST_CLASSES = 50, 20
@@ -52,7 +52,7 @@ def thumbnail(
   """A photo, uint8 RGB, downscaled to a longer side of at most 480 pixels."""
   h, w = photo.shape[:2]
   shrink = min(1.0, _LONGER_SIDE / max(h, w))
-  return images.resize(photo, max(1, round(h * shrink)), max(1, round(w * shrink)))
+  return crops.resize(photo, max(1, round(h * shrink)), max(1, round(w * shrink)))
 
 
 def _shortened(name: str) -> str:

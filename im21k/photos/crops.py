@@ -9,10 +9,10 @@ import dataclasses
 import math
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k.photos import images
 from im21k.photos.jpeg_crop import Box
 
 
@@ -92,7 +92,18 @@ def center_crop(
   height, width = image.shape[:2]
   side = _crop_side(height, width, size, short_side)
   top, left = (height - side) // 2, (width - side) // 2
-  return images.resize(image[top : top + side, left : left + side], size, size)
+  return resize(image[top : top + side, left : left + side], size, size)
+
+
+def resize(
+  image: UInt8[np.ndarray, "h w *c"], height: int, width: int
+) -> UInt8[np.ndarray, "new_h new_w *d"]:
+  """Resizes `[h, w, 3]` uint8: mean over areas to shrink, bilinear to enlarge."""
+  if image.shape[:2] == (height, width):
+    return image
+  shrinks = height * width < image.shape[0] * image.shape[1]
+  how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+  return cv2.resize(image, (width, height), interpolation=how)
 
 
 def usual_short_side(size: int) -> int:

@@ -11,7 +11,6 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
@@ -206,17 +205,6 @@ def image_error(error: BaseException) -> ImageError:
   message = str(error) or type(error).__name__
   early = any(words in message.lower() for words in _ENDS_EARLY)
   return ImageError(message, "truncated" if early else "damaged")
-
-
-def resize(
-  image: UInt8[np.ndarray, "h w *c"], height: int, width: int
-) -> UInt8[np.ndarray, "new_h new_w *d"]:
-  """Resizes `[h, w, 3]` uint8: mean over areas to shrink, bilinear to enlarge."""
-  if image.shape[:2] == (height, width):
-    return image
-  shrinks = height * width < image.shape[0] * image.shape[1]
-  how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-  return cv2.resize(image, (width, height), interpolation=how)
 
 
 def _by_turbo(jpeg: bytes) -> UInt8[np.ndarray, "h w 3"] | None:

@@ -181,3 +181,39 @@ def test_center_crop_of_an_array_refuses_as_well():
 def test_the_usual_short_side_is_that_of_the_original_recipe():
   sizes = {224: 256, 112: 128, 299: 342, 32: 37}
   assert {size: crops.usual_short_side(size) for size in sizes} == sizes
+
+
+SIDES = st.integers(1, 40)
+
+
+@given(h=SIDES, w=SIDES, height=SIDES, width=SIDES, seed=st.integers(0, 99))
+def test_resize_gives_the_size_and_no_new_extremes(h, w, height, width, seed):
+  image = np.random.default_rng(seed).integers(50, 200, (h, w, 3), np.uint8)
+  resized = crops.resize(image, height, width)
+  assert (resized.shape, resized.dtype) == ((height, width, 3), np.uint8)
+  assert image.min() <= resized.min() and resized.max() <= image.max()
+  if (h, w) == (height, width):
+    np.testing.assert_array_equal(resized, image)
+
+
+@given(h=SIDES, w=SIDES, height=SIDES, width=SIDES, value=st.integers(0, 255))
+def test_resize_keeps_a_plain_colour(h, w, height, width, value):
+  image = np.full((h, w, 3), (value, 255 - value, 7), np.uint8)
+  assert (crops.resize(image, height, width) == image[0, 0]).all()
+
+
+@given(h=st.integers(1, 9), w=st.integers(1, 9), factor=st.integers(2, 5))
+def test_shrinking_takes_the_mean_of_areas(h, w, factor):
+  rng = np.random.default_rng(h * 100 + w * 10 + factor)
+  image = rng.integers(0, 256, (h * factor, w * factor, 3), np.uint8)
+  means = image.reshape(h, factor, w, factor, 3).mean((1, 3))
+  resized = crops.resize(image, h, w)
+  assert np.abs(resized - means).max() <= 0.51
+
+
+def test_resize_takes_a_view_of_an_image():
+  image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+  view = image[3:33, 5:25]
+  np.testing.assert_array_equal(
+    crops.resize(view, 10, 10), crops.resize(view.copy(), 10, 10)
+  )

@@ -351,7 +351,7 @@ def test_training_sees_the_reference_in_every_record(unrepaired):
     top, left, h, w = crop.draw(*whole.shape[:2], RandomNumbers(numbers))
     expected = whole[top : top + h, left : left + w]
     resized = cv2.resize(expected, (40, 40), interpolation=cv2.INTER_LINEAR)
-    area = images.resize(expected, 40, 40)
+    area = crops.resize(expected, 40, 40)
     off = min(difference(example["image"], other).mean() for other in (resized, area))
     assert off < 2, example["key"]
     seen.add(example["key"])
