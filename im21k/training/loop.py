@@ -81,14 +81,7 @@ def _run(
       total=run.total, initial=step, desc="train", unit=" steps", disable=None
     ) as progress,
   ):
-    log = StepLog(
-      metrics,
-      clock,
-      batch_size=run.config.batch_size,
-      train_examples=run.loader.count,
-      schedule=run.schedule,
-      health=lambda: _health(run, batches),
-    )
+    log = _step_log(run, metrics, clock, batches)
     while True:
       scores = None
       if run.scorer and due(run.eval_every) and (step > start or not resumed):
@@ -145,6 +138,19 @@ def _evaluate(
     **{f"eval_{name}": value for name, value in scores.items()},
   )
   return scores
+
+
+def _step_log(
+  run: Setup, metrics: MetricsFile, clock: Clock, batches: TrainIterator
+) -> StepLog:
+  return StepLog(
+    metrics,
+    clock,
+    batch_size=run.config.batch_size,
+    train_examples=run.loader.count,
+    schedule=run.schedule,
+    health=lambda: _health(run, batches),
+  )
 
 
 def _health(run: Setup, batches: TrainIterator) -> dict[str, Any]:
