@@ -145,7 +145,7 @@ def load(folder: Path) -> Weights:
   return Weights(
     model_name=name,
     model_fields=fields,
-    variables=traverse_util.unflatten_dict(flat, sep="/"),  # type: ignore[no-untyped-call]
+    variables=traverse_util.unflatten_dict(flat, sep="/"),
     input=prepared,
     classes=dataclasses.replace(classes, name=listed),
     scores=scores,
@@ -197,7 +197,7 @@ def _check_shapes(
   shapes: Mapping[str, tuple[int, ...]], model: nn.Module, size: int, path: Path
 ) -> None:
   """ValueError, naming them all, if arrays are missing, extra or misshapen."""
-  images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)  # type: ignore[no-untyped-call]
+  images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
   expected = _flat(
     jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
   )
@@ -214,7 +214,7 @@ def _check_shapes(
 
 def _flat(tree: Any) -> dict[str, Any]:
   """Leaves of a tree by their path: params/conv1/conv/kernel."""
-  flat: dict[str, Any] = traverse_util.flatten_dict(tree, sep="/")  # type: ignore[no-untyped-call]
+  flat: dict[str, Any] = traverse_util.flatten_dict(tree, sep="/")
   return flat
 
 
