@@ -38,6 +38,7 @@ ROOMS = {
   "planning": "what fits, how fast, what limits?",
   "pages": "show me",
   "inference": "what is it?",
+  "command_line": "",
   "cli": "",
 }
 # Files that exist for Python's sake.
