@@ -38,7 +38,11 @@ def has_array(hint):
 # The hook finds the function by the name of a module, and before im21k is imported.
 sys.modules["shapes_of_im21k"] = types.ModuleType("shapes_of_im21k")
 sys.modules["shapes_of_im21k"].check = check_shapes
-install_import_hook("im21k", "shapes_of_im21k.check")
+HAVE_ARRAYS = (
+  "answers", "convert", "evaluation", "inference", "loading", "packing", "pages",
+  "photos", "planning", "synsets", "training", "weights",
+)  # fmt: skip
+install_import_hook([f"im21k.{room}" for room in HAVE_ARRAYS], "shapes_of_im21k.check")
 
 import jax
 import numpy as np

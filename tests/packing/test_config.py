@@ -66,7 +66,7 @@ def tfds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split, path in zip(("train", "test"), folder.glob("*/*"), strict=False)
   }
   builder = SimpleNamespace(
-    info=SimpleNamespace(features={"label": SimpleNamespace(int2str=lambda i: FISH)}),
+    info=SimpleNamespace(features={"label": SimpleNamespace(names=[FISH])}),
     as_data_source=lambda split, decoders: images[split],
   )
   module = SimpleNamespace(
