@@ -399,9 +399,9 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ({"augment": {"crop": "random"}}, "augment.crop is 'random'"),
     (
       {"model": {"name": "inception_bn"}},
-      "model: no model is called 'inception_bn'; di",
+      "model: unknown model 'inception_bn'; did",
     ),
-    ({"model": {}}, "the config lacks model.name; known are"),
+    ({"model": {}}, "the config lacks model.name; known:"),
     ({"model": {"name": "tiny", "dtyp": 1}}, "no field 'dtyp'; did you mean 'dtype'"),
     ({"model": {"name": "tiny", "dtype": 1}}, "model.dtype is 1, but must be text"),
     ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),

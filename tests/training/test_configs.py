@@ -74,7 +74,7 @@ def test_what_is_no_config_is_named(tmp_path, text, message):
   ("name", "message"),
   [
     ("inception_bn_21", "no config 'inception_bn_21'; did you mean 'inception_bn_21k'"),
-    ("zzz", "no config 'zzz'; known are demo, "),
+    ("zzz", "no config 'zzz'; known: demo, "),
     ("zzz.py", "no config zzz.py: give a file, or a name that `im21k configs` lists"),
   ],
 )

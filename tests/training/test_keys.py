@@ -135,7 +135,7 @@ def test_wrong_settings_are_one_line_that_offers_the_nearest(settings, message):
       {"path": "x", "shape": {"name": "round", "sid": 1}},
       "unknown config key 'shape.s",
     ),
-    ({"path": "x", "shape": "oval"}, "shape.name is 'oval'; known are round, square"),
+    ({"path": "x", "shape": "oval"}, "shape.name is 'oval'; known: round, square"),
     ({"path": "x", "maybe": {"sizes": 1}}, "unknown config key 'maybe.sizes'; did you"),
   ],
 )
