@@ -11,7 +11,7 @@ ARGS ?=
 PACKING := array-record numpy simplejpeg opencv-python-headless xxhash pillow tqdm tyro \
   safetensors absl-py scipy jaxtyping
 
-.PHONY: install demo check test test-fast format plan pack clean
+.PHONY: install demo check docs test test-fast format plan pack clean
 
 install: $(INSTALLED)
 
@@ -55,8 +55,7 @@ $(BROWSER): $(INSTALLED)
 demo: install
 	rm -rf runs/demo runs/demo-photos
 	$(BIN)/im21k pack data/sample_photos runs/demo-photos --eval-per-class 1
-	$(BIN)/python experiments/run.py --config=experiments/configs/demo.py \
-	  --workdir=runs/demo
+	$(BIN)/im21k train demo --workdir runs/demo
 	@echo; echo "On the photos it was trained on:"
 	@$(BIN)/im21k evaluate runs/demo/weights runs/demo-photos --split train
 	@echo; echo "On photos held out (few a class; no more than a sign of life):"
@@ -68,6 +67,11 @@ demo: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What is generated in README and docs: the tree, the config keys, tables of results.
+docs: install
+	$(BIN)/python docs/generate.py
+	$(BIN)/python benchmarks/tables.py
 
 # Every test.
 test: $(PLANNER) $(BEAM)/.installed $(BROWSER) check
