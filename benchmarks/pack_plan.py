@@ -24,7 +24,7 @@ from im21k.packing import external_shuffle, outcomes, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.photo_index import PhotoIndex, placer
 from im21k.packing.selection import Selection
-from im21k.packing.split import ShardPlan
+from im21k.packing.shard_plan import ShardPlan
 from im21k.photos import sources
 
 _RUN = 30_000  # photos of 110 kB in 3.3 GB

@@ -26,7 +26,7 @@ import simplejpeg
 
 from im21k import synsets
 from im21k.packing import estimate
-from im21k.packing.split import default_shards
+from im21k.packing.shard_plan import default_shards
 from im21k.photos import archives
 
 NEAR, CLASSES, PHOTO = 1 << 20, 100, 110_000

@@ -11,9 +11,9 @@ import numpy as np
 
 from im21k import machine, synsets
 from im21k.packing import (
-  completion,
   estimate,
   external_shuffle,
+  final_files,
   progress,
   scratch,
   shard_writer,
@@ -24,7 +24,7 @@ from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Outcomes, Rejection
 from im21k.packing.photo_index import PhotoIndex
 from im21k.packing.selection import Selection
-from im21k.packing.split import ShardPlan, ShardTask
+from im21k.packing.shard_plan import ShardPlan, ShardTask
 from im21k.photos import sources
 
 
@@ -222,15 +222,15 @@ class Packer:
     train_labels: np.ndarray | None,
     rejections: list[Rejection],
   ) -> dict[str, Any]:
-    written = completion.Written(
+    written = final_files.Written(
       self.destination, list(plan.counts), per_photo, train_labels, rejections
     )
-    if not completion.complete(written, self.options, self.classes):
+    if not final_files.complete(written, self.options, self.classes):
       raise ValueError(
         f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
         f"photo: see {self.destination / 'rejected.tsv'}"
       )
-    return completion.result(self.destination)
+    return final_files.result(self.destination)
 
 
 def _bytes_of(root: Path, keys: list[bytes]) -> int:

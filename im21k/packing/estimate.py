@@ -19,7 +19,7 @@ from im21k.dataset import records
 from im21k.packing import repair, scratch, shard_writer
 from im21k.packing.config import PackOptions
 from im21k.packing.selection import Selection
-from im21k.packing.split import default_shards
+from im21k.packing.shard_plan import default_shards
 from im21k.photos import sources
 
 SEEK, HARD_DISK, SSD = 0.009, 170e6, 2e9  # seconds, bytes/s, bytes/s

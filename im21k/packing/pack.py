@@ -11,7 +11,7 @@ from typing import Any
 
 from im21k import synsets
 from im21k.dataset.manifest import MANIFEST
-from im21k.packing import completion, estimate
+from im21k.packing import estimate, final_files
 from im21k.packing.config import PackOptions, with_changes
 from im21k.packing.driver import Packer
 from im21k.packing.selection import Selection
@@ -52,8 +52,8 @@ def pack(
   """
   options = with_changes(options, changes)
   classes = synsets.get(options.classes)
-  if completion.is_complete(destination, options, classes):
-    return completion.result(destination)
+  if final_files.is_complete(destination, options, classes):
+    return final_files.result(destination)
   selection = Selection.of(options, classes)
   photos = sources.find(
     source, classes.synsets, options.root, options.labels, options.source_split
@@ -71,7 +71,7 @@ def pack(
     # Another part may have completed the data set and removed the scratch folder.
     if not (destination / MANIFEST).exists():
       raise
-    return completion.result(destination)
+    return final_files.result(destination)
 
 
 def text(result: dict[str, Any]) -> str:

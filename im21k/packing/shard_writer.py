@@ -19,7 +19,7 @@ from im21k.dataset.manifest import Shard
 from im21k.packing import external_shuffle, outcomes, repair, scratch, workers
 from im21k.packing.outcomes import Outcomes, Rejection
 from im21k.packing.selection import Selection
-from im21k.packing.split import ShardTask
+from im21k.packing.shard_plan import ShardTask
 
 
 def write_direct(

@@ -1,10 +1,9 @@
-"""The folder of a run: what it holds besides checkpoints, and whether it may continue.
+"""The folder of a run: what it holds besides checkpoints.
 
-In come the run as it is set up now and the config.json of before. Out come a refusal,
-or the list of changed keys, and config.json, environment.json and parameters.tsv.
+In come the run as it is set up now, its state and scores. Out come config.json,
+environment.json, parameters.tsv and, at the end, the weights.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -15,19 +14,14 @@ from typing import Any
 
 import jax
 
-from im21k import files, machine, synsets, weights
-from im21k.dataset.manifest import Manifest
-from im21k.training import keys, learning_curve
-from im21k.training.config import Config, all_keys
+from im21k import files, machine, weights
+from im21k.training import learning_curve, resume
+from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
+from im21k.training.resume import HASHES, HISTORY, STEP
 from im21k.training.setup import Setup
 
-# What config.json and model.json hold besides the keys.
-HASHES, HISTORY, STEP = "hashes", "history", "step"
 _METRICS = "metrics.jsonl"
-# Keys whose value is a place, and that are compared by the hash of what is there.
-_PLACES = ("data", "classes")
-Change = tuple[str, Any, Any]  # key, old value, new value
 
 
 class Workdir:
@@ -47,13 +41,10 @@ class Workdir:
         config.json is damaged.
     """
     self.path, self.run = path, run
-    self._hashes = {
-      "data": data_hash(run.loader.manifest),
-      "classes": run.classes.hash,
-    }
+    self._hashes = resume.hashes(run)
     before = _read(path / "config.json")
     self.history: list[list[Any]] = list(before.get(HISTORY, []))
-    self._changes = self._compare(before) if before else []
+    self._changes = resume.changes(path, before, run) if before else []
 
   def is_finished(self, step: int | None) -> bool:
     """Whether the weights of the run's end are there; `step` is the last checkpoint's.
@@ -67,7 +58,7 @@ class Workdir:
       return bool(document[STEP] == step)
     # Weights from before the step was recorded were exported at the end only.
     try:
-      total = Config.from_dict(_keys_of(document)).total
+      total = Config.from_dict(resume.keys_of(document)).total
     except ValueError:
       return False
     size, count = self.run.config.batch_size, self.run.loader.count
@@ -122,50 +113,6 @@ class Workdir:
       "weights": str(self.path / "weights") if finished else None,
     }
 
-  def _compare(self, before: dict[str, Any]) -> list[Change]:
-    """The changed keys; ValueError if one of them must not change."""
-    try:
-      old_config = Config.from_dict(_keys_of(before))
-    except ValueError as error:
-      raise ValueError(
-        f"{self.path / 'config.json'} cannot be read by this im21k: {error}. Take "
-        "another workdir"
-      ) from error
-    hashes = {**_hashes_now(old_config), **before.get(HASHES, {})}
-    old, new = (keys.flat(c.resolved()) for c in (old_config, self.run.config))
-    free = {key.name for key in all_keys() if not key.fixed}
-    changes: list[Change] = []
-    refused: list[str] = []
-    for name in [*new, *(name for name in old if name not in new)]:
-      values = old.get(name), new.get(name)
-      if name in _PLACES and hashes.get(name, self._hashes[name]) != self._hashes[name]:
-        refused.append(
-          f"{name} was {values[0]} with hash {hashes[name]}, is {values[1]} with hash "
-          f"{self._hashes[name]}"
-        )
-      elif values[0] == values[1]:
-        continue
-      elif name in free or name in _PLACES or name.partition(".")[0] == "reference":
-        changes.append((name, *values))
-      else:
-        refused.append(f"{name} was {values[0]}, is {values[1]}")
-    if refused:
-      raise ValueError(
-        f"{self.path} holds a run with other settings: {'; '.join(refused)}. Take "
-        "another workdir, or the old settings"
-      )
-    return changes
-
-
-def data_hash(manifest: Manifest) -> str:
-  """Which photos these are, wherever they are: changes with any record or its split."""
-  splits = {
-    split: [[shard.count, shard.bytes, shard.xxh3_128] for shard in shards]
-    for split, shards in sorted(manifest.splits.items())
-  }
-  text = json.dumps([manifest.class_list_hash, splits])
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
-
 
 def environment(on: Sequence[jax.Device]) -> dict[str, str]:
   """What a run runs on: devices, system, versions of what decides its numbers."""
@@ -177,21 +124,6 @@ def environment(on: Sequence[jax.Device]) -> dict[str, str]:
     **{name: importlib.metadata.version(name) for name in packages},
     "commit": weights.commit() or "not a git checkout",
   }
-
-
-def _hashes_now(config: Config) -> dict[str, str]:
-  """For a run that did not record hashes: what is at its places today, if anything."""
-  found: dict[str, str] = {}
-  try:
-    found["classes"] = synsets.get(config.classes).hash
-    found["data"] = data_hash(Manifest.load(Path(config.data)))
-  except (ValueError, OSError):
-    pass
-  return found
-
-
-def _keys_of(document: dict[str, Any]) -> dict[str, Any]:
-  return {k: v for k, v in document.items() if k not in (HASHES, HISTORY, STEP)}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from im21k.packing import estimate, split
+from im21k.packing import estimate, shard_plan
 from im21k.packing.pack import pack
 
 # `im21k.packing.pack` is the function; its module has the same name.
@@ -44,7 +44,7 @@ def test_scratch_of_loose_files_is_checked_too(fishes, tmp_path, monkeypatch):
 def test_memory_keeps_seeks_below_a_fifth_of_a_hard_disks_time(monkeypatch, size):
   monkeypatch.setattr(estimate.os, "sysconf", lambda name: 1 << 20)  # a TiB
   memory = estimate.memory(int(size), None, 4) * 1e9
-  shards_ = split.default_shards(int(size / 90_000))
+  shards_ = shard_plan.default_shards(int(size / 90_000))
   seconds = size / memory * shards_ * 0.009
   assert seconds <= 0.21 * 4 * size / 170e6
   assert estimate.memory(int(size), None, 1000) * 1e9 <= (1 << 40) / 2 / 1000 + 1e6

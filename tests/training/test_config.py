@@ -15,7 +15,7 @@ import pytest
 
 from im21k import cli, models, synsets
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop, workdir
+from im21k.training import configs, learning_curve, loop, resume
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
 from im21k.training.workdir import Workdir
@@ -381,8 +381,8 @@ def test_a_damaged_config_is_named(base, tmp_path, text):
 def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
   manifest = prepare(base).loader.manifest
   other = prepare(base.changed({"data": str(small / "other")})).loader.manifest
-  assert workdir.data_hash(manifest) != workdir.data_hash(other)
-  assert workdir.data_hash(manifest) == workdir.data_hash(prepare(base).loader.manifest)
+  assert resume.data_hash(manifest) != resume.data_hash(other)
+  assert resume.data_hash(manifest) == resume.data_hash(prepare(base).loader.manifest)
 
 
 # Config files.

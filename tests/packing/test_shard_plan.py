@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im21k.packing import split
+from im21k.packing import shard_plan
 from im21k.packing.photo_index import PhotoIndex
-from im21k.packing.split import shard_tasks
+from im21k.packing.shard_plan import shard_tasks
 from im21k.photos import sources
 
 
@@ -79,8 +79,8 @@ def test_shards_are_of_equal_size_and_never_empty(sizes, count):
 def test_shards_by_default_are_sixteen_and_more_of_many_photos(
   monkeypatch, photos, shards
 ):
-  assert split._PHOTOS_PER_SHARD == 8192
-  monkeypatch.setattr(split, "_PHOTOS_PER_SHARD", 100)
+  assert shard_plan._PHOTOS_PER_SHARD == 8192
+  monkeypatch.setattr(shard_plan, "_PHOTOS_PER_SHARD", 100)
   everything = np.ones(photos, bool)
   assert (
     len(list(shard_tasks(index_of([photos], 0), "train", everything, None))) == shards

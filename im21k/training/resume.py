@@ -1,0 +1,99 @@
+"""Whether a run may be resumed with other settings.
+
+In come the config.json of before and the run as it is set up now. Out come the list of
+changed keys, or a ValueError that names those that must stay.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from im21k import synsets
+from im21k.dataset.manifest import Manifest
+from im21k.training import keys
+from im21k.training.config import Config, all_keys
+from im21k.training.setup import Setup
+
+# What config.json and model.json hold besides the keys.
+HASHES, HISTORY, STEP = "hashes", "history", "step"
+# Keys whose value is a place, and that are compared by the hash of what is there.
+_PLACES = ("data", "classes")
+Change = tuple[str, Any, Any]  # key, old value, new value
+
+
+def changes(workdir: Path, before: dict[str, Any], run: Setup) -> list[Change]:
+  """The keys that differ from those of a run that is resumed.
+
+  Args:
+    workdir: its work folder, for messages.
+    before: the content of its config.json.
+    run: the run as it is set up now.
+
+  Raises:
+    ValueError: a key differs that must not change, all of which are named; or
+      config.json cannot be read.
+  """
+  try:
+    old_config = Config.from_dict(keys_of(before))
+  except ValueError as error:
+    raise ValueError(
+      f"{workdir / 'config.json'} cannot be read by this im21k: {error}. Take another "
+      "workdir"
+    ) from error
+  now = hashes(run)
+  then = {**_hashes_today(old_config), **before.get(HASHES, {})}
+  old, new = (keys.flat(config.resolved()) for config in (old_config, run.config))
+  free = {key.name for key in all_keys() if not key.fixed}
+  changed: list[Change] = []
+  refused: list[str] = []
+  for name in [*new, *(name for name in old if name not in new)]:
+    values = old.get(name), new.get(name)
+    if name in _PLACES and then.get(name, now[name]) != now[name]:
+      refused.append(
+        f"{name} was {values[0]} with hash {then[name]}, is {values[1]} with hash "
+        f"{now[name]}"
+      )
+    elif values[0] == values[1]:
+      continue
+    elif name in free or name in _PLACES or name.partition(".")[0] == "reference":
+      changed.append((name, *values))
+    else:
+      refused.append(f"{name} was {values[0]}, is {values[1]}")
+  if refused:
+    raise ValueError(
+      f"{workdir} holds a run with other settings: {'; '.join(refused)}. Take another "
+      "workdir, or the old settings"
+    )
+  return changed
+
+
+def hashes(run: Setup) -> dict[str, str]:
+  """What is at the places that the config names, independent of where they are."""
+  return {"data": data_hash(run.loader.manifest), "classes": run.classes.hash}
+
+
+def data_hash(manifest: Manifest) -> str:
+  """Hash of a packed data set, which changes with any record or its split."""
+  splits = {
+    split: [[shard.count, shard.bytes, shard.xxh3_128] for shard in shards]
+    for split, shards in sorted(manifest.splits.items())
+  }
+  text = json.dumps([manifest.class_list_hash, splits])
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def keys_of(document: dict[str, Any]) -> dict[str, Any]:
+  """The config keys in a config.json, without what it holds besides them."""
+  return {k: v for k, v in document.items() if k not in (HASHES, HISTORY, STEP)}
+
+
+def _hashes_today(config: Config) -> dict[str, str]:
+  """For a run that recorded no hashes: those of what is at its places today."""
+  today: dict[str, str] = {}
+  try:
+    today["classes"] = synsets.get(config.classes).hash
+    today["data"] = data_hash(Manifest.load(Path(config.data)))
+  except (ValueError, OSError):
+    pass
+  return today
