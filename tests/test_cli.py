@@ -232,6 +232,7 @@ def saved(linear_weights, tmp_path):
   return tmp_path / "w"
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_all_there_is_on_stdout(
   capsys, saved, tiny_weights, photos, tmp_path
 ):

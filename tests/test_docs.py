@@ -94,6 +94,7 @@ def python_pages():
       yield pytest.param(path, id=name_of(path), marks=slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", list(python_pages()))
 def test_python_of_a_page_runs(path, packed, tiny_weights, tmp_path):
   (tmp_path / "runs" / "demo").mkdir(parents=True)

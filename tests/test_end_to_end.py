@@ -56,6 +56,7 @@ def work(tmp_path_factory):
   return work
 
 
+@pytest.mark.slow
 def test_the_run_is_the_shipped_one_but_for_what_was_set(work):
   document = json.loads((work / "run" / "config.json").read_text())
   shipped = configs.load("inception_bn_21k").resolved().to_dict()
@@ -69,6 +70,7 @@ def test_the_run_is_the_shipped_one_but_for_what_was_set(work):
   }
 
 
+@pytest.mark.slow
 def test_photos_become_named_predictions(work):
   photo = ROOT / "data/sample_photos/n01443537/categorization_fish25.jpg"
   picture, weights = work / "picture.png", work / "run" / "weights"
@@ -80,6 +82,7 @@ def test_photos_become_named_predictions(work):
   assert (work / "run" / "learning_curve.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_accuracy_is_measured_on_every_photo_once(work):
   weights = work / "run" / "weights"
   out = im21k("evaluate", weights, work / "photos", "--split", "train", "--json")
@@ -87,6 +90,7 @@ def test_accuracy_is_measured_on_every_photo_once(work):
   assert (row["answers"], row["images"]) == ("all 21,841", 139)
 
 
+@pytest.mark.slow
 def test_the_run_and_evaluate_measure_the_same(work):
   """The held-out photos of the last evaluation of the run, scored again."""
   from im21k.evaluation.evaluate import evaluate
@@ -110,6 +114,7 @@ def test_every_config_is_a_run_that_can_begin(name):
     assert word in text
 
 
+@pytest.mark.slow
 def test_the_script_of_experiments_is_the_same_command(tmp_path):
   where = [f"--workdir={tmp_path / 'run'}", f"--config.data={tmp_path / 'nothing'}"]
   config = "--config=experiments/configs/demo.py"

@@ -133,6 +133,7 @@ def test_every_option_is_here():
   assert set(BASE) == set(cli.COMMANDS) - set(TESTED_ELSEWHERE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_has_an_effect(places, capsys, option):
   name, _, flag = option.partition(" --")

@@ -87,6 +87,7 @@ def test_probabilities_are_the_softmax_at_the_temperature(rng):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["rules", "hedge", "calibration", "naming"])
 def test_answers_need_no_jax(module):
   code = f"import im21k.answers.{module}, sys; print('jax' in sys.modules)"

@@ -52,6 +52,7 @@ def fixed_level(graph, p, nodes, depth):
   return value.argmax(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [None, 0.95])
 @pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.9, 0.95, 0.99])
 def test_asked_accuracy_is_reached_with_most_information(
@@ -90,6 +91,7 @@ def test_asked_accuracy_is_reached_with_most_information(
       assert bits_held_out >= np.mean(graph.information[chosen] * right)
 
 
+@pytest.mark.slow
 def test_a_margin_keeps_the_promise_on_other_photos_as_often_as_asked(posteriors):
   """Its truth is known: a node of probability p is right with probability p."""
   graph, p, labels = posteriors

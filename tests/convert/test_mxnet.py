@@ -60,6 +60,7 @@ def imported(arrays, tmp_path_factory):
   return folder / "out"
 
 
+@pytest.mark.slow
 def test_names_are_those_of_the_released_file(arrays):
   assert len(arrays) == 416
   assert arrays["arg:conv_conv1_weight"].shape == (96, 3, 7, 7)
@@ -68,6 +69,7 @@ def test_names_are_those_of_the_released_file(arrays):
   assert arrays["arg:fc1_weight"].shape == (21841, 1024)
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_2015(imported):
   released = weights.load(imported)
   model = released.model
@@ -96,6 +98,7 @@ def test_classes_are_permuted_and_nothing_else(imported, arrays):
   np.testing.assert_array_equal(scale, arrays["arg:bn_conv2_gamma"])
 
 
+@pytest.mark.slow
 def test_out_again_the_arrays_are_the_same_bytes(imported, arrays, tmp_path):
   made = mxnet.to_mxnet(imported, tmp_path / "again", synset=LABELS)
   found = params.read(Path(made["params"]))
@@ -106,6 +109,7 @@ def test_out_again_the_arrays_are_the_same_bytes(imported, arrays, tmp_path):
   assert [line.split()[0] for line in lines] == list(synsets.from_file(LABELS).synsets)
 
 
+@pytest.mark.slow
 def test_the_plain_net_with_its_own_names(tmp_path):
   rng = np.random.default_rng(0)
   file = {}
@@ -126,6 +130,7 @@ def test_the_plain_net_with_its_own_names(tmp_path):
   np.testing.assert_array_equal(head, file["arg:fc1_weight"][::-1].T)
 
 
+@pytest.mark.slow
 def test_all_that_does_not_fit_is_named_at_once(arrays, tmp_path):
   broken = dict(arrays)
   del broken["arg:fc1_bias"]

@@ -32,6 +32,7 @@ def photo(sample_photos):
   return min(sample_photos.rglob("*.jpg"))
 
 
+@pytest.mark.slow
 def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp_path):
   flat = predict(saved, photo)["predictions"][0]["top"][0]["probability"]
   result = calibrate.calibrate(
@@ -62,6 +63,7 @@ def test_calibrated_weights_answer_with_what_was_found(saved, packed, photo, tmp
     predict(saved, photo, answer="hedged", only="leaves")
 
 
+@pytest.mark.slow
 def test_photos_that_are_not_packed_calibrate_alike(saved, packed, sample_photos):
   """All photos are those of both splits; one more is damaged, and is left out."""
   found = calibrate.calibrate(saved, sample_photos, images=50)
@@ -101,6 +103,7 @@ def test_a_margin_hedges_more_and_names_what_it_cannot_promise(saved, packed):
   assert safe["lambdas"]["0.9"] > plain["lambdas"]["0.9"]
 
 
+@pytest.mark.slow
 def test_photos_of_each_class_are_those_that_were_trained_on(
   saved, packed, sample_photos, tmp_path
 ):

@@ -172,6 +172,7 @@ def test_class_folders_score_as_packed_photos(packed, saved, sample_photos, by_h
       assert row[name] == pytest.approx(right / row["images"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_mirror_images_and_crops_take_part(packed, sample_photos, saved, prototypes):
   """Against logits of both images and another crop, computed in numpy."""
   prepared = weights.Input(size=32, short_side=40)  # 0.8 of the short side

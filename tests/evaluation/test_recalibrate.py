@@ -22,6 +22,7 @@ def recalibrated(packed, tiny_weights, tmp_path_factory):
   return folder, result
 
 
+@pytest.mark.slow
 def test_the_first_layers_statistics_equal_brute_force(
   recalibrated, packed, tiny_weights
 ):
@@ -44,6 +45,7 @@ def test_the_first_layers_statistics_equal_brute_force(
   np.testing.assert_allclose(found["var"], y.var((0, 1, 2)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_statistics_change(recalibrated):
   folder, _ = recalibrated
   before, after = (weights.load(folder / name) for name in ("before", "after"))
@@ -63,6 +65,7 @@ def test_only_statistics_change(recalibrated):
   )
 
 
+@pytest.mark.slow
 def test_accuracy_before_and_after_is_reported(recalibrated):
   _, result = recalibrated
   rows = [(row["statistics"], row["split"], row["answers"]) for row in result["rows"]]
@@ -71,6 +74,7 @@ def test_accuracy_before_and_after_is_reported(recalibrated):
   assert "after     all 21,841" in recalibrating.text(result)
 
 
+@pytest.mark.slow
 def test_photos_that_cannot_be_decoded_do_not_take_part(packed, tiny_weights, tmp_path):
   """Of class folders, in another order; with a damaged photo among them."""
   tiny_weights.save(tmp_path / "w")

@@ -29,6 +29,7 @@ class Fixed:
     return image[:, 0, :, 0] * variables, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 4])
 @given(seed=st.integers(0, 999), missing=st.integers(0, 7))
 @settings(max_examples=8, deadline=None)

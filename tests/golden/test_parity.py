@@ -68,6 +68,7 @@ def by_mxnet_name(tree):
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("net", "pooling", "average_pool"),
   [
@@ -119,6 +120,7 @@ def trained(net, index):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NAMES)
 def test_training_mode(net, capsys):
   loss, logits, stats, _ = trained(net, 0)
@@ -130,6 +132,7 @@ def test_training_mode(net, capsys):
   assert difference <= 1e-4 and largest <= 1e-4
 
 
+@pytest.mark.slow
 def test_epsilon_is_as_negligible_as_in_mxnet(capsys):
   """BatchNorm cancels any scale of its convolution, unless epsilon is felt.
 
@@ -175,6 +178,7 @@ def differences(net, index):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NAMES)
 def test_every_gradient(net, capsys):
   """On one batch at least: a wrong gradient is wrong on all (see `formula.BATCHES`)."""
@@ -186,6 +190,7 @@ def test_every_gradient(net, capsys):
   assert max(best.values()) <= 1e-3
 
 
+@pytest.mark.slow
 def test_twenty_steps_of_sgd(capsys):
   """With momentum, weight decay on everything and a change of the learning rate."""
   variables = variables_of("full")

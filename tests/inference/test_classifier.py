@@ -27,6 +27,7 @@ def photos():
   return [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((50, 70), (40, 40))]
 
 
+@pytest.mark.slow
 def test_logits_and_features_are_the_models(model, photos):
   batch = model.prepare(photos)
   assert batch.shape == (2, 32, 32, 3) and batch.dtype == np.uint8
@@ -39,6 +40,7 @@ def test_logits_and_features_are_the_models(model, photos):
   assert features.keys() == out.keys() and features["features"].shape == (2, 136)
 
 
+@pytest.mark.slow
 def test_loading_and_using_weights_imports_no_more_than_it_needs(
   tiny_weights, tmp_path
 ):
@@ -66,6 +68,7 @@ print(*sorted({set(heavy)!r} & set(sys.modules)))
   assert (done.returncode, done.stdout) == (0, "\n"), done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_another_head_on_the_same_trunk_and_back_to_a_folder(model, photos, tmp_path):
   classes = synsets.ClassList("pets", ("n02121620", "n02084071"))
   other = model.with_head(classes)

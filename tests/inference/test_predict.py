@@ -70,6 +70,7 @@ def test_more_classes_than_there_are_gives_all(saved, some):
 # Kinds of files.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "mode"),
   [
@@ -157,6 +158,7 @@ def as_packed(folder, path):
   return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [as_classes, as_photos, as_tar, as_list, as_packed])
 def test_photos_may_be_in_any_place(saved, folder, tmp_path, some, make):
   folder = shutil.copytree(folder, tmp_path / "copy")

@@ -78,6 +78,7 @@ def test_any_arrays_come_back(tmp_path_factory, arrays):
   assert_equal(params.read(path), arrays)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.integers(0, 3), st.data())
 def test_a_broken_file_is_an_error_or_other_arrays(tmp_path_factory, version, data):

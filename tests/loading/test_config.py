@@ -40,6 +40,7 @@ def observed(loader):
   return batch["image"], batch["label"], loader.threads, loader.workers, stops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(LoaderOptions)])
 def test_every_option_has_an_effect(packed, name):
   value, always = OTHER[name]

@@ -49,6 +49,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
     assert sum(x == y for x, y in zip(a, b, strict=True)) < 25
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(shards=SHARDS)
 def test_reading_takes_one_block_after_another_and_each_once_an_epoch(shards):

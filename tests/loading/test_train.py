@@ -354,6 +354,7 @@ def test_worker_processes_give_the_same_batches(small):
   np.testing.assert_array_equal(whole, again)
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_leaves_no_worker_and_says_nothing(small):
   script = f"""
 from im21k.loading.train import TrainLoader
@@ -379,6 +380,7 @@ def test_a_closed_iterator_ends(small):
   assert list(batches) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_is_an_error_and_no_hang(small, how):
   batches = train(small, workers=2).iter_from(0)
@@ -390,6 +392,7 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(small, how):
       next(batches)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
 def test_workers_end_when_their_process_is_killed(small, tmp_path):
   script = tmp_path / "script.py"

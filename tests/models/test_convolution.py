@@ -185,6 +185,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_gradient_under_transformations(transform, kernel):
@@ -287,6 +288,7 @@ def network_program(platform):
   return traced.lower(lowering_platforms=(platform,)).as_text()
 
 
+@pytest.mark.slow
 def test_the_network_for_a_gpu_has_no_cpu_form():
   text = network_program("cuda")
   assert "stablehlo.while" not in text
@@ -298,6 +300,7 @@ def test_the_network_for_a_gpu_has_no_cpu_form():
   assert text.count("stablehlo.dot_general") == 2
 
 
+@pytest.mark.slow
 def test_the_network_on_a_cpu_has_neither_slow_gradient():
   text = network_program("cpu")
   assert "stablehlo.select_and_scatter" not in text

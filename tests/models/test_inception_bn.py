@@ -75,6 +75,7 @@ def test_floor_geometry_gives_the_sides_of_later_files():
   assert [out[s].shape[1] for s in ("pool1", "pool2", "3c", "4e")] == [56, 28, 14, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", layers.POOLINGS)
 @pytest.mark.parametrize("side", [32, 33, 47, 64, 65, 97, 100, 127, 225, 299])
 def test_other_sides_work(side, pooling):
@@ -88,6 +89,7 @@ def test_without_classes_the_features_come_back():
   assert "logits" not in out and "head" not in variables["params"]
 
 
+@pytest.mark.slow
 @given(width=st.floats(0.05, 2.0))
 @settings(max_examples=10, deadline=None)
 def test_width_scales_every_channel_count(width):
@@ -97,6 +99,7 @@ def test_width_scales_every_channel_count(width):
     assert out[name].shape[3] % 8 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("remat", ["none", "block"])
 def test_no_type_is_promoted_silently(dtype, remat):
@@ -119,6 +122,7 @@ def test_no_type_is_promoted_silently(dtype, remat):
     jax.eval_shape(gradient, images)
 
 
+@pytest.mark.slow
 def test_images_of_another_form_are_refused():
   model, variables, images = narrow()
   with pytest.raises(ValueError, match=r"must be \[b, h, w, 3\]"):
@@ -158,6 +162,7 @@ def test_average_pool_counts_padding_or_not(average_pool):
       np.testing.assert_allclose(found[0, r, c, 0], window.sum() / divisor, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_every_parameter_gets_a_gradient(name):
   model = models.create(name, num_classes=5, width=0.125, init_scale=0.3)
@@ -183,6 +188,7 @@ def apply_training(model, variables, images):
   return jax.jit(run)(variables, images)
 
 
+@pytest.mark.slow
 def test_moving_statistics_follow_the_originals_rule():
   model, variables, images = narrow(bn_momentum=0.1)
   _, updates = apply_training(model, variables, images)
@@ -200,6 +206,7 @@ def test_moving_statistics_follow_the_originals_rule():
   np.testing.assert_allclose(found["var"], 0.1 * before["var"] + 0.9 * var, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_parameters_statistics_and_logits_in_float32():
   model, variables, images = narrow(dtype="bfloat16")
   (logits, out), updates = apply_training(model, variables, images)

@@ -38,6 +38,7 @@ def levels(shape, count, dtype="float32"):
   return jnp.asarray(x, dtype)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
   st.tuples(*(st.integers(1, n) for n in (3, 12, 12, 3))),
@@ -62,6 +63,7 @@ def test_the_first_of_equal_values_gets_the_gradient():
   assert dx[0, 0, 0, 0] == 1 and dx.sum() == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.tuples(*(st.integers(1, n) for n in (3, 9, 9, 3))))
 def test_sum_equals_lax(shape):
@@ -85,6 +87,7 @@ def test_bfloat16_is_lax():
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
   st.tuples(*(st.integers(1, n) for n in (2, 12, 12, 2))),
@@ -134,6 +137,7 @@ def test_no_program_scatters(platform, stride):
   assert text.count('"stablehlo.reduce_window"') == (3 if on_gpu else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "transform", [jax.checkpoint, jax.jit, jax.vmap], ids=lambda t: t.__name__
 )

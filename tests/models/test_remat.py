@@ -77,6 +77,7 @@ def same(gradients):
   return gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduce", [None, same], ids=["alone", "reduced"])
 @pytest.mark.parametrize("policy", remat.POLICIES)
 def test_no_number_changes(policy, reduce):
@@ -93,6 +94,7 @@ def test_the_parameters_are_the_same_tree(policy):
   assert jax.tree.structure(shapes) == jax.tree.structure(variables)
 
 
+@pytest.mark.slow
 def test_gradients_are_reduced_part_by_part_the_head_first():
   seen = []
 
@@ -107,6 +109,7 @@ def test_gradients_are_reduced_part_by_part_the_head_first():
   assert len(seen) == 7 and seen[0] == head
 
 
+@pytest.mark.slow
 def test_a_nan_in_one_gradient_stays_there():
   def reduce(gradients):
     at_head = "kernel" in gradients["params"]
@@ -140,6 +143,7 @@ def test_a_token_is_of_the_largest_array():
   )
 
 
+@pytest.mark.slow
 def test_backprop_keeps_what_the_policy_says():
   """Bytes between the passes: inputs of the segments, or convolutions too, or all."""
   variables, images = variables_and_images()

@@ -108,6 +108,7 @@ def test_parts_and_workers_give_the_same_bytes(fishes, tmp_path):
   assert contents(tmp_path / "p") == one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", ["direct", "external"])
 @pytest.mark.parametrize("at", [1, 9, 20])
 def test_killed_it_goes_on_and_repeats_no_finished_shard(fishes, tmp_path, shuffle, at):
@@ -253,6 +254,7 @@ def test_out_of_space_it_stops_says_what_is_missing_and_goes_on(
   assert contents(out) == contents(tmp_path / "unbroken")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SMALL_DISKS, reason="no small disk can be mounted here")
 @pytest.mark.parametrize("shuffle", ["direct", "external"])
 def test_a_disk_that_is_really_full(jpeg, tmp_path, shuffle):

@@ -122,6 +122,7 @@ def run(released_for, linear_weights, packed, tmp_path):
   return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("changed", "places"),
   [

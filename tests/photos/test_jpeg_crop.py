@@ -61,6 +61,7 @@ def narrow_boxes(height, width):
     yield from (Box(0, 0, h, width), Box(height - h, 5, h, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_upsampling_at_the_edges_of_a_crop_is_that_inside_the_photo(decoder, rng, kind):
   """Noise shows it: with a margin of 1 the first column alone differs in 4:2:0."""

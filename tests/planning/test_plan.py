@@ -64,17 +64,20 @@ def plans(folder):
     return dict(threads.map(one, PROGRAMS))
 
 
+@pytest.mark.slow
 def test_batch_64_in_float32_needs_1500_mib(plans):
   """Plain rematerialisation of every block takes 2,152."""
   assert plans["64"]["peak_mib"] <= 1500 and plans["64"]["needed_mib"] <= 1500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["160", "320 bfloat16"])
 def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
   assert plans[name]["fits"] and plans[name]["needed_mib"] <= 3.5 * 1024
   assert plans[name]["limit_mib"] == 3.5 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["64", "160", "320 bfloat16"])
 def test_recomputation_and_communication_stay_cheap(plans, name):
   found = plans[name]
@@ -84,18 +87,21 @@ def test_recomputation_and_communication_stay_cheap(plans, name):
   assert found["exposed_share"] <= 0.02
 
 
+@pytest.mark.slow
 def test_the_heads_gradient_goes_first(plans):
   large = [one for one in plans["64"]["all_reduces"] if one["bytes"] > 1e6]
   assert large[0]["bytes"] == 1024 * 21841 * 4
   assert large[0]["convolutions"] > 10
 
 
+@pytest.mark.slow
 def test_overlap_costs_little_memory_and_no_arithmetic(plans):
   early, late = plans["64"], plans["64 late"]
   assert early["peak_mib"] <= 1.05 * late["peak_mib"]
   assert early["gflops_per_image"] == late["gflops_per_image"]
 
 
+@pytest.mark.slow
 def test_the_parts_add_up_to_what_is_needed(plans):
   for found in plans.values():
     assert sum(found["made_of_mib"].values()) == pytest.approx(
@@ -106,6 +112,7 @@ def test_the_parts_add_up_to_what_is_needed(plans):
     assert found["largest_step"].startswith(("conv", "block", "head"))
 
 
+@pytest.mark.slow
 def test_the_dump_holds_what_anyone_needs_to_check(plans, folder):
   memory = json.loads((folder / "dump" / "memory.json").read_text())
   assert memory["peak_memory_in_bytes"] / 2**20 == pytest.approx(
@@ -115,12 +122,14 @@ def test_the_dump_holds_what_anyone_needs_to_check(plans, folder):
   assert "is_scheduled=true" in text and "__cudnn$convBackwardFilter" in text
 
 
+@pytest.mark.slow
 def test_every_convolution_of_backprop_is_counted(plans, folder):
   """69 kernel gradients, and image gradients of all convolutions but the first."""
   program = Program((folder / "dump" / "program.txt").read_text())
   assert sum(i.is_backprop for i in program.instructions) == 69 + 68
 
 
+@pytest.mark.slow
 def test_the_text_says_what_matters(plans):
   text = plan.text({**plans["64"], "largest_batch": 200})
   for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):

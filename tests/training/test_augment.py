@@ -32,6 +32,7 @@ def test_nothing_asked_for_changes_nothing(image):
   assert share == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_mixup_is_the_weighted_mean_of_two_photos(image, seed):
   mixed, other, share = Mix(mixup=0.4).apply(*keys(seed), image, LABEL)
@@ -42,6 +43,7 @@ def test_mixup_is_the_weighted_mean_of_two_photos(image, seed):
     np.testing.assert_allclose(mixed[i], wanted, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_cutmix_puts_a_rectangle_in_and_counts_its_pixels(image, seed):
   mixed, other, share = Mix(cutmix=1.0).apply(*keys(seed), image, LABEL)
@@ -56,6 +58,7 @@ def test_cutmix_puts_a_rectangle_in_and_counts_its_pixels(image, seed):
   assert float(share) == pytest.approx(1 - inside.mean(), abs=0.02)
 
 
+@pytest.mark.slow
 def test_with_both_each_is_taken_about_every_second_time(image):
   apply = jax.jit(Mix(mixup=1.0, cutmix=1.0).apply)
   cut = 0
@@ -101,6 +104,7 @@ def test_jitter_keeps_to_its_strength(image):
   assert len(set(ratio.round(4).tolist())) == 6, "each photo has its own"
 
 
+@pytest.mark.slow
 def test_affine_moves_pixels_where_the_matrix_says(image):
   photo = image[0, :12, :12]
   still = jnp.eye(2, 3)
@@ -112,6 +116,7 @@ def test_affine_moves_pixels_where_the_matrix_says(image):
   np.testing.assert_allclose(turned, jnp.rot90(photo), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_rand_augment_takes_every_operation(image):
   many = jnp.tile(image[:1], (200, 1, 1, 1))
   found = np.asarray(augment.rand_augment(jax.random.key(0), many, 0.5))
@@ -134,6 +139,7 @@ def test_wrong_strengths_are_refused(fields, message):
     Mix(**fields)
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_both_labels(tiny_model):
   """One step without learning, against the loss computed by hand."""
   rng = np.random.default_rng(0)

@@ -246,6 +246,7 @@ def test_every_key_has_a_case():
   assert sorted(IDS) == sorted(key.name for key in all_keys())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_key_that_is_set_changes_the_run(
   case, base, setting_of, monkeypatch, tmp_path

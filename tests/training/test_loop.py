@@ -22,6 +22,7 @@ def arrays(folder):
   return jax.tree.leaves(loaded.variables)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_all_that_is_needed(config, tmp_path):
   result = loop.train(config, tmp_path)
   assert result["finished"] and result["step"] == 12
@@ -46,6 +47,7 @@ def test_a_run_leaves_all_that_is_needed(config, tmp_path):
   assert loaded.scores["train_top_1"] == result["train_top_1"]
 
 
+@pytest.mark.slow
 def test_a_profile_is_a_trace_for_xprof_and_perfetto(config, tmp_path):
   loop.train(config, tmp_path, profile=True)
   (trace,) = (tmp_path / "profile").rglob("perfetto_trace.json.gz")
@@ -53,6 +55,7 @@ def test_a_profile_is_a_trace_for_xprof_and_perfetto(config, tmp_path):
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_a_split_head_changes_no_file(config, tmp_path):
   """Stopped with a split head, it goes on with a whole one, and ends with the same."""
   loop.train(config, tmp_path / "whole")
@@ -66,6 +69,7 @@ def test_a_split_head_changes_no_file(config, tmp_path):
       np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stopped_and_started_again_it_ends_in_the_same_bits(
   config, tmp_path, monkeypatch
 ):
@@ -98,6 +102,7 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
   assert last[0] == last[1]
 
 
+@pytest.mark.slow
 def test_another_number_of_devices_may_go_on(config, tmp_path):
   first = config.changed({"total.steps": 4})
   loop.train(first, tmp_path)
@@ -118,6 +123,7 @@ def files_of(folder):
   }
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_started_again_changes_nothing(config, tmp_path, capsys):
   """Neither with the same settings, nor with a schedule that was never trained."""
   result = loop.train(config, tmp_path)
@@ -129,6 +135,7 @@ def test_a_finished_run_that_is_started_again_changes_nothing(config, tmp_path, 
   assert loop.train(config, tmp_path) == result
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_when_it_is_lengthened(config, tmp_path):
   loop.train(config.changed({"total.steps": 4}), tmp_path)
   assert weights.load(tmp_path / "weights").config["step"] == 4
@@ -143,6 +150,7 @@ def test_a_finished_run_goes_on_when_it_is_lengthened(config, tmp_path):
   ]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_export_exports(config, tmp_path):
   """Also where the weights of a shorter run are there already."""
   loop.train(config.changed({"total.steps": 4}), tmp_path)
@@ -156,6 +164,7 @@ def test_a_run_killed_before_its_export_exports(config, tmp_path):
   assert (tmp_path / "weights" / "weights.safetensors").read_bytes() == wanted
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_checkpoint_it_starts_anew(
   config, tmp_path, monkeypatch
 ):
@@ -174,6 +183,7 @@ def test_killed_before_the_first_checkpoint_it_starts_anew(
   assert [row["step"] for row in rows] == [0, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_evaluate_the_same_step_twice(config, tmp_path):
   loop.train(config.changed({"total.steps": 6}), tmp_path)
   loop.train(config.changed({"total.steps": 7}), tmp_path)
@@ -207,6 +217,7 @@ def test_the_clock_and_throughput_of_rows_leave_evaluation_and_saving_out(
   assert [row["images_per_s"] for row in rows] == [8.0] * 6
 
 
+@pytest.mark.slow
 def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
   scores = iter([0.5, 0.3, 0.9, 0.2, 0.1, 0.1, 0.1])  # The first at step 0.
   monkeypatch.setattr(
@@ -231,6 +242,7 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
   assert kept == [4, 10, 12]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_steps(config, tmp_path):
   wild = config.changed({"schedule.rates": [1e30, 1e30], "eval_every.epochs": 9})
   with pytest.raises(
@@ -267,6 +279,7 @@ def test_what_does_not_fit_is_named_before_anything_is_written(
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_what_is_learnt(config, tmp_path, monkeypatch):
   for threads in (1, 5):
     brief = config.changed({"total.steps": 3, "threads": threads})

@@ -76,6 +76,7 @@ def soft_label(graph, label, beta):
   return np.array(row) / sum(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(GRAPHS)))
 @pytest.mark.parametrize("beta", [0.5, 7.0])
 def test_smoothed_labels_are_those_counted_by_sets(index, beta):
@@ -101,6 +102,7 @@ def test_in_a_tree_the_smoothed_labels_are_the_published_ones():
   np.testing.assert_allclose(nearly_hard[0], -log_softmax(logits[0])[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(GRAPHS)))
 @pytest.mark.parametrize("flat", [0.0, 0.3, 1.0])
 def test_semantic_softmax_is_the_sum_over_levels_counted_by_hand(index, flat):
@@ -128,6 +130,7 @@ def test_semantic_softmax_is_the_sum_over_levels_counted_by_hand(index, flat):
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["semantic_softmax", "smoothed"])
 @pytest.mark.parametrize("graph", [TREE, DAG], ids=["tree", "dag"])
 def test_gradients_are_finite_differences(name, graph):
@@ -173,6 +176,7 @@ def test_smoothing_leaves_most_to_the_class_itself():
   assert own.mean() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["semantic_softmax", "smoothed"])
 def test_the_mapped_step_with_mixed_labels_takes_both(tiny_model, name):
   """One step without learning on two devices, against the loss computed by hand."""

@@ -42,6 +42,7 @@ def trained(model, classes, split, count=4, side=16, **options):
   return np.array(measured), jax.device_get(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [5, 8, 30])
 def test_loss_and_gradients_are_those_of_a_whole_head(tiny_model, classes):
   """With momentum and weight decay, where classes are divisible by four and not."""
@@ -54,6 +55,7 @@ def test_loss_and_gradients_are_those_of_a_whole_head(tiny_model, classes):
   )
 
 
+@pytest.mark.slow
 def test_the_same_with_early_reduction_and_rematerialisation(monkeypatch):
   """On a trunk of one block: reduced late and early, with a whole head and a split."""
   stem, rows = inception_bn.STAGES["wide"]

@@ -52,12 +52,14 @@ def test_four_devices_and_one_learn_the_same_with_shared_statistics(tiny_model):
     np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_local_statistics_differ_from_shared_ones(tiny_model):
   local, _ = run(tiny_model, 4, sync_bn=False)
   shared, _ = run(tiny_model, 4, sync_bn=True)
   assert abs(local[-1] - shared[-1]) > 1e-5
 
 
+@pytest.mark.slow
 def test_local_statistics_are_averaged(tiny_model):
   """The moving mean after a step is the mean of what each device would have alone."""
   optimizer = optim.sgd(optax.constant_schedule(0.0))
