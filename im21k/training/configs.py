@@ -73,8 +73,8 @@ def load(name_or_path: str | Path, settings: Mapping[str, Any] | None = None) ->
   Raises:
     ValueError: there is no such file, or a key or value is wrong.
   """
-  found = get_config(name_or_path)
-  document = found.to_dict() if hasattr(found, "to_dict") else found
+  config = get_config(name_or_path)
+  document = config.to_dict() if hasattr(config, "to_dict") else config
   if not isinstance(document, Mapping):
     raise ValueError(f"get_config() of {name_or_path} must return a dict or ConfigDict")
   return Config.from_dict(document, settings)
