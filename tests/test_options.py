@@ -21,7 +21,7 @@ from im21k.answers import calibration
 from im21k.convert import mxnet
 from im21k.models import registry
 from im21k.packing.pack import pack
-from im21k.planning import bench_loader, plan
+from im21k.planning import bench_loader, loader_speed, plan
 from im21k.synsets import ClassList
 from im21k.training import run as training
 
@@ -144,6 +144,7 @@ def test_an_option_has_an_effect(places, capsys, option):
   assert before["status"] == 0, before["err"]
   assert "Traceback" not in after["err"]
   assert after["status"] in (0, 1) and before != after
+  assert observe(capsys, places, f"{BASE[name]} {context}") == before  # No noise.
 
 
 def observe(capsys, places, line):
@@ -151,7 +152,7 @@ def observe(capsys, places, line):
   shutil.rmtree(places["out"], ignore_errors=True)
   places["out"].mkdir()
   places["calls"].clear()
-  weights_before = {p: p.read_bytes() for p in places["root"].rglob("*.json")}
+  files = {p: p.read_bytes() for p in places["root"].rglob("*") if p.is_file()}
   try:
     status = cli.main([*line.format(**places).split(), *JSON])
   except SystemExit as end:
@@ -161,9 +162,11 @@ def observe(capsys, places, line):
   changed = {
     str(p): p.read_text()
     for p in (*places["root"].rglob("*"), *places["out"].rglob("*"))
-    if p.suffix in (".json", ".html") and weights_before.get(p) != p.read_bytes()
+    if p.suffix in (".json", ".html") and files.get(p) != p.read_bytes()
   }
-  for path, data in weights_before.items():
+  for path in [p for p in places["root"].rglob("*") if p.is_file() and p not in files]:
+    path.unlink()
+  for path, data in files.items():
     path.write_bytes(data)
   return {
     "status": status,
@@ -270,12 +273,19 @@ def record_slow_parts(monkeypatch, calls, root):
     def iter_from(self, example):
       return self
 
+    def __iter__(self):
+      return self
+
     def __next__(self):
       return {"image": None}
 
   monkeypatch.setattr(bench_loader, "TrainLoader", Loader)
-  monkeypatch.setattr(bench_loader, "_measure", record("measure", (2, 1.0, 1.0)))
-  monkeypatch.setattr(bench_loader, "_stages", lambda *_: {"read": 1.0})
+  monkeypatch.setattr(
+    loader_speed,
+    "_measure",
+    lambda sizes, seconds: calls.append(seconds) or (2, 1.0, 1.0),
+  )
+  monkeypatch.setattr(loader_speed, "_stages", lambda *_: {"read": 1.0})
   result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
   monkeypatch.setattr(training.loop, "train", record("train", result))
   monkeypatch.setattr(training.parallel, "set_up", lambda devices: None)

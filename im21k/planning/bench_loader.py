@@ -1,20 +1,12 @@
-"""`im21k bench-loader`: packed photos -> how fast this machine makes batches."""
+"""`im21k bench-loader`: photos -> how fast this machine makes batches of them."""
 
-import multiprocessing
-import resource
-import time
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-
 from im21k import files, machine
 from im21k.dataset import manifest
-from im21k.loading.examples import StageTimes
-from im21k.loading.train import TrainIterator, TrainLoader
-
-# Share of the cores' time in use above which the cores are the limit.
-_BUSY = 0.9
+from im21k.loading.train import TrainLoader
+from im21k.planning import loader_speed
 
 
 def bench_loader(
@@ -30,10 +22,15 @@ def bench_loader(
   gpu_images_per_s: float = 1000.0,
   picture: Path | None = None,
 ) -> dict[str, Any]:
-  """Measures how fast the training loader makes batches, and what limits it.
+  """Measures how fast photos become batches, and what limits it.
+
+  Packed photos go through the loader of training. Others go through that of evaluation,
+  which `crop`, `order` and `workers` do not concern.
 
   Args:
-    data: Folder of packed photos, written by `im21k pack`.
+    data: Photos: a folder from `im21k pack`, of class folders or of photos,
+      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+      tfds:NAME:SPLIT.
     batch_size: Examples a batch.
     image_size: Side of an example in pixels.
     crop: Crop a square of the downscaled photo (straight), or a random area and aspect
@@ -51,57 +48,41 @@ def bench_loader(
     picture: PNG file for a chart of the time by stage.
 
   Returns:
-    `images_per_s`, `cpu_ms_per_image`, `stages` (ms an image by name), `first_batch_s`,
-    `threads`, `workers`, `cores`, `limit` (what limits it) and `cores_for_gpus` (by
-    number of GPUs).
+    `loader` (training or evaluation), `images_per_s`, `cpu_ms_per_image`, `stages` (ms
+    an image by name), `first_batch_s`, `bad_photos`, `threads`, `workers`, `cores`,
+    `limit` (what limits it) and `cores_for_gpus` (by number of GPUs).
 
   Raises:
-    ValueError: an argument is wrong, or the photos are not packed.
+    ValueError: an argument is wrong, or there are no photos that can be read.
   """
-  if not (data / manifest.MANIFEST).is_file():
-    raise ValueError(
-      f"{data} is no folder of packed photos, and training reads no others: pack them "
-      f"with `im21k pack {data} FOLDER`, and measure FOLDER"
-    )
   if not seconds > 0:
     raise ValueError(f"seconds is {seconds}, but must be more than 0")
-  start = time.perf_counter()
-  loader = TrainLoader(
-    data,
-    batch_size=batch_size,
-    image_size=image_size,
-    crop=crop,
-    order=order,
-    threads=threads,
-    workers=workers,
-    max_bad_share=1.0,
-  )
-  batches = loader.iter_from(0)
-  batch = next(batches)
-  first = time.perf_counter() - start
-  for _ in range(2 * loader.threads * max(1, loader.workers)):
-    next(batches)
-  count, wall, cpu = _measure(batches, batch_size, seconds)
-  stages = _stages(loader, batch["image"], batch_size)
-  cores = machine.cores()
-  each = cpu / count
-  busy = cpu / wall / cores
+  if (data / manifest.MANIFEST).is_file():
+    measured = loader_speed.training(
+      TrainLoader(
+        data,
+        batch_size=batch_size,
+        image_size=image_size,
+        crop=crop,
+        order=order,
+        threads=threads,
+        workers=workers,
+        max_bad_share=1.0,
+      ),
+      batch_size,
+      seconds,
+    )
+  else:
+    measured = loader_speed.evaluation(data, batch_size, image_size, threads, seconds)
+  each = measured["cpu_ms_per_image"] / 1e3
   return {
-    "images_per_s": round(count / wall, 1),
-    "cpu_ms_per_image": round(1e3 * each, 3),
-    "stages": stages,
-    "first_batch_s": round(first, 2),
-    "bad_photos": len(batches.bad),
-    "threads": loader.threads,
-    "workers": loader.workers,
-    "cores": cores,
-    "cores_busy": round(busy, 2),
-    "limit": _limit(busy, stages, loader),
+    **measured,
+    "cores": machine.cores(),
     "cores_for_gpus": {
       str(gpus): round(gpus * gpu_images_per_s * each, 1) for gpus in (1, 2, 4, 8)
     },
     "gpu_images_per_s": gpu_images_per_s,
-    **({"picture": str(_draw(picture, stages))} if picture else {}),
+    **({"picture": str(_draw(picture, measured["stages"]))} if picture else {}),
   }
 
 
@@ -121,54 +102,6 @@ def table(result: dict[str, Any]) -> str:
       f"{cores}",
     ]
   )
-
-
-def _measure(
-  batches: TrainIterator, batch_size: int, seconds: float
-) -> tuple[int, float, float]:
-  """Examples made in so many seconds, the seconds, and the processor time."""
-  count, began, cpu = 0, time.perf_counter(), _cpu_seconds()
-  while time.perf_counter() - began < seconds:
-    next(batches)
-    count += batch_size
-  return count, time.perf_counter() - began, _cpu_seconds() - cpu
-
-
-def _stages(loader: TrainLoader, image: Any, batch_size: int) -> dict[str, float]:
-  """Milliseconds an image by stage, in this thread alone."""
-  times, batches = StageTimes(), 4
-  began = time.thread_time()
-  for index in range(batches):
-    loader.batch(index * batch_size, times)
-  total = time.thread_time() - began
-  stages = dict(times.seconds)
-  stages["batch"] = max(0.0, total - sum(stages.values()))
-  jax.block_until_ready(jax.device_put(image))
-  began = time.perf_counter()
-  for _ in range(batches):
-    jax.block_until_ready(jax.device_put(image))
-  stages["transfer"] = time.perf_counter() - began
-  return {k: round(1e3 * v / batches / batch_size, 4) for k, v in stages.items()}
-
-
-def _limit(busy: float, stages: dict[str, float], loader: TrainLoader) -> str:
-  if busy >= _BUSY:
-    largest = max(stages, key=lambda name: stages[name])
-    return f"the cores, all busy; most of it to {largest}"
-  if loader.threads * max(1, loader.workers) < machine.cores():
-    return "the number of threads and workers: cores are idle"
-  return f"waiting for the disk, or for other work: the cores are {busy:.0%} busy"
-
-
-def _cpu_seconds() -> float:
-  """Processor time of this process and its workers."""
-  used = resource.getrusage(resource.RUSAGE_SELF)
-  seconds = used.ru_utime + used.ru_stime
-  for child in multiprocessing.active_children():
-    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
-    # User and system time, in clock ticks of 1/100 s.
-    seconds += (int(fields[11]) + int(fields[12])) / 100
-  return seconds
 
 
 def _draw(path: Path, stages: dict[str, float]) -> Path:

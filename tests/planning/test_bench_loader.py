@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from im21k.planning import bench_loader
+from im21k.planning import bench_loader, loader_speed
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,6 @@ def test_text_and_picture(result):
     assert file.read(4) == b"\x89PNG"
 
 
-class Loader:
-  """As many threads as asked for."""
-
-  def __init__(self, threads):
-    self.threads, self.workers = threads, 0
-
-
 @pytest.mark.parametrize(
   ("busy", "threads", "limit"),
   [
@@ -56,9 +49,24 @@ class Loader:
 )
 def test_what_limits(busy, threads, limit):
   stages = {"read": 0.1, "decode": 2.0}
-  assert bench_loader._limit(busy, stages, Loader(threads)).startswith(limit)
+  assert loader_speed._limit(busy, stages, threads).startswith(limit)
 
 
-def test_photos_that_are_not_packed_are_refused_with_the_remedy(sample_photos):
-  with pytest.raises(ValueError, match=r"is no folder of packed photos.*im21k pack"):
-    bench_loader.bench_loader(sample_photos)
+def test_photos_of_any_source_go_through_the_loader_of_evaluation(sample_photos):
+  result = bench_loader.bench_loader(
+    sample_photos, batch_size=8, image_size=32, threads=2, seconds=0.01
+  )
+  assert (result["loader"], result["threads"]) == ("evaluation", 2)
+  assert result["images_per_s"] > 0 and result["bad_photos"] == 0
+  assert "limit: " in bench_loader.table(result)
+
+
+def test_photos_without_a_class_are_an_error_and_no_endless_loop(sample_photos):
+  folder = sample_photos / "n04587559"
+  with pytest.raises(ValueError, match="nothing says their classes"):
+    bench_loader.bench_loader(folder, batch_size=4, image_size=32, seconds=0.01)
+
+
+def test_no_photos_are_an_error(tmp_path):
+  with pytest.raises((OSError, ValueError), match="nowhere"):
+    bench_loader.bench_loader(tmp_path / "nowhere")
