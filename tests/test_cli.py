@@ -179,8 +179,9 @@ def test_choices_are_listed_and_checked(capsys, monkeypatch):
   _, out, _ = run(capsys, "paint", "--help")
   assert "{small,large}" in out and "--color {red,blue}" in out and "None" not in out
   assert run(capsys, "paint", "small", "--color", "red")[0] == 0
-  status, _, err = run(capsys, "paint", "small", "--color", "green")
-  assert status == 2 and "red" in words(err)
+  for wrong in ("green", "None"):
+    status, _, err = run(capsys, "paint", "small", "--color", wrong)
+    assert status == 2 and "Expected one of ('red', 'blue')" in words(err)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +352,8 @@ def test_error_is_one_line_on_stderr_with_status_1(
     (["evaluate", "w", "data", "more"], "Unrecognized options: more"),
     (["pack", "photos"], "DESTINATION"),
     (["pack", "photos", "out", "--check", "some"], "one of ('decode', 'header')"),
+    (["pack", "photos", "out", "--shards", "x"], "parsing --shards: invalid literal"),
+    (["pack", "photos", "out", "--shards", "None"], "parsing --shards: invalid liter"),
   ],
 )
 def test_wrong_arguments_are_explained_on_stderr_with_status_2(
@@ -359,6 +362,45 @@ def test_wrong_arguments_are_explained_on_stderr_with_status_2(
   status, out, err = run(capsys, *arguments)
   assert (status, out) == (2, "")
   assert message in words(err)
+
+
+@pytest.mark.parametrize(
+  ("error", "line"),
+  [
+    (FileNotFoundError(2, "No such file or directory", "a b"), "a b: no such file or "),
+    (IsADirectoryError(21, "Is a directory", "aside", None, b"out"), "out: is a direc"),
+    (OSError("the disk is full"), "the disk is full"),
+    (ValueError("because:\n\t* one\n\t* two"), "because: * one * two"),
+  ],
+)
+def test_error_of_a_library_is_one_line_that_begins_with_the_file(
+  capsys, monkeypatch, error, line
+):
+  status, out, err = run_raising(capsys, monkeypatch, error)
+  assert (status, out) == (1, "")
+  assert err.startswith(f"im21k shout: {line}") and err.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line_with_the_status_of_the_signal(capsys, monkeypatch):
+  done = run_raising(capsys, monkeypatch, KeyboardInterrupt())
+  assert done == (130, "", "im21k: interrupted\n")
+
+
+def run_raising(capsys, monkeypatch, error):
+  """Runs a command that raises an error."""
+
+  def shout() -> dict:
+    """Raises."""
+    raise error
+
+  monkeypatch.setitem(sys.modules, "voice", types.SimpleNamespace(shout=shout))
+  monkeypatch.setitem(cli.COMMANDS, "shout", cli.Command("voice", "shout"))
+  return run(capsys, "shout")
+
+
+def test_nobody_reads_the_output():
+  code = f"{IM21K} --version | true; echo ${{PIPESTATUS[0]}}"
+  assert shell("bash", "-c", code) == (0, "141\n", "")
 
 
 def test_program_ends_with_the_status_of_main(tmp_path):
