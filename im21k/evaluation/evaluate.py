@@ -77,6 +77,10 @@ def evaluate(
     raise ValueError("trained_on is for hierarchical measures only: add --hierarchical")
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
+  results.read_rows(csv_file or weights_dir / results.CSV)  # An error now, not later.
+  shuffled = None
+  if hierarchical:  # An error of the order too.
+    shuffled = inputs.open_shuffled(data, split, labels, released.classes)
   scorer = score.for_weights(
     released,
     inputs.open_photos(data, split, labels, released.classes),
@@ -102,10 +106,9 @@ def evaluate(
     "bad": results.as_rows(scores.bad),
     "original": _original(released.classes, scores, rows),
   }
-  if hierarchical:
-    photos = inputs.open_shuffled(data, split, labels, released.classes)
+  if shuffled:
     computed = outputs.compute(
-      released, photos, most=_MOST_HIERARCHICAL, batch_size=batch_size
+      released, shuffled, most=_MOST_HIERARCHICAL, batch_size=batch_size
     )
     counts = _train_photos(data, trained_on, released.classes.synsets)
     result["hierarchy"] = _measures(weights_dir, released.classes, computed, counts)
