@@ -1,5 +1,6 @@
 """`im21k bench-loader`: packed photos -> how fast this machine makes batches."""
 
+import math
 import multiprocessing
 import resource
 import time
@@ -65,6 +66,8 @@ def bench_loader(
     )
   if not seconds > 0:
     raise ValueError(f"seconds is {seconds}, but must be more than 0")
+  if not 0 < gpu_images_per_s < math.inf:
+    raise ValueError(f"gpu_images_per_s is {gpu_images_per_s}, but must be more than 0")
   start = time.perf_counter()
   loader = TrainLoader(
     data,

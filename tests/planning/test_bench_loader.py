@@ -62,3 +62,9 @@ def test_what_limits(busy, threads, limit):
 def test_photos_that_are_not_packed_are_refused_with_the_remedy(sample_photos):
   with pytest.raises(ValueError, match=r"is no folder of packed photos.*im21k pack"):
     bench_loader.bench_loader(sample_photos)
+
+
+@pytest.mark.parametrize("option", ["seconds", "gpu_images_per_s"])
+def test_an_option_out_of_range_is_named(packed, option):
+  with pytest.raises(ValueError, match=f"{option} is 0, but must be more than 0"):
+    bench_loader.bench_loader(packed, **{option: 0})
