@@ -127,7 +127,16 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
 def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
   assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
-  assert "Image files; or folders of photos" in words(out)
+  assert "Photos: a folder from `im21k pack`, of class folders" in words(out)
+
+
+def test_photos_and_labels_have_the_same_text_in_every_command(capsys):
+  seen = []
+  for command in ("pack", "evaluate", "calibrate", "recalibrate", "predict", "report"):
+    shown = words(run(capsys, command, "--help")[1])
+    seen.append(re.search(r"Photos: a folder from .*? tfds:NAME:SPLIT", shown)[0])
+    seen += re.findall(r"--labels PATH .*? validation photos\.", shown)
+  assert sorted({seen.count(text) for text in seen}) == [4, 6]
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():

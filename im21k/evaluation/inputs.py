@@ -1,4 +1,4 @@
-"""What the options of a verb name -> labelled photos, and devices."""
+"""What the options of a command name -> labelled photos, and devices."""
 
 import contextlib
 from pathlib import Path
@@ -21,10 +21,10 @@ def open_photos(
   labels: Path | None = None,
   classes: synsets.ClassList | None = None,
 ) -> Source:
-  """The labelled photos that a user names; the same for every verb that measures.
+  """The labelled photos that a user names; the same for every command that measures.
 
   Args:
-    where: as the parameter `data` of the verbs.
+    where: as the parameter `data` of the commands.
     split: of packed photos.
     labels: of ILSVRC2012's validation photos.
     classes: what the numbers in a .rec or .lst index.

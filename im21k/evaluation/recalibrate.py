@@ -42,14 +42,14 @@ def recalibrate(
 
   Args:
     weights_dir: Release folder of the weights.
-    data: Photos: a folder from `im21k pack`, of class folders or of photos,
-      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
     out: Folder for the new weights.
     images: Number of photos, rounded down to whole batches.
     split: Split of packed photos to use.
-    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
-      order of their numbers; by default the list in tensorflow-datasets.
+    labels: Text file with the synset id of photo n in line n, for numbered photos in
+      one folder or tar; by default that of ILSVRC2012's validation photos.
     batch_size: Photos at a time, over all devices.
     devices: Number of devices; by default all GPUs, or one CPU device.
 

@@ -103,7 +103,7 @@ def _by_parity(
   """Each pixel adds up the windows it won; with stride 2, by parity of its place."""
   zero = jnp.zeros((), dy.dtype)
   (b, rows, columns, c), (h, w) = dy.shape, sides
-  # A place i pixels down in window m lies in cell m + i // stride.
+  # A place i pixels down in window m is in cell m + i // stride.
   reach = 2 // stride
   ring = [(0, 0, 0), (reach, reach, 0), (reach, reach, 0), (0, 0, 0)]
   # Without the barrier every use would search for the maximum again.

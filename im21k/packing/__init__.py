@@ -1,6 +1,6 @@
 """Photos -> shuffled ArrayRecord shards, a manifest and a report.
 
-pack -> config          the verb and its options
+pack -> config          the command and its options
 driver                  the steps of both shuffles, and what a resumed run skips
   selection             which photos get which label, who is held out, duplicates
   photo_index, split    keys and labels of all photos; the permutation, cut in shards

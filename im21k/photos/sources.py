@@ -2,7 +2,7 @@
 
 In: a path or `tfds:NAME:SPLIT`. Out: a `Source`, streams of photos in their natural
 order, each photo with its key, its class and its bytes. This is the only list of
-readers; every verb uses it.
+readers; every command uses it.
 """
 
 import dataclasses

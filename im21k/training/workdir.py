@@ -77,8 +77,10 @@ class Workdir:
     """Records what the run is, from this step on, and announces what has changed."""
     self.history += [[step, *change] for change in self._changes]
     if self._changes:
-      told = "; ".join(f"{key} was {old}, is {new}" for key, old, new in self._changes)
-      print(f"{self.path}: continues at step {step} with changes: {told}",
+      changed = "; ".join(
+        f"{key} was {old}, is {new}" for key, old, new in self._changes
+      )
+      print(f"{self.path}: continues at step {step} with changes: {changed}",
             file=sys.stderr)  # fmt: skip
     _write_json(self.path / "config.json", self.document())
     _write_json(self.path / "environment.json", environment(self.run.devices))
