@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import typing
 from collections.abc import Callable
@@ -52,11 +53,26 @@ COMMANDS = {
 }
 
 _HELP = ("-h", "--help")
+# As shells report a command that SIGINT or SIGPIPE has ended: 128 + the signal.
+_INTERRUPTED, _BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command line; returns its exit status."""
-  arguments = sys.argv[1:] if arguments is None else arguments
+  try:
+    status = _main(sys.argv[1:] if arguments is None else arguments)
+    sys.stdout.flush()
+    return status
+  except KeyboardInterrupt:
+    print("im21k: interrupted", file=sys.stderr)
+    return _INTERRUPTED
+  except BrokenPipeError:  # As in `im21k … | head`: nobody reads the rest.
+    # Else Python would report the same error once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BROKEN_PIPE
+
+
+def _main(arguments: list[str]) -> int:
   name = arguments[0] if arguments else "--help"
   if name == "--version":
     print(f"im21k {importlib.metadata.version('im21k')}")
@@ -95,8 +111,10 @@ def _run(name: str, arguments: list[str]) -> int:
       config=(tyro.conf.FlagCreatePairsOff,),
     )
     result, as_json = call()
+  except BrokenPipeError:
+    raise
   except (ValueError, OSError, FloatingPointError) as error:
-    print(f"im21k {name}: {error}", file=sys.stderr)
+    print(f"im21k {name}: {_line(error)}", file=sys.stderr)
     return 1
   print(json.dumps(result) if as_json else getattr(module, command.text)(result))
   return 0
@@ -132,6 +150,16 @@ def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
 def script(result: dict[str, str]) -> str:
   """The completion script."""
   return result["script"]
+
+
+def _line(error: Exception) -> str:
+  """An error in one line; that of a file as `FILE: no such file or directory`."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror and error.filename is not None:
+    # Of a file that is renamed, the new name is the one that the user knows.
+    file = error.filename if error.filename2 is None else error.filename2
+    text = f"{os.fsdecode(file)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+  return " ".join(text.split())
 
 
 def _overview(prog: str = "im21k", names: typing.Iterable[str] = COMMANDS) -> str:

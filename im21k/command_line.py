@@ -113,21 +113,22 @@ def _parameter(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:
     kind = Annotated[kind, tyro.conf.Positional, shown]
   elif _NONE in typing.get_args(kind):
     # What None means, the docstring says; `{None}|INT (default: None)` does not.
-    shown = tyro.conf.arg(metavar="|".join(_metavars(kind)), help_behavior_hint="")
-    kind = Annotated[kind, shown]
+    kind = Annotated[kind, _optional(kind), tyro.conf.arg(help_behavior_hint="")]
   return parameter.replace(annotation=kind)
 
 
-def _metavars(kind: Any) -> list[str]:
-  """`["INT"]` for `int | None`, the choices in braces for a Literal."""
-  shown = []
-  for part in typing.get_args(kind):
-    choices = _choices(part)
-    if choices:
-      shown.append(_braces(choices))
-    elif part is not _NONE:
-      shown.append(str(part.__name__).upper())
-  return shown
+def _optional(kind: Any) -> Any:
+  """How tyro reads `X | None`: a word is an X, and only leaving it out is None."""
+  (part,) = (part for part in typing.get_args(kind) if part is not _NONE)
+  choices = _choices(part)
+  return tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar=_braces(choices) if choices else str(part.__name__).upper(),
+    instance_from_str=lambda words: words[0] if choices else part(words[0]),
+    is_instance=lambda value: value is None or bool(choices) or isinstance(value, part),
+    str_from_instance=lambda value: [str(value)],
+    choices=tuple(choices) or None,
+  )
 
 
 def _choices(kind: Any) -> list[str]:

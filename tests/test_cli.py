@@ -127,7 +127,16 @@ def test_text_of_a_parameter_is_filled_over_its_line_ends(capsys, monkeypatch):
 def test_usage_asks_for_one_photo_and_more(capsys):
   _, out, _ = run(capsys, "predict", "--help")
   assert out.startswith("usage: im21k predict [-h] [OPTIONS] WEIGHTS_DIR PHOTOS...")
-  assert "Image files; or folders of photos" in words(out)
+  assert "Photos: a folder from `im21k pack`, of class folders" in words(out)
+
+
+def test_photos_and_labels_have_the_same_text_in_every_command(capsys):
+  seen = []
+  for command in ("pack", "evaluate", "calibrate", "recalibrate", "predict", "report"):
+    shown = words(run(capsys, command, "--help")[1])
+    seen.append(re.search(r"Photos: a folder from .*? tfds:NAME:SPLIT", shown)[0])
+    seen += re.findall(r"--labels PATH .*? validation photos\.", shown)
+  assert sorted({seen.count(text) for text in seen}) == [4, 6]
 
 
 def test_overview_imports_no_library_and_help_none_that_the_command_spares():
@@ -179,8 +188,9 @@ def test_choices_are_listed_and_checked(capsys, monkeypatch):
   _, out, _ = run(capsys, "paint", "--help")
   assert "{small,large}" in out and "--color {red,blue}" in out and "None" not in out
   assert run(capsys, "paint", "small", "--color", "red")[0] == 0
-  status, _, err = run(capsys, "paint", "small", "--color", "green")
-  assert status == 2 and "red" in words(err)
+  for wrong in ("green", "None"):
+    status, _, err = run(capsys, "paint", "small", "--color", wrong)
+    assert status == 2 and "Expected one of ('red', 'blue')" in words(err)
 
 
 @pytest.mark.parametrize(
@@ -352,6 +362,8 @@ def test_error_is_one_line_on_stderr_with_status_1(
     (["evaluate", "w", "data", "more"], "Unrecognized options: more"),
     (["pack", "photos"], "DESTINATION"),
     (["pack", "photos", "out", "--check", "some"], "one of ('decode', 'header')"),
+    (["pack", "photos", "out", "--shards", "x"], "parsing --shards: invalid literal"),
+    (["pack", "photos", "out", "--shards", "None"], "parsing --shards: invalid liter"),
   ],
 )
 def test_wrong_arguments_are_explained_on_stderr_with_status_2(
@@ -360,6 +372,45 @@ def test_wrong_arguments_are_explained_on_stderr_with_status_2(
   status, out, err = run(capsys, *arguments)
   assert (status, out) == (2, "")
   assert message in words(err)
+
+
+@pytest.mark.parametrize(
+  ("error", "line"),
+  [
+    (FileNotFoundError(2, "No such file or directory", "a b"), "a b: no such file or "),
+    (IsADirectoryError(21, "Is a directory", "aside", None, b"out"), "out: is a direc"),
+    (OSError("the disk is full"), "the disk is full"),
+    (ValueError("because:\n\t* one\n\t* two"), "because: * one * two"),
+  ],
+)
+def test_error_of_a_library_is_one_line_that_begins_with_the_file(
+  capsys, monkeypatch, error, line
+):
+  status, out, err = run_raising(capsys, monkeypatch, error)
+  assert (status, out) == (1, "")
+  assert err.startswith(f"im21k shout: {line}") and err.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line_with_the_status_of_the_signal(capsys, monkeypatch):
+  done = run_raising(capsys, monkeypatch, KeyboardInterrupt())
+  assert done == (130, "", "im21k: interrupted\n")
+
+
+def run_raising(capsys, monkeypatch, error):
+  """Runs a command that raises an error."""
+
+  def shout() -> dict:
+    """Raises."""
+    raise error
+
+  monkeypatch.setitem(sys.modules, "voice", types.SimpleNamespace(shout=shout))
+  monkeypatch.setitem(cli.COMMANDS, "shout", cli.Command("voice", "shout"))
+  return run(capsys, "shout")
+
+
+def test_nobody_reads_the_output():
+  code = f"{IM21K} --version | true; echo ${{PIPESTATUS[0]}}"
+  assert shell("bash", "-c", code) == (0, "141\n", "")
 
 
 def test_program_ends_with_the_status_of_main(tmp_path):

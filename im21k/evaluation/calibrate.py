@@ -32,12 +32,12 @@ def calibrate(
 
   Args:
     weights_dir: Release folder of the weights.
-    data: Photos: a folder from `im21k pack`, of class folders or of photos,
-      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
     split: Split of packed photos to use.
-    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
-      order of their numbers; by default the list in tensorflow-datasets.
+    labels: Text file with the synset id of photo n in line n, for numbered photos in
+      one folder or tar; by default that of ILSVRC2012's validation photos.
     images: Use at most this many photos; each takes 87 KB of memory with 21,841
       classes.
     batch_size: Photos at a time.

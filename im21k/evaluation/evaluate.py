@@ -40,12 +40,12 @@ def evaluate(
 
   Args:
     weights_dir: Release folder of the weights.
-    data: Photos: a folder from `im21k pack`, of class folders or of photos,
-      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
     split: Split of packed photos to use.
-    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
-      order of their numbers; by default the list in tensorflow-datasets.
+    labels: Text file with the synset id of photo n in line n, for numbered photos in
+      one folder or tar; by default that of ILSVRC2012's validation photos.
     crop_fraction: Side of the centre crop over the photo's short side; by default as
       the weights were trained (224/256 for the original).
     flip: Average the logits with those of the mirror image.
@@ -77,6 +77,10 @@ def evaluate(
     raise ValueError("trained_on is for hierarchical measures only: add --hierarchical")
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
+  results.read_rows(csv_file or weights_dir / results.CSV)  # An error now, not later.
+  shuffled = None
+  if hierarchical:  # An error of the order too.
+    shuffled = inputs.open_shuffled(data, split, labels, released.classes)
   scorer = score.for_weights(
     released,
     inputs.open_photos(data, split, labels, released.classes),
@@ -102,10 +106,9 @@ def evaluate(
     "bad": results.as_rows(scores.bad),
     "original": _original(released.classes, scores, rows),
   }
-  if hierarchical:
-    photos = inputs.open_shuffled(data, split, labels, released.classes)
+  if shuffled:
     computed = outputs.compute(
-      released, photos, most=_MOST_HIERARCHICAL, batch_size=batch_size
+      released, shuffled, most=_MOST_HIERARCHICAL, batch_size=batch_size
     )
     counts = _train_photos(data, trained_on, released.classes.synsets)
     result["hierarchy"] = _measures(weights_dir, released.classes, computed, counts)

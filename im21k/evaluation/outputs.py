@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from im21k import weights
+from im21k.evaluation.results import first_of
 from im21k.loading import scoring
 from im21k.photos import Source
 
@@ -24,7 +25,7 @@ class Outputs:
     labels: `[n]`, the right classes.
     positions: `[n]`, of each photo in the source.
     unknown: photos left out because the weights lack their class, by synset.
-    bad: why photos that were left out cannot be decoded, by key.
+    bad: why photos that were left out cannot be decoded or have no class, by key.
   """
 
   logits: Float[np.ndarray, "n classes"]
@@ -91,8 +92,8 @@ def compute(
   if not labels:
     raise ValueError(
       f"none of {len(bad) + unknown.total():,} photos can be used: {len(bad):,} cannot "
-      "be decoded, "
-      f"{unknown.total():,} are of classes that the weights do not know"
+      f"be decoded or have no class{first_of(bad)}, {unknown.total():,} are of classes "
+      "that the weights do not know"
     )
   return Outputs(
     logits[: len(labels)], np.array(labels), np.array(positions), unknown, bad

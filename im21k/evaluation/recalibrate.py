@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from im21k import parallel, weights
 from im21k.dataset.manifest import Manifest
-from im21k.evaluation import inputs, score
+from im21k.evaluation import inputs, results, score
 from im21k.evaluation.accuracy import TOP_K
 from im21k.loading import scoring
 
@@ -42,26 +42,29 @@ def recalibrate(
 
   Args:
     weights_dir: Release folder of the weights.
-    data: Photos: a folder from `im21k pack`, of class folders or of photos,
-      ILSVRC2012's validation photos, a tar, .rec, .lst, TSV, a prepared TFDS folder or
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
     out: Folder for the new weights.
     images: Number of photos, rounded down to whole batches.
     split: Split of packed photos to use.
-    labels: File with a synset id for each of ILSVRC2012's validation photos, in the
-      order of their numbers; by default the list in tensorflow-datasets.
+    labels: Text file with the synset id of photo n in line n, for numbered photos in
+      one folder or tar; by default that of ILSVRC2012's validation photos.
     batch_size: Photos at a time, over all devices.
     devices: Number of devices; by default all GPUs, or one CPU device.
 
   Returns:
-    `weights`, `images` used, and `rows`: top-1, top-5 and top-20 before and after, on
-    the held-out photos if there are any, else on those that were used.
+    `weights`, `images` used, `bad`: photos that take no part, with the reason, and
+    `rows`: top-1, top-5 and top-20 before and after, on the held-out photos if there
+    are any, else on those that were used.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
-    ValueError: they are damaged, or make no whole batch.
+    ValueError: they are damaged, or make no whole batch, or out is weights_dir.
   """
   on = inputs.devices_for(devices)
+  if out.resolve() == weights_dir.resolve():
+    raise ValueError(f"{out} holds the weights that are read: take another OUT")
   released = weights.load(weights_dir)
   photos = inputs.open_shuffled(data, split, labels, released.classes)
   loader = scoring.ScoreLoader(
@@ -73,9 +76,13 @@ def recalibrate(
     short_side=released.input.short_side,
   )
   wanted = min(images, images if photos.count is None else photos.count)
-  stats, count = _statistics(released, loader, wanted // batch_size, on)
+  bad: dict[str, str] = {}
+  stats, count = _statistics(released, loader, wanted // batch_size, on, bad)
   if not count:
-    raise ValueError(f"{wanted} photos make no whole batch of {batch_size}")
+    raise ValueError(
+      f"{wanted - len(bad):,} photos make no whole batch of {batch_size}"
+      + (f"; {len(bad):,} cannot be used{results.first_of(bad)}" if bad else "")
+    )
   variables = {**released.variables, "batch_stats": stats}
   after = dataclasses.replace(released, variables=variables, scores={})
   after.save(out)
@@ -91,12 +98,18 @@ def recalibrate(
     for name, one in (("before", released), ("after", after))
     for row in scorer(one.variables).rows()
   ]
-  return {"weights": str(out), "images": count * batch_size, "rows": rows}
+  return {
+    "weights": str(out),
+    "images": count * batch_size,
+    "bad": results.as_rows(bad),
+    "rows": rows,
+  }
 
 
 def text(result: dict[str, Any]) -> str:
   """The result of `recalibrate` for people."""
-  lines = [f"statistics of {result['images']:,} photos: {result['weights']}", ""]
+  lines = [f"statistics of {result['images']:,} photos: {result['weights']}"]
+  lines += [*results.lines_about({}, result["bad"], ""), ""]
   lines.append(f"{'':<10}{'answers among':<24}{'top-1':>9}{'top-5':>9}{'top-20':>9}")
   for row in result["rows"]:
     numbers = "".join(f"{row[f'top_{k}']:>9.2%}" for k in TOP_K)
@@ -109,8 +122,12 @@ def _statistics(
   loader: scoring.ScoreLoader,
   batches: int,
   on: Sequence[jax.Device],
+  bad: dict[str, str],
 ) -> tuple[Any, int]:
-  """Statistics of the first batches, pooled, and how many batches there were."""
+  """Statistics of the first batches, pooled, and how many batches there were.
+
+  `bad` gets the reason, by key, of each photo that takes no part.
+  """
   measure = parallel.eval_step(_measure(released), on)
   placed = parallel.place(released.variables, on)
   sums: Any = None
@@ -118,7 +135,7 @@ def _statistics(
   with tqdm(
     total=batches, desc="recalibrate", unit=" batches", disable=None
   ) as progress:
-    for image in itertools.islice(_whole_batches(loader), batches):
+    for image in itertools.islice(_whole_batches(loader, bad), batches):
       means = jax.device_get(measure(placed, {"image": image}))
       means = jax.tree.map(np.float64, means)
       sums = means if sums is None else jax.tree.map(np.add, sums, means)
@@ -136,14 +153,16 @@ def _held_out(data: Path, split: inputs.Split) -> inputs.Split:
 
 def _whole_batches(
   loader: scoring.ScoreLoader,
+  bad: dict[str, str],
 ) -> Iterator[UInt8[np.ndarray, "d b h w 3"]]:
-  """Batches of photos that can be decoded; what is left over at the end is dropped."""
+  """Batches of good photos; what is left over at the end is dropped."""
   waiting: list[np.ndarray] = []
   for batch, examples in loader:
     shape = batch["image"].shape
     images = batch["image"].reshape(-1, *shape[2:])
     good = (image for image, e in zip(images, examples, strict=False) if not e.error)
     waiting += good
+    bad.update((e.key, e.error) for e in examples if e.error)
     if len(waiting) >= len(images):
       yield np.stack(waiting[: len(images)]).reshape(shape)
       del waiting[: len(images)]

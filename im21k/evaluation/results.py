@@ -12,9 +12,16 @@ CSV = "evaluation.csv"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-  """The rows of an evaluation file, oldest first; none where there is no file."""
-  text = path.read_text(encoding="utf-8") if path.exists() else ""
-  return list(csv.DictReader(io.StringIO(text)))
+  """The rows of an evaluation file, oldest first; none where there is no file.
+
+  Raises:
+    ValueError: it is another file, which must not be written over.
+  """
+  text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+  reader = csv.DictReader(io.StringIO(text))
+  if text and "date" not in (reader.fieldnames or ()):
+    raise ValueError(f"{path} is not a file of `im21k evaluate`: name another CSV file")
+  return list(reader)
 
 
 def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -39,7 +46,7 @@ def lines_about(
 
   Args:
     unknown: photos of classes that the weights do not know, by synset.
-    bad: `photo` and `reason` of each that cannot be decoded.
+    bad: `photo` and `reason` of each that cannot be decoded or has no class.
     consequence: what happens to photos of unknown classes.
   """
   lines = []
@@ -55,14 +62,19 @@ def lines_about(
   if bad:
     shown = [f"{one['photo']} ({one['reason']})" for one in bad]
     lines.append(
-      f"{len(bad):,} photos cannot be decoded and are left out: {_first(shown)}"
+      f"{len(bad):,} photos cannot be scored and are left out: {_first(shown)}"
     )
   return lines
 
 
 def as_rows(bad: Mapping[str, str]) -> list[dict[str, str]]:
-  """`photo` and `reason` of each photo that cannot be decoded."""
+  """`photo` and `reason` of each photo that cannot be decoded or has no class."""
   return [{"photo": key, "reason": reason} for key, reason in bad.items()]
+
+
+def first_of(bad: Mapping[str, str]) -> str:
+  """` (KEY: REASON)` of the first bad photo, for an error message; "" if none is."""
+  return next((f" ({key}: {reason})" for key, reason in bad.items()), "")
 
 
 def _first(shown: list[str]) -> str:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from im21k import parallel, synsets, weights
 from im21k.evaluation.accuracy import Scores
+from im21k.evaluation.results import first_of
 from im21k.loading import scoring
 from im21k.photos import Source
 
@@ -81,7 +82,7 @@ class Scorer:
     """Scores of variables, which may be on the devices already or in host memory.
 
     Raises:
-      ValueError: no photo can be decoded.
+      ValueError: no photo can be decoded and has a class.
     """
     placed = parallel.place(variables, self._devices)
     scores = Scores(self._classes, self._subsets)
@@ -90,7 +91,9 @@ class Scorer:
     ):
       scores.add(examples, jax.device_get(self._step(placed, batch)))
     if not scores.rows():
-      raise ValueError(f"none of {len(scores.bad):,} photos can be decoded")
+      raise ValueError(
+        f"none of {len(scores.bad):,} photos can be scored{first_of(scores.bad)}"
+      )
     return scores
 
 

@@ -36,9 +36,10 @@ def predict(
   Probabilities are calibrated where `im21k calibrate` has been run on the weights.
 
   Args:
-    weights_dir: Folder of exported weights.
-    photos: Image files; or folders of photos, of class folders or from `im21k pack`;
-      .tar, .tar.gz or .rec archives; .lst or .tsv lists; or tfds:NAME:SPLIT.
+    weights_dir: Release folder of the weights.
+    photos: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars
+      or of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS,
+      or tfds:NAME:SPLIT.
     top_k: Number of answers for each photo.
     answer: Kind of answer: flat is the most likely classes; hedged is the most specific
       term that is right as often as accuracy asks; diverse is different things none of

@@ -60,6 +60,10 @@ class LoaderOptions:
     if self.devices < 1:
       raise ValueError(f"devices is {self.devices}, but must be at least 1")
     check_batch_size(self.batch_size // self.hosts, self.devices)
+    for name, least in (("threads", 1), ("workers", 0)):
+      count = getattr(self, name)
+      if count is not None and count < least:
+        raise ValueError(f"{name} is {count}, but must be at least {least}")
 
   @property
   def host_batch_size(self) -> int:

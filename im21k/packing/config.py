@@ -32,10 +32,12 @@ class PackOptions:
   )
   labels: Path | None = _option(
     None,
-    "Text file with the synset id of every photo of a flat tar of numbered photos; by "
-    "default that of ILSVRC2012's validation photos.",
+    "Text file with the synset id of photo n in line n, for numbered photos in one "
+    "folder or tar; by default that of ILSVRC2012's validation photos.",
   )
-  source_split: str = _option("train", "Split of a TFDS data set to read.")
+  source_split: str = _option(
+    "train", "Split of packed photos or of a prepared TFDS data set to read."
+  )
   shards: int | None = _option(
     None,
     "Number of train shards; by default one for every 8,192 photos, and at least 16.",

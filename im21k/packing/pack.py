@@ -31,9 +31,9 @@ def pack(
   all repairs, in report.json. A killed run is resumed by the same command.
 
   Args:
-    source: Folder of synset folders (n01440764/…) or of tars (n01440764.tar …), tar of
-      either (gzipped or not), .rec, .lst, TSV of path and synset, or prepared TFDS
-      folder.
+    source: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars
+      or of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS,
+      or tfds:NAME:SPLIT.
     destination: Folder for the shards; must not hold a packed data set yet.
     options: How to pack; `PackOptions` describes each option.
     **changes: Options by name, in place of those in `options`.

@@ -13,7 +13,7 @@ from im21k.packing import outcomes, repair, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Rejection
 from im21k.packing.photo_index import PhotoIndex
-from im21k.synsets import ClassList
+from im21k.synsets import ClassList, is_synset
 
 LABELS = "labels.tsv"
 
@@ -185,17 +185,26 @@ def _reject(
 
 def _read_remap(path: Path) -> dict[str, str | None]:
   remap: dict[str, str | None] = {}
-  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+  for number, line in enumerate(_lines(path), 1):
     fields = line.split()
-    if len(fields) != 2:
-      raise ValueError(f"{path} line {number}: not two synsets, but {line[:80]!r}")
+    if len(fields) != 2 or not all(is_synset(f) for f in fields if f != "-"):
+      raise ValueError(
+        f"{path} line {number}: not a synset and its replacement, but {line[:80]!r}"
+      )
     remap[fields[0]] = None if fields[1] == "-" else fields[1]
   return remap
 
 
+def _lines(path: Path) -> list[str]:
+  try:
+    return path.read_text(encoding="utf-8").splitlines()
+  except UnicodeDecodeError as error:
+    raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
 def _read_hashes(path: Path) -> frozenset[bytes]:
   hashes = set()
-  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+  for number, line in enumerate(_lines(path), 1):
     word = line.split()[0] if line.strip() else ""
     try:
       digest = bytes.fromhex(word)

@@ -8,9 +8,11 @@ import collections
 import contextlib
 import dataclasses
 import multiprocessing
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from im21k import machine
@@ -77,7 +79,11 @@ def run_local(
   workers: int,
   shared: Shared | None = None,
 ) -> Iterator[Any]:
-  """Yields `function(task)` in the tasks' order; two tasks a worker are queued."""
+  """Yields `function(task)` in the tasks' order; two tasks a worker are queued.
+
+  Raises:
+    ChildProcessError: a worker process was killed.
+  """
   if workers == 1:
     _share(shared)
     try:
@@ -96,6 +102,11 @@ def run_local(
           yield waiting.popleft().result()
       while waiting:
         yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+      raise ChildProcessError(
+        "a worker process was killed, perhaps because memory ran out: repeat the "
+        "command, with fewer --workers"
+      ) from error
     finally:
       pool.shutdown(wait=False, cancel_futures=True)
 
@@ -106,9 +117,19 @@ def run_beam(
   workers: int,
   shared: Shared | None = None,
 ) -> Iterator[Any]:
-  """Runs the tasks as a pipeline; yields nothing, since tasks write their results."""
-  import apache_beam  # the extra `beam`
-  from apache_beam.options.pipeline_options import PipelineOptions
+  """Runs the tasks as a pipeline; yields nothing, since tasks write their results.
+
+  Raises:
+    ValueError: Apache Beam is not installed.
+  """
+  try:
+    import apache_beam  # the extra `beam`
+    from apache_beam.options.pipeline_options import PipelineOptions
+  except ModuleNotFoundError as error:
+    raise ValueError(
+      f"--runner beam needs Apache Beam: {error}; pip install 'im21k[beam]' into an "
+      "environment of its own, or leave --runner out"
+    ) from error
 
   options = PipelineOptions(
     flags=[],
@@ -133,6 +154,8 @@ def _context() -> Any:
 
 def _start(shared: Shared | None) -> None:
   machine.die_with_parent()
+  # Ctrl-C reaches all processes of a terminal; the first one says what there is to say.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
   _share(shared)
 
 

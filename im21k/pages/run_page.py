@@ -28,7 +28,9 @@ def report(
 
   Args:
     workdir: Work folder of the run; the page of an unfinished run is shorter.
-    data: Packed photos to evaluate; by default those that the run was trained on.
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
+      tfds:NAME:SPLIT; by default the photos that the run was trained on.
     split: Split of the photos to evaluate.
     images: Maximum number of photos; each takes 87 KB of memory with 21,841 classes.
     batch_size: Photos in a batch.

@@ -1,9 +1,8 @@
 """The one way from an image file's bytes to upright pixels, `[h, w, 3]` uint8 RGB.
 
-Every command goes through `decode`. Usual JPEGs are decoded by libjpeg-turbo
-(simplejpeg), everything else by Pillow; both give the same pixels and release the GIL.
-Training decodes crops of plain JPEGs by itself (`jpeg_crop`), and tests hold it to
-this.
+Every command uses `decode`. Usual JPEGs are decoded by libjpeg-turbo (simplejpeg),
+everything else by Pillow; both give the same pixels and release the GIL. Training
+decodes crops of plain JPEGs by itself (`jpeg_crop`), and tests hold it to this.
 """
 
 import functools

@@ -141,6 +141,11 @@ def open(
     _refuse_labels(where, labels)
     return Source((tfds.by_name(str(where)),))
   path = Path(where)
+  if root is not None and path.suffix.lower() not in (".lst", ".tsv"):
+    raise ValueError(
+      f"root is only used for the paths in a .lst or .tsv, and {where} is neither: "
+      "leave root out"
+    )
   if path.is_dir():
     return _in_folder(path, labels, split)
   if not path.is_file():

@@ -106,8 +106,9 @@ def _load(where: str, by_name: bool, split: str) -> tuple[Any, list[str]]:
     AssertionError, AttributeError, FileNotFoundError, NotImplementedError,
     ValueError, ImportError, tfds.core.DatasetNotFoundError,
   ) as error:  # fmt: skip
+    reason = " ".join(str(error).split()).rstrip(".")
     raise ValueError(
-      f"{shown}: TFDS cannot read it: {error}. It must have been prepared with "
+      f"{shown}: TFDS cannot read it: {reason}. It must have been prepared with "
       "file_format='array_record'"
       + (", and TFDS_DATA_DIR must name its folder" if by_name else "")
     ) from error

@@ -1,5 +1,6 @@
 """`im21k bench-loader`: photos -> how fast this machine makes batches of them."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,8 @@ def bench_loader(
   """
   if not seconds > 0:
     raise ValueError(f"seconds is {seconds}, but must be more than 0")
+  if not 0 < gpu_images_per_s < math.inf:
+    raise ValueError(f"gpu_images_per_s is {gpu_images_per_s}, but must be more than 0")
   if (data / manifest.MANIFEST).is_file():
     measured = loader_speed.training(
       TrainLoader(

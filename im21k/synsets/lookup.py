@@ -1,5 +1,6 @@
 """Words to synsets, and names that no two synsets share."""
 
+import difflib
 import functools
 from collections import Counter
 from typing import Any
@@ -34,7 +35,9 @@ def synset(word: str) -> dict[str, Any]:
   wanted = word.casefold().replace("_", " ").strip()
   chosen = [word] if word in graph.index else _by_lemma().get(wanted, [])
   if not chosen:
-    raise ValueError(f"no synset of the graph is called {word!r}")
+    close = difflib.get_close_matches(wanted, _by_lemma(), n=1, cutoff=0.8)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"no synset is called {word!r}{hint}")
   return {
     "synsets": [
       {

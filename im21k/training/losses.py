@@ -137,9 +137,7 @@ def semantic_softmax(hierarchy: Hierarchy, flat: float) -> Loss:
 
 
 def smoothed(hierarchy: Hierarchy, beta: float) -> Loss:
-  """Cross-entropy with labels smoothed over the hierarchy.
-
-  A class counts exp(−β · distance).
+  """Cross-entropy with labels smoothed by distance: a class counts exp(−β · distance).
 
   Bertinetto et al. 2020, "Making Better Mistakes", soft labels: the distance of two
   classes is the height of the lowest node above both over that of the root, heights
@@ -147,9 +145,8 @@ def smoothed(hierarchy: Hierarchy, beta: float) -> Loss:
 
   exp(−β · distance) is written as a sum over the nodes above both: each adds what its
   own exceeds that of its lowest hypernym by. In a tree that is the same. A DAG needs no
-  lowest node then: classes related by two hypernyms are nearer than by either. So an
-  example's labels come from its own few nodes, and no table of classes by classes is
-  needed.
+  lowest node then: two hypernyms bring classes nearer than either. So an example's
+  labels come from its own few nodes, and no table of classes by classes is needed.
 
   Args:
     hierarchy: of the classes.

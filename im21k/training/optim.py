@@ -74,7 +74,7 @@ def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
   if not 0 <= warmup_steps < total_steps:
     raise ValueError(
       f"schedule: the warm-up of {warmup_steps} steps must be shorter than the "
-      f"{total_steps} steps of the run"
+      f"{total_steps} steps of the run: set schedule.warmup or total"
     )
   rate = optax.warmup_cosine_decay_schedule(0.0, peak, warmup_steps, total_steps)
   # optax mixes the step with floats, which strict type promotion does not allow.

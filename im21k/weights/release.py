@@ -31,6 +31,7 @@ from im21k.weights.input import Input
 FORMAT_VERSION = 1
 ARRAYS, DOCUMENT, CLASSES = "weights.safetensors", "model.json", "classes.txt"
 CARD = "README.md"
+_NAMED = 5  # Arrays in an error message; another width changes all of hundreds.
 _LARGEST_DOCUMENT = 2**26  # Bytes; those of training runs have some thousands.
 
 
@@ -196,7 +197,7 @@ def _read_arrays(path: Path, model: nn.Module, size: int) -> dict[str, np.ndarra
 def _check_shapes(
   shapes: Mapping[str, tuple[int, ...]], model: nn.Module, size: int, path: Path
 ) -> None:
-  """ValueError, naming them all, if arrays are missing, extra or misshapen."""
+  """ValueError, naming the first of them, if arrays are missing, extra or misshapen."""
   images = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
   expected = _flat(
     jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
@@ -209,7 +210,11 @@ def _check_shapes(
     if shapes[name] != expected[name].shape
   ]
   if wrong:
-    raise ValueError(f"{path} does not fit the model: " + "; ".join(wrong))
+    more = f"; … ({len(wrong):,} in all)" if len(wrong) > _NAMED else ""
+    raise ValueError(
+      f"{path} does not fit the model: {'; '.join(wrong[:_NAMED])}{more}: copy the "
+      "folder again, or export again"
+    )
 
 
 def _flat(tree: Any) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_photos_that_cannot_be_used_are_left_out_and_named(saved, tmp_path, jpeg
   assert [row["photo"] for row in found["bad"]] == ["ILSVRC2012_val_00000004.JPEG"]
   text = calibrate.text(found)
   assert "1 photos of classes that the weights do not know are left out" in text
-  assert "1 photos cannot be decoded and are left out" in text
+  assert "1 photos cannot be scored and are left out" in text
 
 
 def test_a_margin_hedges_more_and_names_what_it_cannot_promise(saved, packed):

@@ -244,7 +244,7 @@ def test_missing_class_is_wrong_and_reported(
   text = table(result)
   assert "  the original, 2015                   68.3 %      89.0 %      96.0 %" in text
   assert "2 photos of classes that the weights do not know" in text
-  assert "1 photos cannot be decoded and are left out: ILSVRC2012_val_00000003" in text
+  assert "1 photos cannot be scored and are left out: ILSVRC2012_val_00000003" in text
   lines = (tmp_path / "classes.csv").read_text().splitlines()
   assert lines == [
     "answers,synset,name,photos,top_1,top_5,top_20",
@@ -279,7 +279,9 @@ def test_photos_of_which_none_can_be_decoded(linear_weights, tmp_path):
   linear_weights(*always(TWO, CAT), TWO).save(tmp_path / "w")
   (tmp_path / "photos" / CAT).mkdir(parents=True)
   (tmp_path / "photos" / CAT / "a.jpg").write_bytes(b"")
-  with pytest.raises(ValueError, match="none of 1 photos can be decoded"):
+  with pytest.raises(
+    ValueError, match=r"1 photos can be scored \(n02121620/a.jpg: no b"
+  ):
     evaluate(tmp_path / "w", tmp_path / "photos", batch_size=4)
 
 
@@ -344,6 +346,15 @@ def test_row_without_photos_is_left_out(few):
   assert answers(found) == ["all 2"]
 
 
+def test_an_archive_without_order_is_refused_before_anything_is_scored(few, tmp_path):
+  folder, photos = few([CAT], TWO)
+  with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as file:
+    file.add(photos.with_name("photos"), "photos")
+  with pytest.raises(ValueError, match="cannot be taken in another order"):
+    evaluate(folder, tmp_path / "a.tar.gz", batch_size=4, hierarchical=True)
+  assert not (folder / "evaluation.csv").exists()
+
+
 # The CSV and the table.
 
 
@@ -402,7 +413,7 @@ def test_table_is_aligned():
     "  95 % interval                     50.0–50.0   50.0–50.0   50.0–50.0\n"
     "1,234 photos of classes that the weights do not know count as wrong: n04399382 "
     "teddy, teddy bear (1,234)\n"
-    "6 photos cannot be decoded and are left out: 0.JPEG (no bytes); 1.JPEG (no bytes)"
+    "6 photos cannot be scored and are left out: 0.JPEG (no bytes); 1.JPEG (no bytes)"
     "; 2.JPEG (no bytes); 3.JPEG (no bytes); 4.JPEG (no bytes); …"
   )
 

@@ -93,6 +93,10 @@ def test_photos_that_cannot_be_decoded_do_not_take_part(packed, tiny_weights, tm
       tmp_path / "w", tmp_path / "photos", tmp_path / out, batch_size=16, devices=4
     )
     assert result["images"] == 16 and len(result["rows"]) == 4
+    assert [row["photo"] for row in result["bad"]] == [
+      key for key in [f"{path.parent.name}/bad.jpg"] if out == "all"
+    ]
+    assert ("1 photos cannot be scored" in recalibrating.text(result)) == (out == "all")
     assert {row["split"] for row in result["rows"]} == {"train"}
     stats = weights.load(tmp_path / out).variables["batch_stats"]["conv1"]["bn"]
     found.append(stats)
@@ -107,3 +111,19 @@ def test_too_few_photos_for_a_batch(packed, tiny_weights, tmp_path):
       tmp_path / "w", packed, tmp_path / "out", images=10, batch_size=16
     )
   assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_a_class_are_not_silently_too_few(tiny_weights, tmp_path):
+  tiny_weights.save(tmp_path / "w")
+  (tmp_path / "photos").mkdir()
+  (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+  with pytest.raises(ValueError, match=r"0 photos .*; 1 cannot be used \(a.jpg: noth"):
+    recalibrating.recalibrate(
+      tmp_path / "w", tmp_path / "photos", tmp_path / "out", batch_size=1, devices=1
+    )
+
+
+def test_the_weights_that_are_read_are_not_written_over(tiny_weights, tmp_path):
+  tiny_weights.save(tmp_path / "w")
+  with pytest.raises(ValueError, match="w holds the weights that are read: take ano"):
+    recalibrating.recalibrate(tmp_path / "w", tmp_path / "photos", tmp_path / "w" / ".")

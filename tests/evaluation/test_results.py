@@ -1,5 +1,7 @@
 """Rows of scores in a CSV file, and lines about photos that do not count."""
 
+import pytest
+
 from im21k.evaluation import results
 
 
@@ -26,3 +28,10 @@ def test_lines_name_five_photos_at_most():
   assert photos.endswith("3.jpg (empty); 4.jpg (empty); …")
   assert results.lines_about({}, bad[:5], "")[0].endswith("4.jpg (empty)")
   assert results.lines_about({}, [], "") == []
+
+
+def test_another_file_is_not_written_over(tmp_path):
+  (tmp_path / "notes.txt").write_bytes(b"my notes \xff\n")
+  with pytest.raises(ValueError, match=r"notes.txt is not a file of `im21k evaluate`"):
+    results.add_rows(tmp_path / "notes.txt", [{"date": 1}])
+  assert (tmp_path / "notes.txt").read_bytes() == b"my notes \xff\n"

@@ -76,6 +76,8 @@ def test_threads_and_workers_by_the_cores_that_the_process_may_use(
     ({"host": 2, "hosts": 2}, "host is 2, but must be one of 0 to 1"),
     ({"hosts": 3}, "batch_size 8 is not divisible by 3 hosts"),
     ({"devices": 0}, "devices is 0, but must be at least 1"),
+    ({"threads": 0}, "threads is 0, but must be at least 1"),
+    ({"workers": -1}, "workers is -1, but must be at least 0"),
     ({"devices": 3}, "not divisible by the 3 devices: use 6 for example"),
   ],
 )

@@ -229,8 +229,9 @@ def test_prepared_photos_without_synsets_are_refused(prepare):
 )
 def test_prepared_data_that_is_not_there(prepare, name, message):
   prepare([GOLDFISH, CAT])
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises(ValueError, match=message) as raised:
     sources.open(name)
+  assert "\n" not in str(raised.value)
 
 
 # What is none of these.

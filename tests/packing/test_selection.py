@@ -113,7 +113,9 @@ def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuff
 @pytest.mark.parametrize(
   ("option", "text", "message"),
   [
-    ("remap", f"{FISH}\t{SHARK}\n{RAY}\n", f"line 2: not two synsets, but '{RAY}'"),
+    ("remap", f"{FISH}\t{SHARK}\n{RAY}\n", "line 2: not a synset and its replacement"),
+    ("remap", f"{FISH}/0.jpg\t{FISH}\n", "line 1: not a synset and its replacement"),
+    ("remap", "\udcff", "not UTF-8 text"),
     (
       "exclude_hashes",
       f"{'0' * 64}  a\nabc  b\n",
@@ -123,8 +125,8 @@ def test_keys_to_hold_out_that_no_photo_has_are_an_error(fishes, tmp_path, shuff
   ],
 )
 def test_a_wrong_line_of_a_file_is_named(fishes, tmp_path, option, text, message):
-  (tmp_path / "file").write_text(text)
-  with pytest.raises(ValueError, match=f"{tmp_path / 'file'} {message}"):
+  (tmp_path / "file").write_bytes(text.encode("utf-8", "surrogateescape"))
+  with pytest.raises(ValueError, match=f"{tmp_path / 'file'}:? {message}"):
     pack(fishes, tmp_path / "out", workers=1, **{option: tmp_path / "file"})
   assert not (tmp_path / "out").exists()
 

@@ -3,6 +3,7 @@
 import importlib.util
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,22 @@ def test_one_worker_for_each_core_that_the_process_may_use(
   pack(source, tmp_path / "external", shuffle="external")
   verify(tmp_path / "direct")
   assert sizes == [8, 8, 8, 8]
+
+
+def test_ctrl_c_ends_workers_without_a_traceback():
+  handlers = workers.run_local(signal.getsignal, [signal.SIGINT] * 2, workers=2)
+  assert list(handlers) == [signal.SIG_DFL] * 2
+
+
+def test_a_killed_worker_is_an_error_with_what_to_do():
+  with pytest.raises(ChildProcessError, match=r"was killed.* with fewer --workers"):
+    list(workers.run_local(os._exit, [1], workers=2))
+
+
+def test_beam_that_is_not_installed_is_an_error_with_what_to_do(monkeypatch):
+  monkeypatch.setitem(sys.modules, "apache_beam", None)
+  with pytest.raises(ValueError, match=r"pip install 'im21k\[beam\]'"):
+    list(workers.run_beam(len, [()], workers=1))
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_a_damaged_record_takes_no_other_with_it(tmp_path, packed):
 
 
 @pytest.mark.parametrize("kind", ["packed", "class folders", "list", "one photo"])
-def test_labels_are_refused_where_they_would_be_ignored(
+def test_labels_and_root_are_refused_where_they_would_be_ignored(
   kind, packed, tmp_path, sample_photos
 ):
   (tmp_path / "a.tsv").write_text("")
@@ -203,6 +203,9 @@ def test_labels_are_refused_where_they_would_be_ignored(
     ValueError, match=f"{where} is not such a place: leave labels out"
   ):
     photos.open(where, labels=tmp_path / "labels.txt")
+  if kind != "list":
+    with pytest.raises(ValueError, match=f"and {where} is neither: leave root out"):
+      photos.open(where, root=tmp_path)
 
 
 def test_what_is_not_there_or_something_else(tmp_path):

@@ -70,3 +70,9 @@ def test_photos_without_a_class_are_an_error_and_no_endless_loop(sample_photos):
 def test_no_photos_are_an_error(tmp_path):
   with pytest.raises((OSError, ValueError), match="nowhere"):
     bench_loader.bench_loader(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("option", ["seconds", "gpu_images_per_s"])
+def test_an_option_out_of_range_is_named(packed, option):
+  with pytest.raises(ValueError, match=f"{option} is 0, but must be more than 0"):
+    bench_loader.bench_loader(packed, **{option: 0})

@@ -16,6 +16,8 @@ def test_word_finds_its_synsets_with_definition_and_kind():
   assert "conifer" in lookup.text({"synsets": [fir]})
   with pytest.raises(ValueError, match="called 'xyzzy'"):
     lookup.synset("xyzzy")
+  with pytest.raises(ValueError, match="called 'goldfsh'; did you mean 'goldfish'"):
+    lookup.synset("goldfsh")
 
 
 def test_no_two_synsets_share_a_distinct_name():

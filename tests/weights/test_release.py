@@ -262,7 +262,7 @@ def test_arrays_that_are_none_are_named(saved):
     weights.load(saved)
 
 
-def test_all_arrays_that_do_not_fit_are_listed_at_once(tiny_weights, tmp_path):
+def test_five_arrays_that_do_not_fit_are_listed_at_once(tiny_weights, tmp_path):
   tiny_weights.save(tmp_path)
   arrays = load_file(tmp_path / "weights.safetensors")
   del arrays["params/conv1/bn/scale"], arrays["batch_stats/conv1/bn/var"]
@@ -278,7 +278,14 @@ def test_all_arrays_that_do_not_fit_are_listed_at_once(tiny_weights, tmp_path):
     "params/conv9/kernel is unknown; "
     "params/head/bias is (1000,), not (21841,); "
     "params/head/kernel is (21841, 136), not (136, 21841)"
+    ": copy the folder again, or export again"
   )
+  arrays["params/conv9/bias"] = np.zeros(3, np.float32)
+  resign(tmp_path, arrays)
+  with pytest.raises(
+    ValueError, match=r"head/bias is .*, not .*; … \(6 in all\): copy"
+  ):
+    weights.load(tmp_path)
 
 
 def test_shapes_are_checked_before_any_array_is_read(saved, monkeypatch):
