@@ -54,6 +54,7 @@ from PIL import Image
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.devices()  # From here on no test can change their number.
 
 # A busy machine is no failure.

@@ -35,8 +35,10 @@ class PackOptions:
     "Text file with the synset id of photo n in line n, for numbered photos in one "
     "folder or tar; by default that of ILSVRC2012's validation photos.",
   )
-  source_split: str = _option(
-    "train", "Split of packed photos or of a prepared TFDS data set to read."
+  source_split: str | None = _option(
+    None,
+    "Split of packed photos or of a prepared TFDS data set to read; by default all of "
+    "packed photos, and train of a TFDS data set.",
   )
   shards: int | None = _option(
     None,

@@ -171,7 +171,7 @@ def find(
   synsets: tuple[str, ...],
   root: Path | None = None,
   labels: Path | None = None,
-  split: str = "train",
+  split: str | None = None,
 ) -> Source:
   """`open` for packing, which needs the class of every file before it reads them.
 

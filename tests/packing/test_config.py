@@ -119,7 +119,7 @@ def case_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
       of_text(temporary, "b.txt", f"{SHARK}\n{FISH}\n"),
       numbered_tar(folder),
     ),
-    "source_split": lambda: Case("train", "test", tfds(folder, monkeypatch)),
+    "source_split": lambda: Case(None, "test", tfds(folder, monkeypatch)),
     "shards": lambda: Case(2, 3),
     "seed": lambda: Case(0, 1),
     "eval_fraction": lambda: Case(0.0, 0.5),

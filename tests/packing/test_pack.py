@@ -395,3 +395,11 @@ print(*heavy & set(sys.modules))
     [sys.executable, "-c", script], capture_output=True, text=True, check=True
   )
   assert done.stdout == "\n"
+
+
+def test_packed_photos_are_packed_again_with_all_their_splits(photos, tmp_path):
+  pack(photos({FISH: 4, SHARK: 4}), tmp_path / "first", eval_per_class=1, workers=1)
+  again = pack(tmp_path / "first", tmp_path / "again", workers=1)
+  assert (again["train"], again["eval"]) == (8, 0)
+  options = {"source_split": "train", "workers": 1}
+  assert pack(tmp_path / "first", tmp_path / "train", **options)["train"] == 6
