@@ -1,9 +1,11 @@
 """Files that appear whole or not at all: temporary file, fsync, rename."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = ".writing-"
 
@@ -66,6 +68,17 @@ def read(path: str | bytes) -> bytes:
     return b"".join(pieces)
   finally:
     os.close(descriptor)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """The JSON object in a file; ValueError if it holds something else."""
+  try:
+    document = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged: {error}") from error
+  if not isinstance(document, dict):
+    raise ValueError(f"{path} is damaged: it is not a JSON object")
+  return document
 
 
 def sync(path: Path) -> None:

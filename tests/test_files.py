@@ -141,3 +141,13 @@ def test_a_file_is_read_whole_even_if_a_read_ends_early(tmp_path, monkeypatch, s
     files.os, "read", lambda file, count: read(file, min(count, 9999))
   )
   assert files.read(os.fsencode(tmp_path / "a")) == data
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "\x00"])
+def test_a_file_without_a_json_object_is_named(tmp_path, text):
+  path = tmp_path / "a.json"
+  path.write_text('{"a": [1]}')
+  assert files.read_json(path) == {"a": [1]}
+  path.write_text(text)
+  with pytest.raises(ValueError, match=r"a\.json is damaged: "):
+    files.read_json(path)

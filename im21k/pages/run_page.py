@@ -88,13 +88,7 @@ def text(result: dict[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
   if not path.is_file():
     raise FileNotFoundError(f"{path} does not exist: {path.parent} holds no run")
-  try:
-    document = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise ValueError(f"{path} is damaged: {error}") from error
-  if not isinstance(document, dict):
-    raise ValueError(f"{path} is damaged: it is not a JSON object")
-  return document
+  return files.read_json(path)
 
 
 def _evaluated(

@@ -130,15 +130,7 @@ def environment(on: Sequence[jax.Device]) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
   """A JSON object; empty if there is no such file."""
-  if not path.is_file():
-    return {}
-  try:
-    document = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise ValueError(f"{path} is damaged: {error}") from error
-  if not isinstance(document, dict):
-    raise ValueError(f"{path} is damaged: it is not a JSON object")
-  return document
+  return files.read_json(path) if path.is_file() else {}
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from im21k import files, models, synsets
-from im21k.weights import card
+from im21k.weights import model_card
 from im21k.weights.input import Input
 
 FORMAT_VERSION = 1
@@ -62,10 +62,10 @@ class Weights:
     return models.create(self.model_name, **self.model_fields)
 
   @functools.cached_property
-  def _card(self) -> card.Card:
+  def _card(self) -> model_card.Card:
     """What people want to know about these weights."""
     parameters = jax.tree.leaves(self.variables["params"])
-    return card.Card(
+    return model_card.Card(
       self.model_name,
       self.model_fields,
       sum(int(np.size(leaf)) for leaf in parameters),
