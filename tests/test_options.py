@@ -144,7 +144,14 @@ def test_an_option_has_an_effect(places, capsys, option):
   assert before["status"] == 0, before["err"]
   assert "Traceback" not in after["err"]
   assert after["status"] in (0, 1) and before != after
-  assert observe(capsys, places, f"{BASE[name]} {context}") == before  # No noise.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", BASE)
+def test_without_options_two_calls_do_the_same(places, capsys, command):
+  """Else noise would pass for the effect of an option."""
+  first, second = (observe(capsys, places, BASE[command]) for _ in range(2))
+  assert first == second
 
 
 def observe(capsys, places, line):
