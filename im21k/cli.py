@@ -117,6 +117,9 @@ def _run(name: str, arguments: list[str]) -> int:
     print(f"im21k {name}: {_line(error)}", file=sys.stderr)
     return 1
   print(json.dumps(result) if as_json else getattr(module, command.text)(result))
+  if failed := result.get("failed"):  # It was done, but not whole.
+    print(f"im21k {name}: {failed}", file=sys.stderr)
+    return 1
   return 0
 
 
