@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 from pathlib import Path
 
 # Compiling is most of the tests' time: without optimisation it takes 31 s of CPU
@@ -13,6 +14,12 @@ os.environ["XLA_FLAGS"] = " ".join(
     os.environ.get("XLA_FLAGS", ""),
   ]
 )
+# What several tests, or programs that they start, compile is compiled once. The folder
+# is that of this session; the workers of xdist inherit it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  COMPILED = tempfile.TemporaryDirectory(prefix="im21k-compiled-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import sys
 import types
