@@ -25,7 +25,7 @@ SHRUNK = {
   "log_every.steps": "4",
   "eval_every.steps": "8",
 }
-FAST = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
+FAST = {"JAX_PLATFORMS": "cpu"}
 
 
 def call(*command, fail=False):

@@ -207,7 +207,7 @@ class Tiny(nn.Module):
 
 @pytest.fixture(scope="module")
 def folder(sample_photos, tmp_path_factory):
-  """Photos of three classes; the same packed; a list of two of them."""
+  """Photos of three classes; the same packed; a list of two; an Inception-BN."""
   root = tmp_path_factory.mktemp("options")
   for synset in CLASSES.synsets:
     (root / "photos" / synset).mkdir(parents=True)
@@ -218,6 +218,7 @@ def folder(sample_photos, tmp_path_factory):
   (root / "two.txt").write_text(f"{FISH}\n{MILL}\n")
   options = {"classes": str(root / "three.txt"), "eval_per_class": 2, "workers": 1}
   pack(root / "photos", root / "packed", **options)
+  write_mxnet(root)
   return root
 
 
@@ -237,7 +238,6 @@ def places(folder, tmp_path, monkeypatch):
   calls = []
   record_slow_parts(monkeypatch, calls, root)
   write_run(root, released)
-  write_mxnet(root)
   return {
     "root": root, "out": tmp_path / "out", "calls": calls, "missing": root / "missing",
     "packed": root / "packed", "photos": root / "photos", "photo": root / "photo.jpg",
