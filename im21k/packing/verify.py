@@ -14,9 +14,11 @@ import numpy.typing as npt
 import xxhash
 from tqdm import tqdm
 
-from im21k import machine
+from im21k import files, machine
 from im21k.dataset import records, shard_files
-from im21k.dataset.manifest import REMEDY, Manifest, Shard
+from im21k.dataset.manifest import MANIFEST, REMEDY, Manifest, Shard
+from im21k.fields import Fields
+from im21k.packing import outcomes
 from im21k.packing.workers import run_local
 from im21k.photos import images
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
@@ -70,6 +72,7 @@ def verify(
       keys.append(np.frombuffer(of_shard.keys, np.uint64))
       progress.update(of_shard.labels.total())
   _refuse_repeated_keys(folder, shards, keys)
+  _check_report(folder, sizes.total())
   listed = {shard.name for shard in shards}
   return {
     "photos": sizes.total(),
@@ -83,6 +86,19 @@ def verify(
       path.name for path in folder.glob("*.array_record") if path.name not in listed
     ),
   }
+
+
+def _check_report(folder: Path, photos: int) -> None:
+  """Raises ValueError unless there are as many photos as the report says."""
+  path = folder / outcomes.REPORT
+  if not path.exists():  # The first version wrote none.
+    return
+  packed = Fields(files.read_json(path, REMEDY), path, REMEDY).integer("packed")
+  if packed != photos:
+    raise ValueError(
+      f"{folder / MANIFEST} lists {photos:,} photos, but by {path.name} {packed:,} "
+      f"were packed: {REMEDY}"
+    )
 
 
 class _Checked(NamedTuple):

@@ -155,3 +155,12 @@ def test_a_data_set_without_photos_is_empty(tmp_path):
   classes = synsets.from_file(tmp_path / "classes.txt")
   Manifest("a", classes.hash, 0, {}, {"train": ()}, 0).save(tmp_path)
   assert verify(tmp_path, workers=1)["photos"] == 0
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_a_split_that_the_manifest_has_lost_is_missed(copied, split):
+  altered(copied, lambda splits: splits.pop(split))
+  with pytest.raises(
+    ValueError, match=r"lists \d+ photos, but by report\.json 163 were"
+  ):
+    verify(copied, workers=1)
