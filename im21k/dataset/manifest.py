@@ -5,20 +5,29 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from im21k import files
+from im21k.dataset import records
 from im21k.dataset.records import FORMAT_VERSION
+from im21k.fields import Fields
 from im21k.synsets import ClassList
 from im21k.synsets import from_file as classes_from_file
 
 MANIFEST, CLASSES = "manifest.json", "classes.txt"
+SPLITS = "train", "eval"
+REMEDY = "copy it again, or pack again"
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A shard: file name, number of records, bytes, and hex `records.Checksum`."""
+  """A shard: file name, number of records, bytes, and a checksum in hex.
+
+  The checksum is a `records.Checksum`. That of early versions, which is read too, is an
+  XXH3 of the records, or an XXH3 or the SHA-256 (of 64 digits) of the file.
+  """
 
   name: str
   count: int
@@ -73,28 +82,33 @@ class Manifest:
       ValueError: it is not a manifest, or has another format version.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
       raise FileNotFoundError(
         f"{path} does not exist: {folder} holds no packed photos (im21k pack writes "
         "them, and the manifest last)"
       )
-    try:
-      document = json.loads(path.read_text(encoding="utf-8"))
-      version = document.pop("format_version")
-      if version != FORMAT_VERSION:
-        raise ValueError(f"format version {version}, not {FORMAT_VERSION}")
-      splits = {
-        split: tuple(Shard(**shard) for shard in content["shards"])
-        for split, content in document.pop("splits").items()
-      }
-      for shard in (shard for shards in splits.values() for shard in shards):
-        if Path(shard.name).name != shard.name:
-          raise ValueError(f"shard name {shard.name!r} leaves the folder")
-      return cls(splits=splits, **document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-      raise ValueError(
-        f"{path} is not a manifest that this im21k can read: {error}"
-      ) from error
+    fields = Fields(files.read_json(path, REMEDY), path, REMEDY)
+    fields.version(FORMAT_VERSION)
+    manifest = cls(
+      class_list=fields.text("class_list"),
+      class_list_hash=fields.text("class_list_hash"),
+      seed=fields.integer("seed"),
+      options=fields.object("options").document,
+      splits={name: _shards(split) for name, split in fields.object("splits").parts()},
+      rejected=fields.integer("rejected", at_least=0),
+    )
+    fields.done()
+    places: dict[str, str] = {}
+    for split, shards in manifest.splits.items():
+      if split not in SPLITS:
+        raise fields.error("splits", f"has {split[:80]!r}, not only train and eval")
+      for shard in shards:
+        if before := places.get(shard.name):
+          raise fields.error(
+            f"splits.{split}", f"has {shard.name}, which is already in {before}"
+          )
+        places[shard.name] = split
+    return manifest
 
   def classes(self, folder: Path) -> ClassList:
     """The class list that the labels index.
@@ -127,7 +141,54 @@ class Manifest:
         actual = "is missing" if size is None else f"has {size:,} bytes"
         raise ValueError(
           f"shard {path} {actual}, but its manifest says {shard.bytes:,} bytes: "
-          "copy it again, or pack again"
+          f"{REMEDY}"
         )
       paths.append(str(path))
     return paths
+
+  def check_files(self, folder: Path) -> None:
+    """Raises ValueError unless each shard is a file of its own and of its size."""
+    places: dict[tuple[int, int], str] = {}
+    for split in self.splits:
+      for path in self.shard_paths(folder, split):
+        status = os.stat(path)
+        place = status.st_dev, status.st_ino
+        if before := places.get(place):
+          raise ValueError(f"shard {path} is the same file as {before}: {REMEDY}")
+        places[place] = path
+
+
+def check_count(path: str, count: int, stated: int) -> None:
+  """Raises ValueError unless a shard has as many records as its manifest states."""
+  if count != stated:
+    raise ValueError(
+      f"shard {path} has {count:,} records, but its manifest says {stated:,}: {REMEDY}"
+    )
+
+
+def _shards(split: Fields) -> tuple[Shard, ...]:
+  """The shards of a split, whose sums must be those that it states."""
+  shards = tuple(map(_shard, split.objects("shards")))
+  for name in ("count", "bytes"):
+    total = sum(getattr(shard, name) for shard in shards)
+    if (stated := split.integer(name)) != total:
+      raise split.error(name, f"is {stated:,}, but its shards have {total:,}")
+  split.done()
+  return shards
+
+
+def _shard(fields: Fields) -> Shard:
+  name = fields.text("name")
+  if not name.isprintable() or name in ("", ".", "..") or set(name) & {"/", "\\"}:
+    raise fields.error("name", f"is {name[:80]!r}, but must be a file in this folder")
+  size = fields.integer("bytes", at_least=0)
+  # No memory is taken for more photos than the file can have.
+  most = size // records.SMALLEST
+  shard = Shard(
+    name,
+    fields.integer("count", at_least=0, at_most=most),
+    size,
+    fields.text("sha256" if "sha256" in fields else "xxh3_128"),
+  )
+  fields.done()
+  return shard

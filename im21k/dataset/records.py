@@ -15,6 +15,7 @@ FORMAT_VERSION = 1
 WRITER_OPTIONS = "group_size:1,uncompressed"
 _HEADER = struct.Struct("<4sBxHI")
 _MAGIC = b"im21"
+SMALLEST = _HEADER.size  # bytes of a record
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,24 +1,20 @@
 """MXNet's .rec files: records one after another, and .idx files with their offsets.
 
-Little-endian, each record 4-byte aligned: `u32 0xCED7230A | u32 (part<<29)|length |
-data | zeros`. Where the data holds the magic word at an aligned offset, the writer
-splits the record there and leaves the word out; parts are 1 (first), 2 (middle), 3
-(last) and 0 (whole). There is no header, footer or checksum.
+In: paths. Out: image records, with what is lost between them; `record_walk` knows the
+layout of the file.
 """
 
 import dataclasses
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from im21k.interop import lists
+from im21k.interop.record_walk import MAGIC, Damaged, Walk
 
-MAGIC = b"\x0a\x23\xd7\xce"
+__all__ = ["MAGIC", "Lost", "Record", "read", "read_at", "read_index", "scan", "unpack"]
+
 LARGEST = 256 << 20  # bytes of a record; no photo is larger
-
-_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _HEAD = struct.Struct("<IfQQ")
 
 
@@ -37,6 +33,20 @@ class Record:
   image: bytes
 
 
+@dataclasses.dataclass(frozen=True)
+class Lost:
+  """Bytes between two sound records, or before the file's end, that are no record.
+
+  Attributes:
+    start, stop: the bytes, counted from the beginning of the file.
+    reason: what is wrong at `start`.
+  """
+
+  start: int
+  stop: int
+  reason: str
+
+
 def read(path: Path, largest: int = LARGEST) -> Iterator[tuple[int, bytes]]:
   """`(offset, data)` of every record in turn; memory for one record at a time.
 
@@ -48,19 +58,46 @@ def read(path: Path, largest: int = LARGEST) -> Iterator[tuple[int, bytes]]:
     ValueError: a record is damaged; names file, offset and reason.
   """
   with path.open("rb") as file:
-    size = os.fstat(file.fileno()).st_size
-    while (at := file.tell()) < size:
-      yield at, _record(path, file, size, largest)
+    walk = Walk(file, largest)
+    at = 0
+    while at < walk.size:
+      data, stop = _record(path, walk, at)
+      yield at, data
+      at = stop
+
+
+def scan(path: Path, largest: int = LARGEST) -> Iterator[tuple[int, bytes] | Lost]:
+  """`(offset, data)` of every sound record, and what is lost between them.
+
+  After damage it goes on at the next record that is sound. A record is sound where the
+  next one begins at its end, or the file ends there: a length that has changed, to
+  fewer bytes or to more, would pass for other data.
+
+  Args:
+    path: the .rec file.
+    largest: bytes that a record may have; longer ones are lost.
+  """
+  with path.open("rb") as file:
+    walk = Walk(file, largest)
+    at = 0
+    while at < walk.size:
+      try:
+        data, stop = walk.record(at)
+      except Damaged as damage:
+        stop = walk.next_sound(at + 1)
+        yield Lost(at, stop, str(damage))
+      else:
+        yield at, data
+      at = stop
 
 
 def read_at(path: Path, offset: int, largest: int = LARGEST) -> bytes:
   """Data of the record at an offset, as an .idx file has them; errors as in `read`."""
   with path.open("rb") as file:
-    size = os.fstat(file.fileno()).st_size
-    if not 0 <= offset < size or offset % 4:
+    walk = Walk(file, largest)
+    if not 0 <= offset < walk.size:
       raise ValueError(f"{path} at byte {offset}: no record can begin there")
-    file.seek(offset)
-    return _record(path, file, size, largest)
+    return _record(path, walk, offset)[0]
 
 
 def unpack(data: bytes) -> Record:
@@ -99,32 +136,8 @@ def read_index(path: Path) -> dict[str, int]:
   return offsets
 
 
-def _record(path: Path, file: BinaryIO, size: int, largest: int) -> bytes:
-  start = file.tell()
-  parts: list[bytes] = []
-  total = 0
-  while True:
-    at = file.tell()
-
-    def error(reason: str, at: int = at) -> ValueError:
-      return ValueError(f"{path} at byte {at}: {reason}")
-
-    head = file.read(8)
-    if len(head) < 8:
-      raise error("the file ends within a record" if parts else "the file ends early")
-    if head[:4] != MAGIC:
-      raise error("no record begins here (there is no magic word)")
-    (word,) = struct.unpack("<I", head[4:])
-    part, length = word >> 29, word & ((1 << 29) - 1)
-    if part not in ((_MIDDLE, _LAST) if parts else (_WHOLE, _FIRST)):
-      where = f"inside the record of byte {start}" if parts else "where one begins"
-      raise error(f"a part of kind {part} {where}")
-    if length + -length % 4 > size - at - 8:
-      raise error(f"{length} bytes are promised, but the file has {size - at - 8} more")
-    total += length + 4
-    if total > largest:
-      raise error(f"a record of more than {largest} bytes")
-    parts.append(file.read(length))
-    file.read(-length % 4)
-    if part in (_WHOLE, _LAST):
-      return MAGIC.join(parts)
+def _record(path: Path, walk: Walk, at: int) -> tuple[bytes, int]:
+  try:
+    return walk.record(at)
+  except Damaged as damage:
+    raise ValueError(f"{path} at byte {at}: {damage}") from damage

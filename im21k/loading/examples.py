@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cv2
-import grain
 import numpy as np
 from jaxtyping import UInt8
 
 from im21k.dataset import records
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.read_ahead import ReadAhead
+from im21k.loading.shards import Records
 from im21k.photos import images
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
 from im21k.photos.jpeg_crop import Decoder
@@ -65,18 +65,15 @@ class Examples:
 
   def __init__(
     self,
-    paths: Sequence[str],
+    read_from: Records,
     order: Blockwise | Global,
     crop: StraightCrop | RandomResizedCrop,
     mirror: bool,
     seed: int,
   ):
-    """Opens shards; see `TrainLoader` for the arguments."""
-    self._args = paths, order, crop, mirror, seed
-    # One thread per read, since many threads read.
-    self._records = grain.sources.ArrayRecordDataSource(
-      list(paths), reader_options={"max_parallelism": "1"}
-    )
+    """Takes the records; see `TrainLoader` for the other arguments."""
+    self._args = read_from, order, crop, mirror, seed
+    self._records = read_from
     self._order, self._crop, self._mirror, self._seed = order, crop, mirror, seed
     self._ahead = ReadAhead(self._read)
     self._thread = threading.local()
@@ -116,13 +113,14 @@ class Examples:
 
     Raises:
       ImageError: the next 100 records cannot be used either.
+      ValueError: a label is not in the class list, so nothing here can be trusted.
     """
     stage_done = stage_done or _ignore
     record = wanted = self._order[position]
     stage_done("order")
     for _ in range(_NEIGHBOURS):
       try:
-        example = self._example(record)
+        example = self._records.example(record)
         stage_done("read")
         self._pixels(example, RandomNumbers(numbers), out, stage_done)
         break
@@ -140,19 +138,10 @@ class Examples:
   def describe(self, record: int) -> str:
     """Why a record cannot be used."""
     try:
-      example = self._example(record)
+      example = self._records.example(record)
     except images.ImageError as error:
       return str(error)
     return f"photo {example.key} cannot be decoded"
-
-  def _example(self, record: int) -> records.Example:
-    try:
-      return records.decode(self._records[record])
-    except (RuntimeError, ValueError) as error:
-      # Riegeli describes the damage, but does not name the file.
-      shard, place = self._records._reader_idx_and_position(record)
-      name = self._args[0][shard]
-      raise images.ImageError(f"record {place} of {name}: {error}") from error
 
   def _pixels(
     self,
@@ -188,7 +177,7 @@ class Examples:
     """Reads records, which brings them into the page cache; `make` reports errors."""
     for record in block:
       try:
-        self._records[record]
+        self._records.read(record)
       except RuntimeError:
         continue
 

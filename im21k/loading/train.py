@@ -21,6 +21,7 @@ from im21k.dataset.manifest import Manifest
 from im21k.loading.config import LoaderOptions
 from im21k.loading.examples import GOOD, Examples, StageTimes
 from im21k.loading.order import Blockwise, Global
+from im21k.loading.shards import Records
 from im21k.photos import images
 from im21k.synsets import ClassList
 
@@ -56,8 +57,8 @@ class TrainLoader:
         `batch_size` is needed.
 
     Raises:
-      ValueError: an option is out of range, a shard is missing or has another size, or
-        the class list is another one.
+      ValueError: an option is out of range, a shard is missing or has another size or
+        number of records, or the class list is another one.
       FileNotFoundError: the folder holds no packed data set.
     """
     if options is None:
@@ -71,10 +72,12 @@ class TrainLoader:
       classes.check_same(self.classes.name, self.classes.hash, f"photos in {folder}")
     self.manifest.shard_paths(folder, "train")  # Raises for missing and short shards.
     self.count = self.manifest.count("train")
+    if not self.count:
+      raise ValueError(f"{folder} holds no photos to train on: pack them again")
     shards = [shard for shard in self.manifest.splits["train"] if shard.count]
     counts, sizes = [s.count for s in shards], [s.bytes for s in shards]
     self._examples = Examples(
-      [str(folder / shard.name) for shard in shards],
+      Records([(str(folder / s.name), s) for s in shards], len(self.classes)),
       Global(self.count, options.seed)
       if options.order == "global"
       else Blockwise(counts, sizes, options.seed),

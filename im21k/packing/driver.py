@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,9 @@ class Packer:
     """Reads each photo when its shard is written; returns as `pack` does."""
     root = self.source.root
     assert root is not None
-    index = PhotoIndex.read(
-      self.source.entries(), self.selection.label, self.options.seed
-    )
+    unusable: list[Rejection] = []
+    entries = _usable(self.source.entries(), unusable)
+    index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
     # Nothing is written where this fails.
     held_out = selections.held_out(self.options, index, self.path)
     self._begin({"shuffle": "direct", "memory": None, "photos": index.digest()})
@@ -76,7 +76,7 @@ class Packer:
     if missing:
       return self._waiting(missing)
     rejections = selections.reject_repeated(index, repeated, self.classes)
-    return self._complete(plan, None, None, rejections)
+    return self._complete(plan, None, None, unusable + rejections)
 
   def pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
@@ -231,6 +231,17 @@ class Packer:
         f"photo: see {self.destination / 'rejected.tsv'}"
       )
     return final_files.result(self.destination)
+
+
+def _usable(
+  entries: Iterable[sources.Entry], unusable: list[Rejection]
+) -> Iterator[sources.Entry]:
+  """Entries without a problem; the others become rejections in `unusable`."""
+  for entry in entries:
+    if entry.problem:
+      unusable.append(Rejection(entry.key, entry.synset, *entry.problem))
+    else:
+      yield entry
 
 
 def _bytes_of(root: Path, keys: list[bytes]) -> int:

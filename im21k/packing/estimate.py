@@ -100,8 +100,8 @@ def estimate(
   sample = _Sample.of(source, selection)
   count = round(size * sample.photos / max(sample.read, 1))
   if source.root:
-    listed = (selection.label(e.synset, e.path) for e in source.entries())
-    count = sum(label is not None for label in listed)
+    listed = (e for e in source.entries() if not e.problem)
+    count = sum(selection.label(e.synset, e.path) is not None for e in listed)
   packed = round(size * sample.written / max(sample.read, 1))
   scratch = 0 if direct else packed
   workers = options.workers or machine.cores()

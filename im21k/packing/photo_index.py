@@ -57,7 +57,7 @@ class PhotoIndex:
     place = placer(seed)
     latest: str | None = None
     label: int | None = None
-    for name, synset, path in entries:
+    for name, synset, path, _ in entries:
       if synset != latest:
         latest, label = synset, label_of(synset, path)
       if label is None:

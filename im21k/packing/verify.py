@@ -1,40 +1,54 @@
 """A packed data set, read back and compared with its manifest -> counts."""
 
+import array
 import functools
+import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from array_record.python.array_record_module import ArrayRecordReader
+import numpy as np
+import numpy.typing as npt
+import xxhash
 from tqdm import tqdm
 
-from im21k import machine
-from im21k.dataset import records
-from im21k.dataset.manifest import Manifest, Shard
+from im21k import files, machine
+from im21k.dataset import records, shard_files
+from im21k.dataset.manifest import MANIFEST, REMEDY, Manifest, Shard
+from im21k.fields import Fields
+from im21k.packing import outcomes
 from im21k.packing.workers import run_local
 from im21k.photos import images
+from im21k.photos.crops import RandomResizedCrop, StraightCrop
+from im21k.photos.jpeg_crop import Decoder
 
 _BATCH = 256
+# Those of training.
+_CROPS = StraightCrop(224, 256), RandomResizedCrop(224)
 
 
 def verify(
   folder: Path, *, decode: float = 1.0, workers: int | None = None
 ) -> dict[str, Any]:
-  """Reads all shards back and checks checksums, counts, labels and photos.
+  """Reads all shards back and checks checksums, counts, labels, keys and photos.
 
   Args:
     folder: Folder of a packed data set.
-    decode: Share of the photos to decode, 0 to 1; every n-th photo is decoded.
+    decode: Share of the photos to decode, 0 to 1; every n-th photo is decoded, as a
+      whole and as training does: as a straight and a random crop.
     workers: Number of worker processes; by default one for each core.
 
   Returns:
-    `photos`, `decoded`, `classes`, `shards`, `bytes`, and by class the `smallest` and
-    `largest` number of photos.
+    `photos`, `decoded`, `classes`, `shards`, `bytes`, by class the `smallest` and
+    `largest` number of photos, and `strays`: names of shards in the folder that its
+    manifest does not list.
 
   Raises:
     FileNotFoundError: the folder holds no packed data set.
-    ValueError: a shard is damaged; the message names it, the record and the damage.
+    ValueError: a shard is damaged, or a photo is in it twice; the message names shard
+      and record.
   """
   if not 0 <= decode <= 1:
     raise ValueError(f"decode is {decode}, but must be between 0 and 1")
@@ -43,36 +57,63 @@ def verify(
   manifest = Manifest.load(folder)
   classes = manifest.classes(folder)
   shards = [shard for split in manifest.splits.values() for shard in split]
-  for split in manifest.splits:
-    manifest.shard_paths(folder, split)
+  manifest.check_files(folder)
   every = round(1 / decode) if decode else 0
   check = functools.partial(_check, folder, len(classes), every)
   sizes: Counter[int] = Counter()
   decoded = 0
+  keys: list[npt.NDArray[np.uint64]] = []
   with tqdm(
     total=sum(s.count for s in shards), desc="verify", unit=" photos", disable=None
   ) as progress:
-    for of_shard, tested in run_local(check, shards, workers or machine.cores()):
-      sizes += of_shard
-      decoded += tested
-      progress.update(of_shard.total())
+    for of_shard in run_local(check, shards, workers or machine.cores()):
+      sizes += of_shard.labels
+      decoded += of_shard.decoded
+      keys.append(np.frombuffer(of_shard.keys, np.uint64))
+      progress.update(of_shard.labels.total())
+  _refuse_repeated_keys(folder, shards, keys)
+  _check_report(folder, sizes.total())
+  listed = {shard.name for shard in shards}
   return {
     "photos": sizes.total(),
     "decoded": decoded,
     "classes": len(sizes),
     "shards": len(shards),
     "bytes": sum(shard.bytes for shard in shards),
-    "smallest": min(sizes.values()),
-    "largest": max(sizes.values()),
+    "smallest": min(sizes.values(), default=0),
+    "largest": max(sizes.values(), default=0),
+    "strays": sorted(
+      path.name for path in folder.glob("*.array_record") if path.name not in listed
+    ),
   }
 
 
-def _check(
-  folder: Path, classes: int, every: int, shard: Shard
-) -> tuple[Counter[int], int]:
-  """Number of photos of each label in a shard, and of those that were decoded."""
+def _check_report(folder: Path, photos: int) -> None:
+  """Raises ValueError unless there are as many photos as the report says."""
+  path = folder / outcomes.REPORT
+  if not path.exists():  # The first version wrote none.
+    return
+  packed = Fields(files.read_json(path, REMEDY), path, REMEDY).integer("packed")
+  if packed != photos:
+    raise ValueError(
+      f"{folder / MANIFEST} lists {photos:,} photos, but by {path.name} {packed:,} "
+      f"were packed: {REMEDY}"
+    )
+
+
+class _Checked(NamedTuple):
+  """What is in a shard: photos by label, those decoded, and a hash of each key."""
+
+  labels: Counter[int]
+  decoded: int
+  keys: bytes
+
+
+def _check(folder: Path, classes: int, every: int, shard: Shard) -> _Checked:
+  """Reads a shard; ValueError names its first fault."""
   path = folder / shard.name
   checksum, sizes, decoded = records.Checksum(), Counter[int](), 0
+  keys, decoder = array.array("Q"), Decoder()
   try:
     for index, record in enumerate(_records(path, shard.count)):
       try:
@@ -81,59 +122,100 @@ def _check(
         if example.label >= classes:
           raise ValueError(f"label {example.label} of {classes:,} classes")
         if every and index % every == 0:
-          images.check_jpeg(example.jpeg)
+          _decode(decoder, example.jpeg, index)
           decoded += 1
       except ValueError as error:
         raise ValueError(f"{path} record {index:,}: {error}") from error
       sizes[example.label] += 1
+      keys.append(_hash(example))
   except RuntimeError:
     sizes.clear()  # ArrayRecord's own checksums do not match.
-  if sizes.total() != shard.count or checksum.hexdigest() != shard.xxh3_128:
+  if sizes.total() != shard.count or not _is_sound(path, shard, checksum):
     raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
-  return sizes, decoded
+  return _Checked(sizes, decoded, keys.tobytes())
+
+
+def _decode(decoder: Decoder, jpeg: bytes, seed: int) -> None:
+  """Decodes a photo as a whole, and the parts that training would cut from it."""
+  images.check_jpeg(jpeg)
+  size = decoder.open(jpeg)
+  rng: Any = np.random.default_rng(seed)
+  for crop in _CROPS:
+    decoder.crop(crop.draw(*size, rng), crop.size)
+
+
+def _is_sound(path: Path, shard: Shard, checksum: records.Checksum) -> bool:
+  """Whether the checksum of a shard is right, as this or an early version made it."""
+  stated = shard.xxh3_128
+  if checksum.hexdigest() == stated:
+    return True
+  # Early versions hashed the records one after another, or the file.
+  if len(stated) == 64:
+    with path.open("rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest() == stated
+  of_records, of_file = xxhash.xxh3_128(), xxhash.xxh3_128()
+  for record in _records(path, shard.count):
+    of_records.update(record)
+  with path.open("rb") as file:
+    while data := file.read(1 << 20):
+      of_file.update(data)
+  return stated in (of_records.hexdigest(), of_file.hexdigest())
+
+
+def _hash(example: records.Example) -> int:
+  return xxhash.xxh3_64_intdigest(example.key.encode("utf-8", "surrogateescape"))
+
+
+def _refuse_repeated_keys(
+  folder: Path, shards: Sequence[Shard], keys: Sequence[npt.NDArray[np.uint64]]
+) -> None:
+  """Raises ValueError if a photo is packed twice: in training and held out, say."""
+  hashes = np.sort(np.concatenate([np.empty(0, np.uint64), *keys]))
+  repeated = hashes[1:][hashes[1:] == hashes[:-1]]
+  if not len(repeated):
+    return
+  places: list[str] = []
+  for shard, of_shard in zip(shards, keys, strict=True):
+    for index in np.flatnonzero(of_shard == repeated[0]).tolist():
+      record = next(
+        itertools.islice(_records(folder / shard.name, index + 1), index, None)
+      )
+      places.append(f"record {index:,} of {shard.name}")
+      key = records.decode(record).key
+  raise ValueError(
+    f"{folder}: photo {key!r} is {' and '.join(places[:3])}; in all {len(repeated):,} "
+    "photos come twice, so that photos held out may be trained on: pack again"
+  )
 
 
 def _records(path: Path, count: int) -> Iterator[bytes]:
   """Up to `count` records of a file."""
-  reader = ArrayRecordReader(str(path))
-  try:
+  with shard_files.opened(str(path)) as reader:
     stop = min(count, reader.num_records())
     for start in range(0, stop, _BATCH):
       yield from reader.read(start, min(start + _BATCH, stop))
-  finally:
-    reader.close()
 
 
 def _first_bad(path: Path, count: int) -> str:
   """Position of the first damage, as far as ArrayRecord's own checksums locate it."""
-  try:
-    reader = ArrayRecordReader(str(path))
-  except (RuntimeError, ValueError) as error:
-    return f"its index cannot be read ({error}); copy it again, or pack again"
-  try:
+  with shard_files.opened(str(path)) as reader:
     if reader.num_records() != count:
-      return f"it has {reader.num_records():,} records of {count:,}; copy it again"
+      return f"it has {reader.num_records():,} records of {count:,}; {REMEDY}"
     for index in range(count):
       try:
-        record = reader.read(index, index + 1)[0]
-        records.decode(record)
+        records.decode(reader.read(index, index + 1)[0])
       except (RuntimeError, ValueError, IndexError) as error:
-        return (
-          f"the first bad record is {index:,} of {count:,} ({error}); copy it again, "
-          "or pack again"
-        )
-  finally:
-    reader.close()
-  return (
-    "each record is sound, but they are not those that were packed; copy it again, or "
-    "pack again"
-  )
+        return f"the first bad record is {index:,} of {count:,} ({error}); {REMEDY}"
+  return f"each record is sound, but they are not those that were packed; {REMEDY}"
 
 
 def text(result: dict[str, Any]) -> str:
   """The result of `verify` as text."""
+  strays = result["strays"]
+  shown = ", ".join(map(repr, strays[:3])) + (", …" if len(strays) > 3 else "")
+  note = f"\n{len(strays):,} shards are not in the manifest: {shown}" if strays else ""
   return (
     f"all sound: {result['photos']:,} photos ({result['decoded']:,} decoded) of "
     f"{result['classes']:,} classes, {result['smallest']:,} to {result['largest']:,} a "
-    f"class, in {result['shards']:,} shards ({result['bytes'] / 1e6:,.1f} MB)"
+    f"class, in {result['shards']:,} shards ({result['bytes'] / 1e6:,.1f} MB){note}"
   )

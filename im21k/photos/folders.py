@@ -145,6 +145,8 @@ def numbered(
 
 def from_entry(entry: Entry) -> Photo:
   """The photo in a file, which is read when its bytes are asked for."""
+  if entry.problem:
+    return Photo(entry.key, entry.synset, problem=entry.problem)
   return Photo(entry.key, entry.synset, functools.partial(files.read, entry.path))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,11 @@ from im21k import synsets
 from im21k.interop import lists
 from im21k.photos import folders, names
 from im21k.photos.photo import Entry, Photo
+
+# A file none of whose first lines can be used is not a list of photos, or is read with
+# the wrong class list: that is one error, not one row for each line.
+_FIRST_LINES = 10_000
+_LONGEST_PATH = 4096  # characters; Linux allows as many bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +40,25 @@ class Listed:
     return sum(1 for _ in self.entries())
 
   def entries(self) -> Iterator[Entry]:
-    """The files in the order of the list.
+    """The files in the order of the list; a line that cannot be used has a problem.
 
     Raises:
-      ValueError: a line is not as it should be; names file, line and reason.
+      ValueError: no line of the beginning can be used; names file, line and reason.
     """
-    for name, synset in self._lines():
-      if names.leaves(name):
-        raise ValueError(f"{self.path}: path {name!r} is absolute or leaves its folder")
-      yield Entry(name, synset, os.path.join(self.root, name))
+    entries = map(self._entry, lists.lines(self.path))
+    first: list[Entry] = []
+    for entry in itertools.islice(entries, _FIRST_LINES):
+      first.append(entry)
+      if not entry.problem:
+        break
+    else:
+      if first:
+        assert first[0].problem
+        raise ValueError(
+          f"{first[0].problem[1]}; and no other of the first {len(first):,} lines "
+          "can be used"
+        )
+    return itertools.chain(first, entries)
 
   def photos(self) -> Iterator[Photo]:
     """The photos, each read when it is asked for."""
@@ -50,30 +66,44 @@ class Listed:
 
   located = photos
 
-  def _lines(self) -> Iterator[tuple[str, str]]:
-    if self.path.suffix == ".lst":
-      for entry in lists.read(self.path):
-        yield entry.path, class_of(entry.labels, self.classes, str(self.path))
-      return
-    # Spreadsheets begin a file with a byte-order mark.
-    with self.path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-      for number, line in enumerate(file, 1):
-        name, tab, synset = line.rstrip("\n").rpartition("\t")
-        if not tab or not synsets.is_synset(synset):
-          raise ValueError(
-            f"{self.path} line {number}: should be path, tab and synset, but is "
-            f"{line[:80]!r}"
-          )
-        yield name, synset
+  def _entry(self, line: lists.Line) -> Entry:
+    where = f"{self.path} line {line.number}"
+    try:
+      name, synset = self._parsed(line)
+      if len(name) > _LONGEST_PATH:
+        raise ValueError(f"a path of {len(name):,} characters, which no file has")
+    except ValueError as error:
+      key = f"{self.path.name}/{line.number}"
+      return Entry(key, "", "", ("unreadable", f"{where}: {error}"))
+    if names.leaves(name):
+      problem = (
+        "refused path",
+        f"{where}: the path is absolute, leaves its folder or holds a zero byte",
+      )
+      return Entry(name, synset, "", problem)
+    return Entry(name, synset, os.path.join(self.root, name))
+
+  def _parsed(self, line: lists.Line) -> tuple[str, str]:
+    """Path and synset; ValueError says what is wrong with the line."""
+    text = line.whole()
+    if self.path.suffix.lower() == ".lst":
+      entry = lists.parse(text)
+      return entry.path, class_of(entry.labels, self.classes)
+    name, _, synset = text.rpartition("\t")
+    synset = synset.strip()
+    if not name or not synsets.is_synset(synset):
+      raise ValueError(f"should be path, tab and synset, but is {text[:80]!r}")
+    return name, synset
 
 
-def class_of(labels: Sequence[float], classes: Sequence[str], where: str) -> str:
-  """The synset of MXNet's labels, of which the first counts; ValueError if none."""
-  label = labels[0] if labels else None
-  index = int(label) if label is not None and label == label // 1 else -1
-  if not 0 <= index < len(classes):
+def class_of(labels: Sequence[float], classes: Sequence[str]) -> str:
+  """The synset of MXNet's labels; ValueError if they are not one class of the list."""
+  if len(labels) != 1:
+    raise ValueError(f"{len(labels):,} labels, but each photo is packed with one")
+  (label,) = labels
+  # Also false for NaN; infinity has no whole number.
+  if not 0 <= label < len(classes) or label != int(label):
     raise ValueError(
-      f"{where}: label {label} is not among the {len(classes):,} classes of the class "
-      "list"
+      f"label {label} is not among the {len(classes):,} classes of the class list"
     )
-  return classes[index]
+  return classes[int(label)]

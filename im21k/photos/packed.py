@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from im21k.dataset import records
-from im21k.dataset.manifest import Manifest
-from im21k.photos.photo import Photo
+from im21k.dataset import records, shard_files
+from im21k.dataset.manifest import Manifest, check_count
+from im21k.photos.photo import Loss, Photo
 
 _AT_ONCE = 16  # records; read in one call
 
@@ -30,34 +30,26 @@ class Shard:
   classes: tuple[str, ...]
 
   def photos(self) -> Iterator[Photo]:
-    """The photos in the order of the shard."""
-    # Here: it is not needed to read other sources.
-    from array_record.python.array_record_module import ArrayRecordReader
+    """The photos in the order of the shard.
 
-    reader = ArrayRecordReader(str(self.path))
+    Raises:
+      ValueError: it has another number of records than its manifest says.
+    """
     try:
-      for start in range(0, self.count, _AT_ONCE):
-        stop = min(start + _AT_ONCE, self.count)
-        try:
-          some = reader.read(start, stop)
-        except RuntimeError:  # One of them is damaged.
-          for index in range(start, stop):
-            yield self._read_alone(reader, index)
-        else:
-          for index, record in enumerate(some, start):
-            yield self._photo(index, record)
-    finally:
-      reader.close()
+      with shard_files.opened(str(self.path)) as reader:
+        check_count(str(self.path), reader.num_records(), self.count)
+        yield from self._read_all(reader)
+    except shard_files.UnreadableShard as error:
+      problem, loss = ("damaged archive", str(error)), Loss(self.path.name, self.size)
+      yield Photo(self.path.name, "", problem=problem, loss=loss)
 
   def at(self, index: int) -> Photo:
     """The photo at this place of the shard."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    reader = ArrayRecordReader(str(self.path))
     try:
-      return self._read_alone(reader, index)
-    finally:
-      reader.close()
+      with shard_files.opened(str(self.path)) as reader:
+        return self._read_alone(reader, index)
+    except shard_files.UnreadableShard as error:
+      return self._bad(index, str(error))
 
   def located(self) -> Iterator[Photo]:
     """The same, each read at its place when it is asked for."""
@@ -70,10 +62,22 @@ class Shard:
   def _bytes_at(self, index: int) -> bytes:
     return self.at(index).data
 
+  def _read_all(self, reader: Any) -> Iterator[Photo]:
+    for start in range(0, self.count, _AT_ONCE):
+      stop = min(start + _AT_ONCE, self.count)
+      try:
+        some = reader.read(start, stop)
+      except RuntimeError:  # One of them is damaged.
+        for index in range(start, stop):
+          yield self._read_alone(reader, index)
+      else:
+        for index, record in enumerate(some, start):
+          yield self._photo(index, record)
+
   def _read_alone(self, reader: Any, index: int) -> Photo:
     try:
       (record,) = reader.read([index])
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
       return self._bad(index, str(error))
     return self._photo(index, record)
 

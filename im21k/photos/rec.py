@@ -8,12 +8,18 @@ from pathlib import Path
 
 from im21k.interop import recordio
 from im21k.photos import listings
-from im21k.photos.photo import Photo
+from im21k.photos.photo import Loss, Photo
+
+_IN_MAP = 1 << 30  # ids below are remembered as bits, in 128 MiB at most
 
 
 @dataclasses.dataclass(frozen=True)
 class Rec:
-  """A .rec; the numbers of the photos are their keys.
+  """A .rec; the ids of its records, behind their classes, are the keys of the photos.
+
+  Where the first two records have the same id, ids mean nothing, and positions are the
+  keys. Where an id has come before, the record's offset is added to it. So no two
+  photos have the same key, whatever the ids are.
 
   Attributes:
     path: the file.
@@ -31,7 +37,7 @@ class Rec:
     return None
 
   def photos(self) -> Iterator[Photo]:
-    """The photos; a damaged record ends the file, for nothing says where it ends."""
+    """The photos; damage is a photo with a problem, and reading goes on behind it."""
     return self._photos(eager=True)
 
   def located(self) -> Iterator[Photo]:
@@ -39,44 +45,84 @@ class Rec:
     return self._photos(eager=False)
 
   def _photos(self, eager: bool) -> Iterator[Photo]:
-    records = recordio.read(self.path)
-    numbered = self._is_numbered()
-    for position in itertools.count():
-      try:
-        offset, data = next(records)
-      except StopIteration:
-        return
-      except ValueError as error:
-        yield Photo(self.path.name, "", problem=("damaged archive", str(error)))
-        return
-      photo = self._photo(offset, data, position, numbered)
-      if not eager and not photo.problem:
-        read = functools.partial(self._image_at, offset)
-        photo = Photo(photo.key, photo.synset, read)
-      yield photo
+    records = map(self._record, recordio.scan(self.path))
+    for position, (record, number) in enumerate(_numbered(records)):
+      if record.problem:
+        key = f"{self.path.name}/{position}"
+        yield Photo(key, "", problem=record.problem, loss=record.loss)
+        continue
+      read = functools.partial(self._image_at, record.offset)
+      image = record.image if eager else read
+      yield Photo(f"{record.synset}/{number}", record.synset, image)
 
-  def _image_at(self, offset: int) -> bytes:
-    return recordio.unpack(recordio.read_at(self.path, offset)).image
-
-  def _photo(self, offset: int, data: bytes, position: int, numbered: bool) -> Photo:
-    where = f"{self.path} at byte {offset}"
+  def _record(self, found: tuple[int, bytes] | recordio.Lost) -> "_Record":
+    if isinstance(found, recordio.Lost):
+      count = found.stop - found.start
+      reason = f"{found.reason}; {count:,} bytes are lost"
+      problem = "damaged archive", f"{self.path} at byte {found.start}: {reason}"
+      return _Record(found.start, problem=problem, loss=Loss(self.path.name, count))
+    offset, data = found
     try:
       record = recordio.unpack(data)
-      synset = listings.class_of(record.labels, self.classes, where)
+      synset = listings.class_of(record.labels, self.classes)
     except ValueError as error:
-      key = f"{self.path.name}/{position}"
-      return Photo(key, "", problem=("unreadable", str(error)))
-    number = record.id if numbered else position
-    return Photo(f"{synset}/{number}", synset, record.image)
+      problem = "unreadable", f"{self.path} at byte {offset}: {error}"
+      return _Record(offset, problem=problem)
+    return _Record(offset, record.id, synset, record.image)
 
-  def _is_numbered(self) -> bool:
-    """Whether records have numbers of their own: some writers leave all at 0."""
-    first: list[int] = []
+  def _image_at(self, offset: int) -> bytes:
     try:
-      for _, data in recordio.read(self.path):
-        first.append(recordio.unpack(data).id)
-        if len(first) == 2:
-          break
-    except ValueError:
-      pass  # Reported when the photos are read.
-    return first != [0, 0]
+      return recordio.unpack(recordio.read_at(self.path, offset)).image
+    except ValueError as error:  # The file has changed since.
+      raise OSError(str(error)) from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Record:
+  """A record with its class, or the problem why it has none."""
+
+  offset: int
+  id: int = 0
+  synset: str = ""
+  image: bytes = b""
+  problem: tuple[str, str] | None = None
+  loss: Loss | None = None
+
+
+def _numbered(records: Iterator[_Record]) -> Iterator[tuple[_Record, str]]:
+  """Records with what tells each from the others of its class."""
+  ahead: list[_Record] = []
+  ids: list[int] = []
+  while len(ids) < 2 and (record := next(records, None)):
+    ahead.append(record)
+    if not record.problem:
+      ids.append(record.id)
+  by_position = len(ids) == 2 and ids[0] == ids[1]
+  seen = _Seen()
+  for position, record in enumerate(itertools.chain(ahead, records)):
+    if by_position:
+      yield record, str(position)
+    elif record.problem or seen.add(record.id):
+      yield record, str(record.id)
+    else:
+      yield record, f"{record.id}@{record.offset}"
+
+
+class _Seen:
+  """The ids so far: a bit each, but for very large ones."""
+
+  def __init__(self) -> None:
+    self._bits, self._large = bytearray(), set[int]()
+
+  def add(self, number: int) -> bool:
+    """Whether a number is new."""
+    if number >= _IN_MAP:
+      before = len(self._large)
+      self._large.add(number)
+      return len(self._large) > before
+    at, bit = number >> 3, 1 << (number & 7)
+    if at >= len(self._bits):
+      self._bits.extend(bytes(max(at + 1 - len(self._bits), len(self._bits))))
+    old = self._bits[at]
+    self._bits[at] = old | bit
+    return not old & bit

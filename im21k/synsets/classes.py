@@ -19,6 +19,8 @@ from jaxtyping import Int32
 from im21k.synsets import wordnet
 from im21k.synsets.ids import is_synset
 
+_LARGEST = 16 << 20  # bytes of a list; that of 21,841 names has 1 MB
+
 
 class ClassListMismatch(ValueError):
   """Labels of one class list were about to be read with another."""
@@ -104,16 +106,35 @@ def from_file(path: str | os.PathLike[str]) -> ClassList:
   """
   path = Path(path)
   entries = []
-  lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
-  for number, line in enumerate(lines, 1):
-    where = f"{path}, line {number}"
-    try:
-      tokens = line.decode("utf-8").split()
-    except UnicodeDecodeError as error:
-      raise ValueError(f"{where}: not UTF-8 text ({error.reason})") from error
+  for number, line in enumerate(lines(path), 1):
+    tokens = line.split()
     if tokens and not tokens[0].startswith("#"):
-      entries.append((where, tokens[0]))
+      entries.append((f"{path}, line {number}", tokens[0]))
   return ClassList(path.stem, _checked(str(path), entries))
+
+
+def lines(path: Path) -> list[str]:
+  """The lines of a small text in UTF-8, with a byte-order mark or without.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no regular file, too large or not UTF-8; says file and line.
+  """
+  if path.exists() and not path.is_file():  # A FIFO would be waited for.
+    raise ValueError(f"{path} is not a regular file")
+  with path.open("rb") as file:
+    data = file.read(_LARGEST + 1)
+  if len(data) > _LARGEST:
+    raise ValueError(f"{path} has more than {_LARGEST:,} bytes, so it is no such list")
+  decoded = []
+  for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+    try:
+      decoded.append(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"{path}, line {number}: not UTF-8 text ({error.reason})"
+      ) from error
+  return decoded
 
 
 def subset_indices(
@@ -140,8 +161,8 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   for place, synset in entries:
     if not is_synset(synset):
       raise ValueError(
-        f"{place}: {synset!r} is not a synset id; those are n and 8 digits, such as "
-        "n01440764"
+        f"{place}: {synset[:80]!r} is not a synset id; those are n and 8 digits, "
+        "such as n01440764"
       )
     if synset in places:
       raise ValueError(f"{place}: {synset} occurs already at {places[synset]}")

@@ -1,7 +1,6 @@
 """`open` recognizes whatever is there, and says what is wrong with what it is not."""
 
 import io
-import struct
 import subprocess
 import sys
 import tarfile
@@ -27,16 +26,6 @@ def tar(path, members, mode="w", format=tarfile.GNU_FORMAT):
       info = tarfile.TarInfo(name)
       info.size = len(data)
       file.addfile(info, io.BytesIO(data))
-  return path
-
-
-def rec(path, rows):
-  """A .rec of (label, id, image)."""
-  with path.open("wb") as file:
-    for label, number, image in rows:
-      data = struct.pack("<IfQQ", 0, label, number, 0) + image
-      file.write(struct.pack("<II", 0xCED7230A, len(data)) + data)
-      file.write(bytes(-len(data) % 4))
   return path
 
 
@@ -81,61 +70,6 @@ def test_photos_without_a_class_are_packed_by_nobody(tmp_path, jpeg):
   (tmp_path / "flat" / "b.jpg").write_bytes(jpeg())
   with pytest.raises(ValueError, match=r"flat/b\.jpg: nothing says its class.*\.tsv"):
     pack(tmp_path / "flat", tmp_path / "other", workers=1)
-
-
-def test_a_rec_whose_photos_have_no_numbers(tmp_path):
-  path = rec(tmp_path / "a.rec", [(i % 2, 0, b"%d" % i) for i in range(4)])
-  source = photos.open(path, classes=CLASSES)
-  assert keys(source) == [f"{FISH}/0", f"{TENCH}/1", f"{FISH}/2", f"{TENCH}/3"]
-  assert source.count is None
-  assert sorted(p.data for p in source.shuffled()) == [p.data for p in source]
-
-
-def test_a_rec_with_numbers_keeps_them(tmp_path):
-  path = rec(tmp_path / "a.rec", [(0, 7, b"a"), (0, 0, b"b")])
-  assert keys(photos.open(path, classes=CLASSES)) == [f"{FISH}/7", f"{FISH}/0"]
-
-
-@pytest.mark.parametrize("label", [-1, 2, 0.5, float("nan"), float("inf")])
-def test_a_wrong_label_in_a_rec_is_one_photos_problem(tmp_path, label):
-  path = rec(tmp_path / "a.rec", [(0, 1, b"a"), (label, 2, b"b"), (1, 3, b"c")])
-  good, bad, other = photos.open(path, classes=CLASSES)
-  assert (good.synset, other.synset, bad.synset) == (FISH, TENCH, "")
-  assert bad.problem and bad.problem[0] == "unreadable"
-  assert f"{path} at byte 36: label" in bad.problem[1]
-
-
-def test_labels_of_a_wrong_list_are_refused(tmp_path):
-  (tmp_path / "a.lst").write_text("0\t7\tx.jpg\n")
-  with pytest.raises(ValueError, match=r"a\.lst: label 7\.0 is not among the 2 clas"):
-    keys(photos.open(tmp_path / "a.lst", classes=CLASSES))
-  with pytest.raises(ValueError, match=r"a\.lst: its labels are numbers, so a class"):
-    photos.open(tmp_path / "a.lst")
-
-
-@pytest.mark.parametrize(
-  ("line", "message"),
-  [
-    ("a.jpg\n", r"a\.tsv line 2: should be path, tab and synset, but is 'a\.jpg"),
-    ("a.jpg\tfish\n", "line 2: should be path, tab and synset"),
-    (f"../a.jpg\t{FISH}\n", r"path '\.\./a\.jpg' is absolute or leaves its folder"),
-  ],
-)
-def test_a_wrong_line_is_named(tmp_path, line, message):
-  (tmp_path / "a.tsv").write_text(f"b.jpg\t{FISH}\n{line}")
-  with pytest.raises(ValueError, match=message):
-    keys(photos.open(tmp_path / "a.tsv"))
-
-
-def test_paths_of_a_list_start_from_its_root(tmp_path):
-  (tmp_path / "lists").mkdir()
-  (tmp_path / "x.jpg").write_bytes(b"x")
-  path = tmp_path / "lists" / "a.tsv"
-  path.write_text(f"x.jpg\t{FISH}\n")
-  (photo,) = photos.open(path, root=tmp_path)
-  assert photo.data == b"x"
-  (photo,) = photos.open(path)
-  assert photo.problem == ("unreadable", "No such file or directory")
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a"])
