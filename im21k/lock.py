@@ -43,16 +43,16 @@ def hold(
   Args:
     folder: the folder; created where it is missing.
     what: what its holder does, for the message: "packing", "training".
-    name: name of the lock's file, which is removed at the end.
+    name: path in the folder of the lock's file, which is removed at the end.
     wait: wait for another holder to end, instead of refusing.
 
   Raises:
     Held: it is held; the message says by whom, and since when.
     OSError: the folder cannot be created or written to; or it was removed.
   """
-  folder.mkdir(parents=True, exist_ok=True)
   path = folder / name
-  descriptor = _acquire(path, wait)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  descriptor = _acquire(path, folder, wait)
   if descriptor is None:
     print(
       f"im21k: warning: the file system of {folder} cannot lock files: nothing stops a "
@@ -75,13 +75,13 @@ def hold(
       os.close(descriptor)
 
 
-def _acquire(path: Path, wait: bool) -> int | None:
+def _acquire(path: Path, folder: Path, wait: bool) -> int | None:
   """Descriptor of the locked file; None where files cannot be locked."""
   while True:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o666)
     try:
-      _lock(descriptor, path, wait)
+      _lock(descriptor, folder, wait)
       # Whoever held it before may have removed it after it was opened here.
       if _is_at(descriptor, path):
         return descriptor
@@ -93,11 +93,11 @@ def _acquire(path: Path, wait: bool) -> int | None:
     os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path, wait: bool) -> None:
+def _lock(descriptor: int, folder: Path, wait: bool) -> None:
   """Locks the whole file; refuses, naming the holder, if it is locked."""
   status = os.fstat(descriptor)
   if (status.st_dev, status.st_ino) in _held and not hasattr(fcntl, "F_OFD_SETLK"):
-    raise Held(_refusal(descriptor, path))  # Such locks do not see other threads.
+    raise Held(_refusal(descriptor, folder))  # Such locks do not see other threads.
   try:
     if hasattr(fcntl, "F_OFD_SETLK"):
       # Unlike lockf's, it stays when the process opens the file again and closes it.
@@ -110,7 +110,7 @@ def _lock(descriptor: int, path: Path, wait: bool) -> None:
   except OSError as error:
     if error.errno not in (errno.EAGAIN, errno.EACCES):
       raise
-    raise Held(_refusal(descriptor, path)) from None
+    raise Held(_refusal(descriptor, folder)) from None
 
 
 def _sign(descriptor: int, what: str) -> None:
@@ -126,7 +126,7 @@ def _sign(descriptor: int, what: str) -> None:
     os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
 
 
-def _refusal(descriptor: int, path: Path) -> str:
+def _refusal(descriptor: int, folder: Path) -> str:
   try:
     holder: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
     pid, host = int(holder["pid"]), ascii(holder["host"])[1:-1]
@@ -136,8 +136,8 @@ def _refusal(descriptor: int, path: Path) -> str:
     )
     end = f"wait until it has ended, or end it (on {host}: kill {pid})"
   except (OSError, ValueError, TypeError, KeyError):
-    by, end = f"another process holds {path}", "wait until it has ended, or end it"
-  return f"{path.parent} is in use ({by}): {end}"
+    by, end = "by another process", "wait until it has ended, or end it"
+  return f"{folder} is in use ({by}): {end}"
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

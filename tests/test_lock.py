@@ -203,7 +203,7 @@ def test_a_folder_that_vanishes_is_no_further_error(tmp_path):
 def test_a_damaged_lock_file_still_refuses(tmp_path, text):
   body = f"open(sys.argv[1] + '/{lock.NAME}', 'w').write({text!r})\n  {WAIT}"
   with held_elsewhere(tmp_path, body) as process:
-    with pytest.raises(lock.Held, match="another process holds"):
+    with pytest.raises(lock.Held, match=r"in use \(by another process\): wait"):
       is_free(tmp_path)
     process.communicate("\n")
 

@@ -46,11 +46,15 @@ def memory(size: int, shards: int | None, workers: int) -> float:
   return round(min(wanted, installed / 2 / workers) / 1e9, 3)
 
 
+class FullDisk(OSError):
+  """A disk that is full, or a quota that is used up; the message says what to do."""
+
+
 def check_space(destination: Path, needed: int) -> None:
-  """Raises OSError if the disk of the destination has less than `needed` bytes."""
+  """Raises FullDisk if the disk of the destination has less than `needed` bytes."""
   free = shutil.disk_usage(destination).free
   if needed > free:
-    raise OSError(
+    raise FullDisk(
       errno.ENOSPC,
       f"{destination} needs {_amount(needed)} more for scratch files and shards, but "
       f"has {_amount(free)} free: make space for {_amount(needed - free)}",
@@ -58,26 +62,35 @@ def check_space(destination: Path, needed: int) -> None:
 
 
 @contextlib.contextmanager
-def explain_full_disk(destination: Path, needed: Callable[[], int]) -> Iterator[None]:
+def explain_full_disk(
+  destination: Path, needed: Callable[[], int] | None = None
+) -> Iterator[None]:
   """Adds to the error of a full disk how much is missing.
 
   Args:
     destination: folder on that disk.
-    needed: gives the bytes that are still to be written, at most.
+    needed: gives the bytes that are still to be written, at most; None if only reports
+      and the like are.
 
   Raises:
-    OSError: the disk was full.
+    FullDisk: the disk was full.
   """
   try:
     yield
+  except FullDisk:
+    raise
   except OSError as error:
-    if error.errno != errno.ENOSPC and "No space left" not in str(error):
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if not full:
       raise
     free = shutil.disk_usage(destination).free
-    raise OSError(
+    what = f"the disk of {destination} is full: {_amount(free)} are free"
+    if error.errno == errno.EDQUOT:
+      what = f"the quota on the disk of {destination} is used up"
+    more = "" if needed is None else f", and at most {_amount(max(needed() - free, 0))}"
+    raise FullDisk(
       errno.ENOSPC,
-      f"the disk of {destination} is full: {_amount(free)} are free, and at most "
-      f"{_amount(max(needed() - free, 0))} more are needed; make space, and repeat the "
+      f"{what}{more + ' more are needed' if more else ''}; make space, and repeat the "
       "command to resume",
     ) from error
 

@@ -66,7 +66,7 @@ def pack(
     return estimate.estimate(destination, options, photos, selection, direct)
   packer = Packer(source, photos, destination, options, classes, selection)
   try:
-    return packer.pack_direct() if direct else packer.pack_external()
+    return packer.pack(direct)
   except FileNotFoundError:
     # Another part may have completed the data set and removed the scratch folder.
     if not (destination / MANIFEST).exists():
