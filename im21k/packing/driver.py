@@ -219,8 +219,12 @@ class Packer:
       estimate.explain_full_disk(self.destination, needed),
       progress.show(stage, shared.counts, photos=photos, size=size),
     ):
-      for _ in run(function, tasks, self.workers, shared):
-        pass
+      try:
+        for _ in run(function, tasks, self.workers, shared):
+          pass
+      except BaseException:
+        scratch.remove_leftovers(self.destination, self.options.share())
+        raise
 
   def _begin(self, how: dict[str, Any], recorder: source_state.Recorder) -> None:
     """Begins or resumes; `how` is what data and machine decide."""

@@ -77,7 +77,7 @@ def explain_full_disk(
   """
   try:
     yield
-  except FullDisk:
+  except (FullDisk, ChildProcessError):
     raise
   except OSError as error:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)

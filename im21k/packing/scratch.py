@@ -122,10 +122,15 @@ def begin(
   if begun(destination):
     _check_same(destination, run, listed)
   os.replace(listed, _list_path(destination, run["files"]))
-  files.remove_leftovers(folder, lambda name: _is_of_part(name, *part))
+  remove_leftovers(destination, part)
   files.create_text(folder / _BEGUN, json.dumps(run) + "\n")
   # Of parts that begin together, the first decides.
   _check_same(destination, run, _list_path(destination, run["files"]))
+
+
+def remove_leftovers(destination: Path, part: tuple[int, int]) -> None:
+  """Removes the temporary files of this part's workers, which have ended."""
+  files.remove_leftovers(destination / FOLDER, lambda name: _is_of_part(name, *part))
 
 
 def difference(destination: Path, listed: Path, digest: str) -> str | None:
