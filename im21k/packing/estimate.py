@@ -6,7 +6,6 @@ A hard disk is taken to seek in 9 ms and to transfer 170 MB/s, an SSD 2 GB/s.
 import contextlib
 import errno
 import itertools
-import os
 import resource
 import shutil
 import tempfile
@@ -41,9 +40,8 @@ def memory(size: int, shards: int | None, workers: int) -> float:
     workers: number of workers, of which each holds a run.
   """
   count = shards or default_shards(size // _PHOTO_BYTES)
-  installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
   wanted = max(_LEAST_MEMORY, count * SEEK * HARD_DISK / 0.8)
-  return round(min(wanted, installed / 2 / workers) / 1e9, 3)
+  return round(min(wanted, machine.memory() / 2 / workers) / 1e9, 3)
 
 
 class FullDisk(OSError):

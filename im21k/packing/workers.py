@@ -190,8 +190,8 @@ def _explain_no_workers() -> Iterator[None]:
     reason = getattr(error, "strerror", None) or str(error)
     raise ChildProcessError(
       f"worker processes cannot be started ({reason}): /dev/shm must be writable and "
-      "have free space (docker run --shm-size=64m), and the limits on processes and open "
-      "files (ulimit -u, -n) must allow them; or give --workers 1"
+      "have free space (docker run --shm-size=64m), and limits on processes and files "
+      "(ulimit -u, -n) must allow them; or give --workers 1"
     ) from error
 
 
