@@ -90,9 +90,13 @@ plan: $(PLANNER)
 	$(BIN)/im21k plan --config=experiments/configs/inception_bn_21k.py \
 	  --gpu rtx3050-4gb --sweep --dump runs/plan $(ARGS)
 
+# As environment variables, names with spaces, quotes and dollar signs stay as they are.
+pack: export SRC := $(value SRC)
+pack: export DST := $(value DST)
 pack: install
-	@test -n "$(SRC)" -a -n "$(DST)" || { echo "make pack SRC=photos DST=packed"; exit 1; }
-	$(BIN)/im21k pack $(SRC) $(DST) $(ARGS)
+	@test -n "$$SRC" && test -n "$$DST" || \
+	  { echo 'make pack SRC="my photos" DST=packed [ARGS=…]'; exit 1; }
+	$(BIN)/im21k pack "$$SRC" "$$DST" $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -12,6 +12,11 @@ def cores() -> int:
   return os.cpu_count() or 1
 
 
+def memory() -> int:
+  """Bytes of memory that are installed."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def die_with_parent() -> None:
   """Ends a worker when its parent is killed: else it would work beside the next run."""
   parent = multiprocessing.parent_process()

@@ -9,6 +9,8 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
+from im21k import machine
+
 
 def _option(default: Any, text: str, at_least: float | None = None) -> Any:
   """A field with the text that `im21k pack --help` shows, and its least value."""
@@ -137,9 +139,25 @@ class PackOptions:
       raise ValueError("eval_min_class_size has no effect without eval_per_class")
     if not 1 <= self.quality <= 100:
       raise ValueError(f"quality is {self.quality}, but must be between 1 and 100")
-    if self.memory is not None and not self.memory > 0:
-      raise ValueError(f"memory is {self.memory} GB, but must be more than 0")
+    if self.quality != type(self).quality and self.resize is None:
+      raise ValueError(
+        "quality has no effect without resize: it is that of photos that are downscaled"
+      )
+    self._check_memory()
+    if not -(1 << 127) <= self.seed < 1 << 127:
+      raise ValueError(f"seed is {self.seed}, but must fit 128 bits")
     self.share()
+
+  def _check_memory(self) -> None:
+    if self.memory is None:
+      return
+    if not self.memory > 0:
+      raise ValueError(f"memory is {self.memory} GB, but must be more than 0")
+    installed = machine.memory() / 1e9
+    if self.memory > installed:
+      raise ValueError(
+        f"memory is {self.memory} GB, but this machine has {installed:.1f} GB"
+      )
 
   def _check_choices(self) -> None:
     for name, kind in typing.get_type_hints(type(self)).items():
@@ -158,7 +176,7 @@ class PackOptions:
     if self.part is None:
       return 0, 1
     first, slash, second = self.part.partition("/")
-    if not (slash and first.isdigit() and second.isdigit()):
+    if not (slash and first.isdecimal() and second.isdecimal() and second.isascii()):
       raise ValueError(f"part is {self.part!r}, but must be i/n, such as 1/4")
     if not 1 <= int(first) <= int(second):
       raise ValueError(f"part is {self.part!r}, but i must be between 1 and n")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from im21k import machine, synsets
+from im21k.dataset import manifest
 from im21k.packing import (
   estimate,
   external_shuffle,
@@ -17,6 +19,7 @@ from im21k.packing import (
   progress,
   scratch,
   shard_writer,
+  source_state,
   workers,
 )
 from im21k.packing import selection as selections
@@ -55,16 +58,32 @@ class Packer:
     """The scratch folder."""
     return self.destination / scratch.FOLDER
 
-  def pack_direct(self) -> dict[str, Any]:
-    """Reads each photo when its shard is written; returns as `pack` does."""
+  def pack(self, direct: bool) -> dict[str, Any]:
+    """Packs in one of the two ways; returns as the function `pack` does."""
+    with (
+      estimate.explain_full_disk(self.destination),
+      scratch.held(self.destination, self.options.share()),
+    ):
+      # Now nobody else writes; whoever did so before may have completed it.
+      if final_files.is_complete(self.destination, self.options, self.classes):
+        return final_files.result(self.destination)
+      return self._pack_direct() if direct else self._pack_external()
+
+  def _pack_direct(self) -> dict[str, Any]:
+    """Reads each photo when its shard is written."""
     root = self.source.root
     assert root is not None
     unusable: list[Rejection] = []
-    entries = _usable(self.source.entries(), unusable)
-    index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
-    # Nothing is written where this fails.
-    held_out = selections.held_out(self.options, index, self.path)
-    self._begin({"shuffle": "direct", "memory": None, "photos": index.digest()})
+    with source_state.recording(self.scratch) as recorder:
+      entries = map(recorder.entries, self.source.streams)
+      index = PhotoIndex.read(
+        _usable(itertools.chain.from_iterable(entries), unusable),
+        self.selection.label,
+        self.options.seed,
+      )
+      # Nothing is written where this fails.
+      held_out = selections.held_out(self.options, index, self.path)
+      self._begin({"shuffle": "direct", "memory": None}, recorder)
     repeated = index.repeated()
     plan = ShardPlan(index, held_out, ~repeated, self.options.shards)
     write = functools.partial(
@@ -78,7 +97,7 @@ class Packer:
     rejections = selections.reject_repeated(index, repeated, self.classes)
     return self._complete(plan, None, None, unusable + rejections)
 
-  def pack_external(self) -> dict[str, Any]:
+  def _pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
     missing = self._write_runs()
     if missing:
@@ -120,17 +139,22 @@ class Packer:
 
   def _write_runs(self) -> int:
     """First pass of the external shuffle; returns how many tasks other parts have."""
-    source = self.source.measured()
-    total: int = sum(stream.size for stream in source.streams)
-    memory: float = (
-      self.options.memory
-      or scratch.begun(self.destination).get("memory")
-      or estimate.memory(total, self.options.shards, self.workers)
-    )
-    self._begin({"shuffle": "external", "memory": memory, "photos": None})
+    with source_state.recording(self.scratch) as recorder:
+      sizes = recorder.add(self.source)
+      total = sum(sizes)
+      memory: float = (
+        self.options.memory
+        or scratch.begun(self.destination).get("memory")
+        or estimate.memory(total, self.options.shards, self.workers)
+      )
+      self._begin({"shuffle": "external", "memory": memory}, recorder)
+    streams = [
+      stream if stream.size == size else dataclasses.replace(stream, size=size)
+      for stream, size in zip(self.source.streams, sizes, strict=True)
+    ]
     limit = int(memory * 1e9)
     part, parts = self.options.share()
-    tasks = list(enumerate(external_shuffle.grouped(source.streams, limit)))
+    tasks = list(enumerate(external_shuffle.grouped(streams, limit)))
     todo = [
       task
       for task in tasks[part::parts]
@@ -196,18 +220,23 @@ class Packer:
       estimate.explain_full_disk(self.destination, needed),
       progress.show(stage, shared.counts, photos=photos, size=size),
     ):
-      for _ in run(function, tasks, self.workers, shared):
-        pass
+      try:
+        for _ in run(function, tasks, self.workers, shared):
+          pass
+      except BaseException:
+        scratch.remove_leftovers(self.destination, self.options.share())
+        raise
 
-  def _begin(self, how: dict[str, Any]) -> None:
-    """Creates the scratch folder, or resumes; `how` is what data and machine decide."""
+  def _begin(self, how: dict[str, Any], recorder: source_state.Recorder) -> None:
+    """Begins or resumes; `how` is what data and machine decide."""
     run = {
       "source": str(self.path.resolve()),
       "classes": self.classes.hash,
       **how,
       **self.options.resume_key(),
+      "files": recorder.digest(),
     }
-    scratch.begin(self.destination, run, self.options.share())
+    scratch.begin(self.destination, run, self.options.share(), recorder.path)
 
   def _is_done(self, shard: str) -> bool:
     return shard_writer.side_file(self.destination, shard).exists()
@@ -225,12 +254,44 @@ class Packer:
     written = final_files.Written(
       self.destination, list(plan.counts), per_photo, train_labels, rejections
     )
-    if not final_files.complete(written, self.options, self.classes):
-      raise ValueError(
-        f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
-        f"photo: see {self.destination / 'rejected.tsv'}"
-      )
-    return final_files.result(self.destination)
+    with scratch.completing(self.destination):
+      if (self.destination / manifest.MANIFEST).exists():  # By another part.
+        return final_files.result(self.destination)
+      changed = self._change()
+      if not final_files.complete(written, self.options, self.classes):
+        raise ValueError(
+          f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
+          f"photo: see {self.destination / 'rejected.tsv'}"
+        )
+      result = final_files.result(self.destination)
+    return {**result, "failed": changed} if changed else result
+
+  def _change(self) -> str | None:
+    """How the source changed while it was packed, in one line; None if it did not."""
+    try:
+      with source_state.recording(self.scratch) as recorder:
+        recorder.add(self._found_again())
+        digest = recorder.digest()
+        what = scratch.difference(self.destination, recorder.path, digest)
+    except (OSError, ValueError) as error:
+      what = str(error).removeprefix(f"[Errno {getattr(error, 'errno', 0)}] ")
+    return what and (
+      f"{self.path} changed while it was packed: {what}; photos of it may be missing "
+      f"or damaged: remove {self.destination}, and pack again"
+    )
+
+  def _found_again(self) -> sources.Source:
+    """The source as it is now; the files of a folder may be others."""
+    if self.source.root is None and not self.path.is_dir():
+      return self.source  # To look into an archive again would take long.
+    options = self.options
+    return sources.find(
+      self.path,
+      self.classes.synsets,
+      options.root,
+      options.labels,
+      options.source_split,
+    )
 
 
 def _usable(

@@ -6,7 +6,6 @@ A hard disk is taken to seek in 9 ms and to transfer 170 MB/s, an SSD 2 GB/s.
 import contextlib
 import errno
 import itertools
-import os
 import resource
 import shutil
 import tempfile
@@ -41,16 +40,19 @@ def memory(size: int, shards: int | None, workers: int) -> float:
     workers: number of workers, of which each holds a run.
   """
   count = shards or default_shards(size // _PHOTO_BYTES)
-  installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
   wanted = max(_LEAST_MEMORY, count * SEEK * HARD_DISK / 0.8)
-  return round(min(wanted, installed / 2 / workers) / 1e9, 3)
+  return round(min(wanted, machine.memory() / 2 / workers) / 1e9, 3)
+
+
+class FullDisk(OSError):
+  """A disk that is full, or a quota that is used up; the message says what to do."""
 
 
 def check_space(destination: Path, needed: int) -> None:
-  """Raises OSError if the disk of the destination has less than `needed` bytes."""
+  """Raises FullDisk if the disk of the destination has less than `needed` bytes."""
   free = shutil.disk_usage(destination).free
   if needed > free:
-    raise OSError(
+    raise FullDisk(
       errno.ENOSPC,
       f"{destination} needs {_amount(needed)} more for scratch files and shards, but "
       f"has {_amount(free)} free: make space for {_amount(needed - free)}",
@@ -58,26 +60,35 @@ def check_space(destination: Path, needed: int) -> None:
 
 
 @contextlib.contextmanager
-def explain_full_disk(destination: Path, needed: Callable[[], int]) -> Iterator[None]:
+def explain_full_disk(
+  destination: Path, needed: Callable[[], int] | None = None
+) -> Iterator[None]:
   """Adds to the error of a full disk how much is missing.
 
   Args:
     destination: folder on that disk.
-    needed: gives the bytes that are still to be written, at most.
+    needed: gives the bytes that are still to be written, at most; None if only reports
+      and the like are.
 
   Raises:
-    OSError: the disk was full.
+    FullDisk: the disk was full.
   """
   try:
     yield
+  except (FullDisk, ChildProcessError):
+    raise
   except OSError as error:
-    if error.errno != errno.ENOSPC and "No space left" not in str(error):
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if not full:
       raise
     free = shutil.disk_usage(destination).free
-    raise OSError(
+    what = f"the disk of {destination} is full: {_amount(free)} are free"
+    if error.errno == errno.EDQUOT:
+      what = f"the quota on the disk of {destination} is used up"
+    more = "" if needed is None else f", and at most {_amount(max(needed() - free, 0))}"
+    raise FullDisk(
       errno.ENOSPC,
-      f"the disk of {destination} is full: {_amount(free)} are free, and at most "
-      f"{_amount(max(needed() - free, 0))} more are needed; make space, and repeat the "
+      f"{what}{more + ' more are needed' if more else ''}; make space, and repeat the "
       "command to resume",
     ) from error
 

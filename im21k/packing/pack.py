@@ -11,7 +11,7 @@ from typing import Any
 
 from im21k import synsets
 from im21k.dataset.manifest import MANIFEST
-from im21k.packing import estimate, final_files
+from im21k.packing import arguments, estimate, final_files
 from im21k.packing.config import PackOptions, with_changes
 from im21k.packing.driver import Packer
 from im21k.packing.selection import Selection
@@ -51,6 +51,7 @@ def pack(
     OSError: a shard cannot be written, because the disk is full for example.
   """
   options = with_changes(options, changes)
+  arguments.check_places(source, destination)
   classes = synsets.get(options.classes)
   if final_files.is_complete(destination, options, classes):
     return final_files.result(destination)
@@ -62,11 +63,12 @@ def pack(
     if isinstance(stream, sources.Tar) and stream.synset:
       selection.label(stream.synset, stream.path)  # An error now, not after hours.
   direct = _is_direct(options, photos)
+  arguments.check_used(options, source, photos, direct)
   if options.dry_run:
     return estimate.estimate(destination, options, photos, selection, direct)
   packer = Packer(source, photos, destination, options, classes, selection)
   try:
-    return packer.pack_direct() if direct else packer.pack_external()
+    return packer.pack(direct)
   except FileNotFoundError:
     # Another part may have completed the data set and removed the scratch folder.
     if not (destination / MANIFEST).exists():

@@ -5,8 +5,11 @@ that say what is complete, until all shards are. A side file is a safetensors fi
 a JSON object in its metadata.
 """
 
+import contextlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from im21k import files
+from im21k import files, lock
+from im21k.packing import source_state
 
 FOLDER = ".packing"  # below the destination
 _BEGUN = "begun.json"
-# Of the files in the scratch folder; 1 had side files in a format of its own.
-_FORMAT = 2
+# Of the files in the scratch folder; 1 had side files in a format of its own, 2 no list
+# of the source's files.
+_FORMAT = 3
 _NUMBERED = re.compile("(run|train|eval)-[0-9]+-")
 
 
@@ -69,25 +74,71 @@ def _head(file: Any) -> dict[str, Any]:
   return dict(json.loads(file.metadata()["head"]))
 
 
-def begin(destination: Path, run: dict[str, Any], part: tuple[int, int]) -> None:
-  """Creates the scratch folder, or enters one that the same run has created.
+@contextlib.contextmanager
+def held(destination: Path, part: tuple[int, int]) -> Iterator[None]:
+  """Holds the destination for this part of the work; folders left empty are removed.
+
+  Raises:
+    lock.Held: another process does this part.
+  """
+  folder = destination / FOLDER
+  missing = [path for path in (destination, *destination.parents) if not path.exists()]
+  number, parts = part
+  what, name = "packing", "pack.lock"
+  if parts > 1:
+    what, name = f"packing part {number + 1}/{parts}", f"{number}-of-{parts}.lock"
+  try:
+    with lock.hold(destination, what, f"{FOLDER}/{name}"):
+      yield
+  finally:
+    for path in (folder, *missing):
+      with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def completing(destination: Path) -> contextlib.AbstractContextManager[None]:
+  """Holds the destination for its last files: of several parts, one after the other."""
+  return lock.hold(destination, "completing", f"{FOLDER}/complete.lock", wait=True)
+
+
+def begin(
+  destination: Path, run: dict[str, Any], part: tuple[int, int], listed: Path
+) -> None:
+  """Enters the scratch folder as the first, or one that the same run has begun.
 
   Args:
     destination: folder for the shards.
-    run: source and options that must be the same when the run is resumed.
+    run: source and options that must be the same when the run is resumed; `files` is
+      the digest of the list of the source's files.
     part: zero-based number of the part of the work to do, and the number of parts.
+    listed: that list, which is moved into the scratch folder.
 
   Raises:
-    FileExistsError: the folder is that of another run, or of another version of im21k.
+    FileExistsError: the folder is that of another run, or of another version of im21k,
+      or the source is not what it was.
   """
   folder = destination / FOLDER
   run = {"format": _FORMAT, **run}
   if begun(destination):
-    _check_same(destination, run)
-  folder.mkdir(parents=True, exist_ok=True)
-  files.remove_leftovers(folder, lambda name: _is_of_part(name, *part))
+    _check_same(destination, run, listed)
+  os.replace(listed, _list_path(destination, run["files"]))
+  remove_leftovers(destination, part)
   files.create_text(folder / _BEGUN, json.dumps(run) + "\n")
-  _check_same(destination, run)  # Of parts that begin together, the first decides.
+  # Of parts that begin together, the first decides.
+  _check_same(destination, run, _list_path(destination, run["files"]))
+
+
+def remove_leftovers(destination: Path, part: tuple[int, int]) -> None:
+  """Removes the temporary files of this part's workers, which have ended."""
+  files.remove_leftovers(destination / FOLDER, lambda name: _is_of_part(name, *part))
+
+
+def difference(destination: Path, listed: Path, digest: str) -> str | None:
+  """What differs between the source as it was and a list of now; None for nothing."""
+  before = begun(destination).get("files", digest)
+  if before == digest:
+    return None
+  return source_state.difference(_list_path(destination, before), listed)
 
 
 def begun(destination: Path) -> dict[str, Any]:
@@ -103,7 +154,11 @@ def part_number(name: str) -> int:
   return int(name.split("-")[1])
 
 
-def _check_same(destination: Path, run: dict[str, Any]) -> None:
+def _list_path(destination: Path, digest: str) -> Path:
+  return destination / FOLDER / f"files-{digest}.gz"
+
+
+def _check_same(destination: Path, run: dict[str, Any], listed: Path) -> None:
   before = begun(destination)
   if before.get("format") != _FORMAT:
     raise FileExistsError(
@@ -111,6 +166,12 @@ def _check_same(destination: Path, run: dict[str, Any]) -> None:
       f"resumed: remove {destination}, and pack again"
     )
   different = [key for key in run if before.get(key) != run[key]]
+  if different == ["files"]:
+    raise FileExistsError(
+      f"{run['source']} is not what it was when packing into {destination} began: "
+      f"{difference(destination, listed, run['files'])}; restore it with its times, or "
+      f"remove {destination} and pack again"
+    )
   if different:
     raise FileExistsError(
       f"{destination} holds the beginning of a data set packed in another way "

@@ -8,14 +8,16 @@ import collections
 import contextlib
 import dataclasses
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any
-
-from im21k import machine
 
 _FLUSH = 64  # photos between two updates of the shared counts
 
@@ -39,7 +41,8 @@ class Shared:
     if workers == 1:
       return cls([0, 0, 0], threading.Lock(), threading.Lock())
     context = _context()
-    return cls(context.RawArray("q", 3), context.Lock(), context.Lock())
+    with _explain_no_workers():
+      return cls(context.RawArray("q", 3), context.Lock(), context.Lock())
 
 
 _shared: Shared | None = None
@@ -81,8 +84,12 @@ def run_local(
 ) -> Iterator[Any]:
   """Yields `function(task)` in the tasks' order; two tasks a worker are queued.
 
+  All workers have ended when it has: those that still work after an error, or because
+  nobody asks for more, are ended.
+
   Raises:
     ChildProcessError: a worker process was killed.
+    OSError: there can be no worker processes; the message says why.
   """
   if workers == 1:
     _share(shared)
@@ -91,24 +98,34 @@ def run_local(
     finally:
       _share(None)
     return
-  with futures.ProcessPoolExecutor(
-    workers, mp_context=_context(), initializer=_start, initargs=(shared,)
-  ) as pool:
-    waiting: collections.deque[futures.Future[Any]] = collections.deque()
-    try:
-      for task in tasks:
+  with _explain_no_workers():
+    _start_server()
+    context = _context()
+    # Workers end when the other end is closed: by this process, or by its death.
+    lifeline, end = context.Pipe(duplex=False)
+    pool = futures.ProcessPoolExecutor(
+      workers, mp_context=context, initializer=_start, initargs=(shared, lifeline)
+    )
+  waiting: collections.deque[futures.Future[Any]] = collections.deque()
+  try:
+    for task in tasks:
+      with _explain_no_workers():
         waiting.append(pool.submit(function, task))
-        if len(waiting) >= 2 * workers:
-          yield waiting.popleft().result()
-      while waiting:
+      if len(waiting) >= 2 * workers:
         yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-      raise ChildProcessError(
-        "a worker process was killed, perhaps because memory ran out: repeat the "
-        "command, with fewer --workers"
-      ) from error
-    finally:
-      pool.shutdown(wait=False, cancel_futures=True)
+    while waiting:
+      yield waiting.popleft().result()
+    # Not before the last worker has started: it would miss the shared locks.
+    pool.shutdown()
+  except BrokenProcessPool as error:
+    raise ChildProcessError(
+      "a worker process was killed, perhaps because memory ran out: repeat the "
+      "command, with fewer --workers"
+    ) from error
+  finally:
+    end.close()
+    pool.shutdown(cancel_futures=True)
+    lifeline.close()
 
 
 def run_beam(
@@ -152,11 +169,42 @@ def _context() -> Any:
   return multiprocessing.get_context("forkserver")
 
 
-def _start(shared: Shared | None) -> None:
-  machine.die_with_parent()
+def _start_server() -> None:
+  """Starts the process that starts the workers, deaf to Ctrl-C as they are."""
   # Ctrl-C reaches all processes of a terminal; the first one says what there is to say.
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  multiprocessing.resource_tracker.ensure_running()
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    multiprocessing.forkserver.ensure_running()
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _explain_no_workers() -> Iterator[None]:
+  try:
+    yield
+  except BrokenProcessPool:
+    raise
+  except (OSError, NotImplementedError) as error:
+    reason = getattr(error, "strerror", None) or str(error)
+    raise ChildProcessError(
+      f"worker processes cannot be started ({reason}): /dev/shm must be writable and "
+      "have free space (docker run --shm-size=64m), and limits on processes and files "
+      "(ulimit -u, -n) must allow them; or give --workers 1"
+    ) from error
+
+
+def _start(shared: Shared | None, lifeline: Connection) -> None:
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
   _share(shared)
+
+
+def _end_with(lifeline: Connection) -> None:
+  with contextlib.suppress(EOFError, OSError):
+    lifeline.recv()
+  os._exit(1)
 
 
 def _share(shared: Shared | None) -> None:

@@ -32,6 +32,15 @@ class Prepared:
   count: int
   size: int = 0
 
+  def folder(self) -> Path:
+    """The folder of its files."""
+    if not self.by_name:
+      return Path(self.where)
+    import tensorflow_datasets as tfds
+
+    data = os.environ.get("TFDS_DATA_DIR")
+    return Path(tfds.builder(self.where, data_dir=data).data_path)
+
   def photos(self) -> Iterator[Photo]:
     """The photos in the order of the split."""
     examples, ids = _load(self.where, self.by_name, self.split)

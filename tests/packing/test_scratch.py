@@ -68,26 +68,39 @@ def test_a_scratch_folder_of_another_version_is_refused(photos, tmp_path, shuffl
   )
 
 
-def test_a_run_with_other_options_leaves_temporary_files_alone(tmp_path):
+@pytest.fixture
+def begin(tmp_path):
+  """`begin(run, part)`: begins in `tmp_path` with a list of no files."""
+
+  def begin(run, part):
+    (tmp_path / ".packing").mkdir(exist_ok=True)
+    listed = tmp_path / ".packing" / "list"
+    listed.touch()
+    scratch.begin(tmp_path, {"files": "0", **run}, part, listed)
+
+  return begin
+
+
+def test_a_run_with_other_options_leaves_temporary_files_alone(begin, tmp_path):
   """They may be those of a run that is still writing."""
-  scratch.begin(tmp_path, {"seed": 0}, (0, 1))
+  begin({"seed": 0}, (0, 1))
   temporary = tmp_path / ".packing" / ".writing-1-x.run"
   temporary.touch()
   with pytest.raises(FileExistsError, match=r"\(seed differ\)"):
-    scratch.begin(tmp_path, {"seed": 1}, (0, 1))
+    begin({"seed": 1}, (0, 1))
   assert temporary.exists()
-  scratch.begin(tmp_path, {"seed": 0}, (0, 1))
+  begin({"seed": 0}, (0, 1))
   assert not temporary.exists()
 
 
-def test_the_first_of_several_parts_decides(tmp_path, monkeypatch):
+def test_the_first_of_several_parts_decides(begin, monkeypatch):
   """Both see no folder; one creates the record, the other is held to it."""
   create = scratch.files.create_text
 
   def late(path, text):
-    create(path, json.dumps({"format": 2, "memory": 1.0}))
+    create(path, json.dumps({"format": 3, "memory": 1.0, "files": "0"}))
     create(path, text)
 
   monkeypatch.setattr(scratch.files, "create_text", late)
   with pytest.raises(FileExistsError, match=r"\(memory differ\)"):
-    scratch.begin(tmp_path, {"memory": 2.0}, (1, 2))
+    begin({"memory": 2.0}, (1, 2))

@@ -1,0 +1,60 @@
+"""Arguments of `pack` that do not go together: refused, none is silently ignored."""
+
+import os
+from pathlib import Path
+
+from im21k.packing.config import PackOptions
+from im21k.photos import packed, sources, tfds
+
+
+def check_places(source: Path, destination: Path) -> None:
+  """Refuses a destination that cannot hold the shards of this source.
+
+  Raises:
+    NotADirectoryError: the destination, or what it should be in, is no folder.
+    ValueError: one of both is within the other, or they are the same.
+  """
+  for path in (destination, *destination.absolute().parents):
+    if path.is_dir():
+      break
+    if os.path.lexists(path):
+      raise NotADirectoryError(f"{path} is no folder: give a folder for the shards")
+  if str(source).startswith(tfds.PREFIX) or not Path(source).exists():
+    return  # Whoever reads it says what is wrong.
+  photos, shards = Path(source).resolve(), destination.resolve()
+  if photos == shards:
+    where = "is both source and destination"
+  elif photos in shards.parents:
+    where = f"is inside the source {source}"
+  elif shards in photos.parents:
+    where = f"contains the source {source}"
+  else:
+    return
+  raise ValueError(f"{destination} {where}: give another folder for the shards")
+
+
+def check_used(
+  options: PackOptions, where: Path, source: sources.Source, direct: bool
+) -> None:
+  """Refuses options that this source, or the other options, leave without effect.
+
+  Raises:
+    NotADirectoryError: `root` is no folder.
+    ValueError: an option would have no effect; the message says which and why.
+  """
+  by_name = str(where).startswith(tfds.PREFIX)
+  if by_name and options.root is not None:
+    raise _unused("root", "it is for the paths in a .lst or .tsv")
+  if options.root is not None and not options.root.is_dir():
+    raise NotADirectoryError(f"root {options.root} is no folder")
+  if options.source_split is not None:
+    if by_name:
+      raise _unused("source_split", f"{where} names its split")
+    if not any(isinstance(s, packed.Shard | tfds.Prepared) for s in source.streams):
+      raise _unused("source_split", f"{where} has no splits")
+  if options.memory is not None and direct:
+    raise _unused("memory", "it is for shuffle external, and this one is direct")
+
+
+def _unused(option: str, reason: str) -> ValueError:
+  return ValueError(f"{option} has no effect: {reason}; leave {option} out")
