@@ -13,17 +13,30 @@ class Entry(NamedTuple):
   path: str
 
 
+class Loss(NamedTuple):
+  """Bytes of a file with many photos that could not be read.
+
+  Attributes:
+    archive: name of the file.
+    size: bytes; in the content of a gzipped file, if what is in it is damaged.
+  """
+
+  archive: str
+  size: int
+
+
 class Photo:
   """A photo and where it came from; its bytes may be read when they are asked for.
 
   Attributes:
-    key: leads back to the photo: its path below the source, with its synset first
-      where the source is an archive.
+    key: leads back to the photo: its path below the source, or below what says its
+      class in an archive, with the synset first.
     synset: the synset id of its class; "" where nothing says it.
+    loss: what the problem, if it is one of an archive, has cost; else None.
   """
 
   __slots__ = (
-    "_data", "_given", "_problem", "_problem_given", "_read", "key", "synset",
+    "_data", "_given", "_problem", "_problem_given", "_read", "key", "loss", "synset",
   )  # fmt: skip
 
   def __init__(
@@ -32,9 +45,10 @@ class Photo:
     synset: str,
     data: bytes | Callable[[], bytes] = b"",
     problem: tuple[str, str] | None = None,
+    loss: Loss | None = None,
   ):
     """Holds bytes, or what reads them; or the problem why there are none."""
-    self.key, self.synset = key, synset
+    self.key, self.synset, self.loss = key, synset, loss
     self._given, self._problem_given = data, problem
     self._data = data if isinstance(data, bytes) else b""
     self._read = None if isinstance(data, bytes) else data
@@ -52,9 +66,13 @@ class Photo:
     self._load()
     return self._problem
 
+  def named(self, key: str, synset: str) -> "Photo":
+    """The same bytes as another photo."""
+    return Photo(key, synset, self._given, self._problem_given, self.loss)
+
   def unread(self) -> "Photo":
     """The same photo without the bytes that were read since."""
-    return Photo(self.key, self.synset, self._given, self._problem_given)
+    return self.named(self.key, self.synset)
 
   def __repr__(self) -> str:
     return f"Photo({self.key!r}, {self.synset!r})"
@@ -65,7 +83,8 @@ class Photo:
     try:
       self._data = self._read()
     except OSError as error:
-      self._problem = "unreadable", error.strerror or str(error)
+      kind = getattr(error, "kind", "unreadable")
+      self._problem = kind, error.strerror or str(error)
     self._read = None
 
 
