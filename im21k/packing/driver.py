@@ -59,11 +59,11 @@ class Packer:
     """Reads each photo when its shard is written; returns as `pack` does."""
     root = self.source.root
     assert root is not None
-    index = PhotoIndex.read(
-      self.source.entries(), self.selection.label, self.options.seed
-    )
+    without_class: list[Rejection] = []
+    entries = selections.with_class(self.source.entries(), without_class)
+    index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
     # Nothing is written where this fails.
-    held_out = selections.held_out(self.options, index, self.path)
+    held_out = selections.held_out(self.options, index, self.path, without_class)
     self._begin({"shuffle": "direct", "memory": None, "photos": index.digest()})
     repeated = index.repeated()
     plan = ShardPlan(index, held_out, ~repeated, self.options.shards)
@@ -76,7 +76,7 @@ class Packer:
     if missing:
       return self._waiting(missing)
     rejections = selections.reject_repeated(index, repeated, self.classes)
-    return self._complete(plan, None, None, rejections)
+    return self._complete(plan, None, None, without_class + rejections)
 
   def pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
@@ -87,7 +87,7 @@ class Packer:
     rows, rejections = external_shuffle.gather(paths)
     index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
     per_photo = Outcomes(index.labels, rows["kinds"], rows["digests"], rejections)
-    held_out = selections.held_out(self.options, index, self.path)
+    held_out = selections.held_out(self.options, index, self.path, rejections)
     repeated = index.repeated()
     left_out = selections.reject_repeated(index, repeated, self.classes)
     usable = ~repeated & (rows["lengths"] > 0)
@@ -230,7 +230,7 @@ class Packer:
         f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
         f"photo: see {self.destination / 'rejected.tsv'}"
       )
-    return final_files.result(self.destination)
+    return final_files.result(self.destination, self.options)
 
 
 def _bytes_of(root: Path, keys: list[bytes]) -> int:

@@ -100,7 +100,8 @@ def estimate(
   sample = _Sample.of(source, selection)
   count = round(size * sample.photos / max(sample.read, 1))
   if source.root:
-    listed = (selection.label(e.synset, e.path) for e in source.entries())
+    entries = (entry for entry in source.entries() if entry.synset)
+    listed = (selection.label(e.synset, e.path) for e in entries)
     count = sum(label is not None for label in listed)
   packed = round(size * sample.written / max(sample.read, 1))
   scratch = 0 if direct else packed

@@ -4,27 +4,11 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from im21k import synsets
-from im21k.photos import names, photo_file
+from im21k.photos import image_files, names, photo_file
 from im21k.photos.photo import Entry, Photo
-
-# Files that are taken for photos where no folder says that they are.
-SUFFIXES = frozenset({
-  ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
-  ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-})  # fmt: skip
-# Those that may hold photos, which are not read if nothing says their class.
-_ARCHIVES = frozenset({
-  ".7z", ".bz2", ".gz", ".rar", ".rec", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip",
-  ".zst",
-})  # fmt: skip
-SIGNATURE = 4  # bytes
-# First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF.
-_SIGNATURES = (
-  b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,23 +163,6 @@ def from_entry(entry: Entry) -> Photo:
   return Photo(entry.key, entry.synset, functools.partial(photo_file.read, entry.path))
 
 
-def may_be_photo(name: str, head: bytes) -> bool:
-  """Whether a file that is in no class's folder is a photo, or may hold photos.
-
-  Args:
-    name: its name.
-    head: its first `SIGNATURE` bytes.
-  """
-  suffix = PurePosixPath(name).suffix.lower()
-  return suffix in SUFFIXES or suffix in _ARCHIVES or head.startswith(_SIGNATURES)
-
-
-def is_image(path: Path) -> bool:
-  """Whether a file begins as an image of a common format does."""
-  with path.open("rb") as file:
-    return file.read(SIGNATURE).startswith(_SIGNATURES)
-
-
 def size_of(path: str) -> int:
   """Bytes of a file; 0 if there is no such file, which reading will report."""
   try:
@@ -241,13 +208,13 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 def _may_be_photo(entry: "os.DirEntry[str]") -> bool:
   """Whether to list a file: all that are no regular files are, to say so."""
   try:
-    if may_be_photo(entry.name, b"") or not entry.is_file():
+    if image_files.may_be_photo(entry.name) or not entry.is_file():
       return True
     with open(entry.path, "rb", buffering=0) as file:
-      head = file.read(SIGNATURE)
+      head = file.read(image_files.SIGNATURE)
   except OSError:
     return True
-  return may_be_photo(entry.name, head)
+  return image_files.may_be_photo(entry.name, head)
 
 
 def _some(strangers: list[str]) -> str:

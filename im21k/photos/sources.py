@@ -16,7 +16,7 @@ import numpy as np
 
 from im21k import synsets as synset_lists
 from im21k.dataset import manifest
-from im21k.photos import folders, listings, names, packed, rec, tars, tfds
+from im21k.photos import folders, image_files, listings, names, packed, rec, tars, tfds
 from im21k.photos.photo import Chosen, Entry, Photo, Stream
 from im21k.photos.tars import Tar
 
@@ -96,12 +96,13 @@ class Source:
 
   def measured(self) -> "Source":
     """The same with the bytes of each stream, which are looked up for files."""
-    if not self.root:
-      return self
+    of_files = folders.ClassFolder | folders.PhotoFolder | listings.Listed
     sized = (
       dataclasses.replace(
         stream, size=sum(folders.size_of(e.path) for e in stream.entries())
       )
+      if isinstance(stream, of_files)
+      else stream
       for stream in self.streams
     )
     return Source(tuple(sized), self.root)
@@ -153,7 +154,9 @@ def open(
       raise ValueError(f"{path} is a pipe, a socket or a device; photos can be {WHAT}")
     raise FileNotFoundError(f"{path} does not exist; photos can be {WHAT}")
   suffix = path.suffix.lower()
-  if suffix not in folders.SUFFIXES | {".lst", ".tsv", ".rec"} and tars.is_tar(path):
+  if suffix not in image_files.SUFFIXES | {".lst", ".tsv", ".rec"} and tars.is_tar(
+    path
+  ):
     return Source(tuple(tars.in_file(path, _read(labels))))
   _refuse_labels(where, labels)
   if suffix in (".lst", ".rec") and not ids:
@@ -163,7 +166,7 @@ def open(
     return Source((listings.Listed(path, root, tuple(ids or ())),), root)
   if suffix == ".rec":
     return Source((rec.Rec(path, path.stat().st_size, tuple(ids or ())),))
-  if suffix in folders.SUFFIXES or folders.is_image(path):
+  if suffix in image_files.SUFFIXES or image_files.is_image(path):
     return Source((folders.PhotoFolder(path.parent, (path.name,)),), path.parent)
   raise NotADirectoryError(f"{path} is none of what photos can be: {WHAT}")
 

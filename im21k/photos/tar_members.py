@@ -9,9 +9,10 @@ import posixpath
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from im21k.photos import folders, gzips, names, tar_headers
-from im21k.photos.archives import Lost, Member, Reader
+from im21k.photos import gzips, image_files, names, tar_headers
+from im21k.photos.archives import Reader
 from im21k.photos.photo import Loss, Photo
+from im21k.photos.tar_parts import Lost, Member
 
 DAMAGED, NO_FILE, REFUSED = "damaged archive", "link or device", "refused path"
 _MOST_LINKS = 1_000_000  # held in memory
@@ -234,7 +235,7 @@ def _target(member: Member, path: PurePosixPath, start: int) -> Place | None:
 
 
 def _may_be_photo(reader: Reader, member: Member, path: PurePosixPath) -> bool:
-  return folders.may_be_photo(path.name, reader.head(member, folders.SIGNATURE))
+  return image_files.may_be_photo(path.name, reader.head(member, image_files.SIGNATURE))
 
 
 def _bytes(text: str) -> bytes:

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from im21k.photos import archives, gzips, names, photo_file, tar_headers, tar_members
-from im21k.photos.archives import Lost, Member, Reader
+from im21k.photos import gzips, names, photo_file, tar_headers, tar_input, tar_members
+from im21k.photos.archives import Reader
 from im21k.photos.photo import Loss, Photo
 from im21k.photos.tar_members import DAMAGED, Link, Place, Walk
+from im21k.photos.tar_parts import Lost, Member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Tar:
       if gzips.is_gzip(self.path):
         yield from self._unzipped(walk)
         return
-      with archives.open_part(self.path, at, self.size) as file:
-        data = archives.Input(file, at)
+      with tar_input.open_part(self.path, at, self.size) as file:
+        data = tar_input.Input(file, at)
         try:
           reader = Reader(data, stop, is_tar=_is_class_tar)
           yield from walk.photos(reader, self.synset)
@@ -89,7 +90,7 @@ class Tar:
 
   def _unzipped(self, walk: Walk) -> Iterator[Photo]:
     with gzips.Gzip(self.path) as zipped:
-      data, damages = archives.Input(zipped), 0
+      data, damages = tar_input.Input(zipped), 0
       while True:
         reader = Reader(data, None, damages > 0, _is_class_tar)
         yield from walk.photos(reader, self.synset)
@@ -110,8 +111,8 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
     return
   # Only headers are read: a large buffer would be filled for each.
   start = 0
-  with archives.open_part(path, 0, size, tar_headers.BLOCK) as file:
-    reader = Reader(archives.Input(file), size)
+  with tar_input.open_part(path, 0, size, tar_headers.BLOCK) as file:
+    reader = Reader(tar_input.Input(file), size)
     for member in reader:
       name = PurePosixPath(getattr(member, "name", ""))
       inner = names.CLASS_TAR.fullmatch(name.name) if name.parts else None
