@@ -16,6 +16,7 @@ from im21k.photos.tar_parts import Lost, Member
 
 RECORD = 20 * BLOCK  # what most writers fill a tar up to a multiple of
 PADDING = 1 << 20  # most zeros at the end of a tar
+_SMALL = 1 << 20  # bytes of a member that are read to see whether all is well
 _HINT = 4 << 20  # most bytes that a damaged header is believed to have behind it
 
 
@@ -27,10 +28,13 @@ class Reader:
     stop: where the tar ends; None means at the end of the data.
     is_tar: whether a member of this name is a tar.
     damaged: whether the beginning may be that of any member, or within one.
+    is_cut: whether the end of the tar is missing, or its size is wrong.
 
   Attributes:
     damaged: whether bytes were lost so far, so that any tar within this one may be
       what is read now.
+    is_behind_zeros: whether zeros, as at the end of a tar, precede the current member.
+    is_after_gap: whether a header before the next one may be lost.
   """
 
   def __init__(
@@ -39,12 +43,18 @@ class Reader:
     stop: int | None = None,
     damaged: bool = False,
     is_tar: Callable[[str], bool] = lambda name: False,
+    is_cut: bool = False,
   ):
+    self.is_cut, self.is_behind_zeros = is_cut, False
     self._data, self._is_tar, self.damaged = Window(data, stop), is_tar, damaged
     self._begin = data.at  # of the first of perhaps several tars
-    self._ends_in_zero = False  # the data that was read last
+    self._suspect: Member | None = None  # the last one, if it has data of its own
+    self._ends_in_zero = False  # that data
+    self._clean = self._dirty = 0  # members, by what fills their last blocks
+    self._is_moved = False  # that data is not all its own
     self._is_short = False
-    self._after_gap = damaged
+    self.is_after_gap = damaged
+    self._tail = b""  # of the data that was read last, in its last block
 
   def __iter__(self) -> Iterator[Member | Lost]:
     if not self._data.peek(1):
@@ -59,17 +69,28 @@ class Reader:
         return
       info = tar_headers.read(block)
       if info is None:
-        doubtful = self._ends_in_zero or not (zeros or tar_headers.resembles(block))
+        doubtful = (
+          self._ends_in_zero
+          or self._is_moved
+          or not (zeros or tar_headers.resembles(block))
+        )
         yield self._damage(start, "what should be a header is none", doubtful)
         continue
+      self.is_behind_zeros = zeros > 0
       if zeros:
         if not self._is_padding(zeros):
           reason = "zeros where a header should be"
-          yield Lost(start, zeros, reason, doubtful=self._ends_in_zero)
-          self._after_gap = self.damaged = True
+          yield self._gap(start, zeros, reason, self._ends_in_zero)
+          self.is_after_gap = self.damaged = True
         self._begin = self._data.at
+      elif self._is_moved:
+        yield self._gap(start, 0, "a member has data of others in it", True)
+        self.is_after_gap = self.damaged = True
       found = self._member(info)
-      self._ends_in_zero = False
+      self._ends_in_zero = self._is_moved = False
+      self._suspect = None
+      if isinstance(found, Member) and found.size:
+        self._suspect = found
       yield found
       if isinstance(found, Member):
         yield from self._leave(found)
@@ -83,6 +104,8 @@ class Reader:
     """Data of the member that iteration gave last; None if the tar ends within it."""
     data = self._data.read(member.size)
     self._ends_in_zero = data.endswith(b"\0")
+    self._is_moved = tar_headers.are_inside(data)
+    self._tail = data[len(data) - len(data) % BLOCK :]
     self._is_short = len(data) < member.size
     return None if self._is_short else data
 
@@ -92,14 +115,15 @@ class Reader:
 
   def inner(self, member: Member) -> "Reader":
     """The tar that is the member which iteration gave last."""
-    return Reader(self._data.input, member.offset + member.size, member.is_cut)
+    stop, self._suspect = member.offset + member.size, None
+    return Reader(self._data.input, stop, is_cut=member.is_cut)
 
   def pass_over_rest(self, member: Member) -> Lost:
     """The rest of the tar, from this member on, as bytes that are lost."""
     assert self._data.stop is not None
     self._data.skip(self._data.stop - self._data.at)
-    self._is_short = True
-    start = member.offset - BLOCK
+    self._is_short = self.damaged = True
+    start = member.start
     reason = f"{member.name!r} is not of this tar: bytes before it were removed"
     return Lost(start, self._data.at - start, reason)
 
@@ -107,20 +131,35 @@ class Reader:
     """Passes over what was not read of a member."""
     end = member.offset + member.size
     was_read = self._data.at > member.offset
-    if not was_read and member.size:
+    if not was_read and 0 < member.size <= _SMALL:
+      self.read(member)
+    elif not was_read and member.size:
       self._data.skip(member.size - 1)
       self._ends_in_zero = self._data.read(1) == b"\0"
-    self._data.skip(member.end - self._data.at)
-    if self._data.at < end and not self._is_short:
-      start = self._data.at if was_read else member.offset - BLOCK
+    self._fill(self._data.read(member.end - self._data.at))
+    self._is_short |= member.is_cut
+    if self._data.at < end and not (self._is_short and was_read):
+      start = self._data.at if was_read else member.start
       yield Lost(start, self._data.at - start, "it ends early", member.name)
       self._is_short = True
+
+  def _fill(self, padding: bytes) -> None:
+    """Looks at what fills the last block of a member: zeros, as a rule.
+
+    If the tar has kept to that so far, anything else is data that was moved.
+    """
+    is_dirty = bool(padding.strip(b"\0"))
+    self._dirty += is_dirty
+    self._clean += bool(padding) and not is_dirty
+    if is_dirty:
+      is_header = tar_headers.with_magic(self._tail + padding) is not None
+      self._is_moved |= is_header or self._clean > self._dirty
 
   def _member(self, info: tarfile.TarInfo) -> Member | Lost:
     """The member whose first header comes next, with its extended headers."""
     start, fields = self._data.at, dict[str, str]()
     name = link = broken = ""
-    is_first, self._after_gap = self._after_gap, False
+    is_first, self.is_after_gap = self.is_after_gap, False
     block = self._data.read(BLOCK)
     while info.type in tar_headers.EXTENSIONS:
       if info.size > tar_headers.LONGEST:
@@ -162,6 +201,7 @@ class Reader:
       fields.get("GNU.sparse.name") or fields.get("path") or name or info.name,
       info.type,
       size,
+      start,
       self._data.at,
       fields.get("linkpath") or link or info.linkname,
       info.type == tarfile.GNUTYPE_SPARSE
@@ -183,20 +223,33 @@ class Reader:
 
   def _end(self, start: int, zeros: int, rest: bytes) -> Iterator[Lost]:
     """What is wrong with the end of the tar."""
-    doubtful = self._ends_in_zero
-    is_padding = self._is_padding(zeros)
+    doubtful = self._ends_in_zero or self._is_moved
     if rest:
       self._data.read(len(rest))
       reason = "part of a header" if not zeros else "something else behind the end"
-      yield Lost(self._data.at - len(rest), len(rest), reason, doubtful=doubtful)
+      yield self._gap(self._data.at - len(rest), len(rest), reason, doubtful)
     elif self._is_short:
       return
     elif not zeros:
       reason = "it has no end mark, so it may be cut off"
-      yield Lost(start, 0, reason, doubtful=doubtful)
-    elif zeros > PADDING or (doubtful and not (is_padding and zeros <= RECORD + BLOCK)):
+      yield self._gap(start, 0, reason, doubtful)
+    elif self._is_moved:
+      yield self._gap(start, 0, "a member has data of others in it", True)
+    elif zeros > PADDING or (doubtful and not self._is_sound_end(zeros)):
       reason = "zeros up to the end, as in an unfinished download"
-      yield Lost(start, zeros, reason, doubtful=doubtful)
+      yield self._gap(start, zeros, reason, doubtful)
+
+  def _is_sound_end(self, zeros: int) -> bool:
+    """Whether zeros at the end, behind data that ends in zero, are not a hole."""
+    if not self._is_padding(zeros) or zeros > RECORD + BLOCK:
+      return False
+    # Behind a tar within a tar: a header, or the end of that one.
+    following = self._data.input.peek(2 * RECORD)
+    more = len(following) - len(following.lstrip(b"\0"))
+    if more < len(following):
+      return more < BLOCK and tar_headers.read(following[:BLOCK]) is not None
+    end = self._data.at + more
+    return not more or more == 2 * BLOCK or end % RECORD == 0
 
   def _damage(
     self, start: int, reason: str, doubtful: bool = False, name: str = ""
@@ -209,13 +262,20 @@ class Reader:
       tar_headers.read(following) or not following.strip(b"\0")
     ):
       self._data.read(end)
-      last = self._data.at
     else:
-      last = self._data.to_next_header()
+      self._data.to_next_header()
       self._is_short = not self._data.peek(1)
-    self.damaged = self._after_gap = True
-    self._ends_in_zero = False
-    return Lost(start, last - start, reason, name, doubtful)
+    self.damaged = self.is_after_gap = True
+    self._ends_in_zero = self._is_moved = False
+    if name:
+      return Lost(start, self._data.at - start, reason, name)
+    return self._gap(start, self._data.at - start, reason, doubtful)
+
+  def _gap(self, start: int, size: int, reason: str, doubtful: bool) -> Lost:
+    """Bytes that are lost, with the member before them if that is doubtful."""
+    if doubtful and self._suspect:
+      size, start = start + size - self._suspect.start, self._suspect.start
+    return Lost(start, size, reason, doubtful=doubtful)
 
   def _lost(self, start: int, reason: str) -> Lost:
     self.damaged = True

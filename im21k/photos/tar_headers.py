@@ -40,6 +40,21 @@ def with_magic(block: bytes) -> tarfile.TarInfo | None:
   return read(block)
 
 
+def are_inside(data: bytes) -> bool:
+  """Whether there are headers in a member's data, as if bytes before were removed.
+
+  A member that is a tar itself begins with one, and may have more.
+  """
+  column = data[MAGIC_AT::BLOCK]  # Quick, for it is looked at in every photo.
+  row = column.find(MAGIC[0])
+  while row >= 0:
+    block = data[row * BLOCK : (row + 1) * BLOCK]
+    if block.startswith(MAGIC, MAGIC_AT) and len(block) == BLOCK and with_magic(block):
+      return row > 0 and not with_magic(data[:BLOCK])
+    row = column.find(MAGIC[0], row + 1)
+  return False
+
+
 def resembles(block: bytes) -> bool:
   """Whether a block with a wrong checksum is a damaged header, not something else."""
   found = block[MAGIC_AT : MAGIC_AT + len(MAGIC)]

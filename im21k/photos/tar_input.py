@@ -116,12 +116,8 @@ class Window:
       count = _SCAN
     return self.at - start
 
-  def to_next_header(self) -> int:
-    """Goes on to the next sound header; returns where the last byte before it ends.
-
-    Without one, that is the last byte that is not zero.
-    """
-    last = self.at
+  def to_next_header(self) -> None:
+    """Goes on to the next sound header, or to the end."""
     while True:
       data = self.peek(_SCAN)
       at = data.find(tar_headers.MAGIC, tar_headers.MAGIC_AT)
@@ -130,14 +126,12 @@ class Window:
         block = data[start : start + BLOCK]
         if len(block) == BLOCK and tar_headers.with_magic(block):
           self.read(start)
-          return self.at
+          return
         at = data.find(tar_headers.MAGIC, at + 1)
-      is_end = len(data) < _SCAN
-      passed = self.read(len(data) if is_end else len(data) - BLOCK + 1)
-      if content := passed.rstrip(b"\0"):
-        last = self.at - len(passed) + len(content)
-      if is_end:
-        return last
+      if len(data) < _SCAN:
+        self.read(len(data))
+        return
+      self.read(len(data) - BLOCK + 1)
 
   def _room(self, count: int) -> int:
     left = count if self.stop is None else self.stop - self.at

@@ -96,34 +96,31 @@ class Walk:
       start: identifies the tar.
     """
     waiting: list[Photo] = []
-    size = 0  # of the member that they are
     for item in reader:
       if isinstance(item, Lost):
         if item.doubtful:
-          waiting = [self._doubted(photo, size) for photo in waiting]
+          waiting = [self._doubted(photo) for photo in waiting]
         yield from waiting
         waiting = []
         yield from self.reported(self._lost(item, synset))
         continue
+      path = PurePosixPath(item.name)
+      class_tar = names.CLASS_TAR.fullmatch(path.name) if path.parts else None
+      is_tar = class_tar and item.regular and not names.class_folder(path)
+      if is_tar and synset:  # Not of this tar, so bytes before it were removed.
+        waiting = [self._doubted(photo) for photo in waiting]
       yield from waiting
       waiting = []
-      path = PurePosixPath(item.name)
       if item.type in tar_headers.FOLDERS or (
         self._wanted is None and names.is_hidden(path)
       ):
         continue
-      class_tar = names.CLASS_TAR.fullmatch(path.name) if path.parts else None
-      if class_tar and not names.class_folder(path) and item.regular:
-        if not synset and not names.leaves(item.name):
-          yield from self._inner(reader, item, class_tar[1])
-          continue
-        if reader.damaged:
-          # The tar around this one goes on: bytes of this one were removed.
-          rest = reader.pass_over_rest(item)
-          yield from self.reported(self._lost(rest, synset))
-          continue
-      waiting = list(self._of_member(reader, item, path, synset, start))
-      size = item.size
+      if is_tar and synset:
+        yield from self._foreign(reader, item, synset)
+      elif is_tar and class_tar and not names.leaves(item.name):
+        yield from self._inner(reader, item, class_tar[1])
+      else:
+        waiting = list(self._of_member(reader, item, path, synset, start))
     yield from waiting
 
   def lost(self, offset: int, size: int, reason: str) -> Photo:
@@ -133,6 +130,17 @@ class Walk:
     key = f"{self._archive} at byte {offset}"
     loss = Loss(self._archive, size)
     return Photo(key, "", problem=(DAMAGED, reason), loss=loss)
+
+  def _foreign(self, reader: Reader, member: Member, synset: str) -> Iterator[Photo]:
+    """A tar of a class within that of another one."""
+    if reader.damaged or reader.is_cut or reader.is_behind_zeros:
+      # The tar around this one goes on.
+      lost = reader.pass_over_rest(member)
+    else:
+      reason = f"{member.name!r} is within the tar of {synset}"
+      lost = Lost(member.start, member.end - member.start, reason)
+      reader.damaged = True
+    yield from self.reported(self._lost(lost, synset))
 
   def _inner(self, reader: Reader, member: Member, synset: str) -> Iterator[Photo]:
     start = member.offset
@@ -145,7 +153,9 @@ class Walk:
     if member.is_cut:
       reason = f"{member.name!r} ends early: only {member.size:,} bytes are there"
       yield from self.reported(self.lost(start, 0, reason))
-    yield from self.photos(reader.inner(member), synset, start)
+    inside = reader.inner(member)
+    yield from self.photos(inside, synset, start)
+    reader.damaged = inside.damaged
 
   def _of_member(
     self, reader: Reader, member: Member, path: PurePosixPath, synset: str, start: int
@@ -154,7 +164,7 @@ class Walk:
     if reader.damaged and not self._is_certain(path, synset):
       yield from self.reported(self._uncertain(member))
       return
-    self._has_others |= not synset and not key.startswith(f"{said}/")
+    self._has_others |= bool(said) and not key.startswith(f"{said}/")
     place = start, str(path)
     if not path.parts or names.leaves(member.name):
       reason = f"{member.name[:200]!r} is absolute or leaves its folder"
@@ -203,11 +213,11 @@ class Walk:
 
   def _uncertain(self, member: Member) -> Photo:
     reason = f"behind damage, nothing says of which class {member.name[:200]!r} is"
-    return self.lost(member.offset, member.size, reason)
+    return self.lost(member.start, member.end - member.start, reason)
 
-  def _doubted(self, photo: Photo, size: int) -> Photo:
+  def _doubted(self, photo: Photo) -> Photo:
     reason = "bytes of it were lost or added, for no header follows it"
-    loss = Loss(self._archive, size)
+    loss = Loss(self._archive, 0)  # They are counted with what follows.
     return Photo(photo.key, photo.synset, problem=(DAMAGED, reason), loss=loss)
 
   def _lost(self, lost: Lost, synset: str) -> Photo:
@@ -216,7 +226,7 @@ class Walk:
     if not lost.name or not path.parts or names.leaves(lost.name):
       return row
     key, said = self._located(path, synset)
-    if not said or len(key) > names.LONGEST // 4:
+    if not self._is_certain(path, synset) or len(key) > names.LONGEST // 4:
       return row
     return Photo(key, said, problem=row.problem, loss=row.loss)
 

@@ -1,4 +1,4 @@
-"""What a tar is made of, as `archives.Reader` gives it: members, and bytes that are lost.
+"""What a tar is made of: members, and bytes that are lost, as `archives` gives them.
 
 All offsets are those in the file, or in the content of a gzipped one.
 """
@@ -16,7 +16,8 @@ class Member:
   Attributes:
     name, type, link: as tarfile gives them; `link` is what a link leads to.
     size: bytes of its data.
-    offset: where its data begins, in the file or in the content of a gzipped one.
+    start, offset: where its first header and its data begin, in the file or in the
+      content of a gzipped one.
     is_sparse: whether its data lacks the zeros of the file.
     is_cut: whether its size, that of a tar, should be larger.
   """
@@ -24,6 +25,7 @@ class Member:
   name: str
   type: bytes
   size: int
+  start: int
   offset: int
   link: str = ""
   is_sparse: bool = False
@@ -47,7 +49,7 @@ class Lost:
     offset, size: where, as in `Member`, and how many.
     reason: why.
     name: of the only member in them, if its header is sound.
-    doubtful: whether bytes were lost or added in the member before, too.
+    doubtful: whether they include the member before, in which bytes were lost or added.
   """
 
   offset: int

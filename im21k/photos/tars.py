@@ -7,7 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from im21k.photos import gzips, names, photo_file, tar_headers, tar_input, tar_members
+from im21k.photos import (
+  archives,
+  gzips,
+  names,
+  photo_file,
+  tar_headers,
+  tar_input,
+  tar_members,
+)
 from im21k.photos.archives import Reader
 from im21k.photos.photo import Loss, Photo
 from im21k.photos.tar_members import DAMAGED, Link, Place, Walk
@@ -77,10 +85,13 @@ class Tar:
       if gzips.is_gzip(self.path):
         yield from self._unzipped(walk)
         return
-      with tar_input.open_part(self.path, at, self.size) as file:
+      # And what follows, which says whether the end is one.
+      beyond = self.size + 2 * archives.RECORD
+      with tar_input.open_part(self.path, at, beyond) as file:
         data = tar_input.Input(file, at)
         try:
           reader = Reader(data, stop, is_tar=_is_class_tar)
+          reader.is_after_gap = self.is_rest
           yield from walk.photos(reader, self.synset)
         finally:
           at = data.at
@@ -111,7 +122,10 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
     return
   # Only headers are read: a large buffer would be filled for each.
   start = 0
-  with tar_input.open_part(path, 0, size, tar_headers.BLOCK) as file:
+  with (
+    tar_input.open_part(path, 0, size, tar_headers.BLOCK) as file,
+    path.open("rb", buffering=0) as ends,
+  ):
     reader = Reader(tar_input.Input(file), size)
     for member in reader:
       name = PurePosixPath(getattr(member, "name", ""))
@@ -124,6 +138,7 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
         or names.leaves(member.name)
         or names.class_folder(name)
         or reader.head(member, 2) == gzips.MAGIC[:2]
+        or not _ends_as_tar(ends.fileno(), member)
       ):
         break
       yield Tar(path, member.offset, member.size, inner[1])
@@ -156,7 +171,7 @@ def _photo(
   data = reader.read(member)
   if data is None:
     reason = f"it ends early, for {path.name} does"
-    loss = Loss(path.name, reader.at - member.offset + tar_headers.BLOCK)
+    loss = Loss(path.name, reader.at - member.start)
     return Photo(key, synset, problem=(DAMAGED, reason), loss=loss)
   return Photo(key, synset, data)
 
@@ -167,6 +182,13 @@ def _read(path: Path, offset: int, size: int) -> bytes:
   if len(data) < size:
     raise OSError(f"{path} ends early, at byte {offset + len(data)}")
   return data
+
+
+def _ends_as_tar(file: int, member: Member) -> bool:
+  """Whether a member of an open file ends in zeros; if not, it must be read first."""
+  stop = member.offset + member.size
+  start = max(stop - tar_headers.BLOCK, member.offset)
+  return not os.pread(file, stop - start, start).strip(b"\0")
 
 
 def _is_class_tar(name: str) -> bool:
