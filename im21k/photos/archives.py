@@ -78,7 +78,7 @@ class Reader:
         continue
       self.is_behind_zeros = zeros > 0
       if zeros:
-        if not self._is_padding(zeros):
+        if self._ends_in_zero or not self._is_padding(zeros):
           reason = "zeros where a header should be"
           yield self._gap(start, zeros, reason, self._ends_in_zero)
           self.is_after_gap = self.damaged = True
@@ -118,13 +118,13 @@ class Reader:
     stop, self._suspect = member.offset + member.size, None
     return Reader(self._data.input, stop, is_cut=member.is_cut)
 
-  def pass_over_rest(self, member: Member) -> Lost:
-    """The rest of the tar, from this member on, as bytes that are lost."""
+  def pass_over_rest(self, member: Member | None = None) -> Lost:
+    """The rest of the tar, from here or this member on, as bytes that are lost."""
     assert self._data.stop is not None
+    start = member.start if member else self._data.at
     self._data.skip(self._data.stop - self._data.at)
     self._is_short = self.damaged = True
-    start = member.start
-    reason = f"{member.name!r} is not of this tar: bytes before it were removed"
+    reason = "this is no longer the tar of this class: bytes before it were removed"
     return Lost(start, self._data.at - start, reason)
 
   def _leave(self, member: Member) -> Iterator[Lost]:
@@ -235,7 +235,11 @@ class Reader:
       yield self._gap(start, 0, reason, doubtful)
     elif self._is_moved:
       yield self._gap(start, 0, "a member has data of others in it", True)
-    elif zeros > PADDING or (doubtful and not self._is_sound_end(zeros)):
+    elif (
+      zeros > PADDING
+      or (doubtful and not self._is_sound_end(zeros))
+      or (start == self._begin and not self._is_padding(zeros))  # nothing but zeros
+    ):
       reason = "zeros up to the end, as in an unfinished download"
       yield self._gap(start, zeros, reason, doubtful)
 

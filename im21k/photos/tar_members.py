@@ -103,10 +103,15 @@ class Walk:
         yield from waiting
         waiting = []
         yield from self.reported(self._lost(item, synset))
+        if synset and names.CLASS_TAR.fullmatch(item.name):
+          # The header of the next tar: the one around this one goes on.
+          yield from self.reported(self._lost(reader.pass_over_rest(), synset))
         continue
       path = PurePosixPath(item.name)
       class_tar = names.CLASS_TAR.fullmatch(path.name) if path.parts else None
       is_tar = class_tar and item.regular and not names.class_folder(path)
+      if synset and start and reader.is_behind_zeros:
+        reader.damaged = True  # Behind its end, what is around it goes on.
       if is_tar and synset:  # Not of this tar, so bytes before it were removed.
         waiting = [self._doubted(photo) for photo in waiting]
       yield from waiting

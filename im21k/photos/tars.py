@@ -92,7 +92,7 @@ class Tar:
         try:
           reader = Reader(data, stop, is_tar=_is_class_tar)
           reader.is_after_gap = self.is_rest
-          yield from walk.photos(reader, self.synset)
+          yield from walk.photos(reader, self.synset, self.offset)
         finally:
           at = data.at
     except OSError as error:
