@@ -9,7 +9,7 @@ import dataclasses
 import tarfile
 from collections.abc import Callable, Iterator
 
-from im21k.photos import tar_headers
+from im21k.photos import tar_chain, tar_headers
 from im21k.photos.tar_headers import BLOCK
 from im21k.photos.tar_input import Input, Window
 from im21k.photos.tar_parts import Lost, Member
@@ -157,68 +157,34 @@ class Reader:
 
   def _member(self, info: tarfile.TarInfo) -> Member | Lost:
     """The member whose first header comes next, with its extended headers."""
-    start, fields = self._data.at, dict[str, str]()
-    name = link = broken = ""
+    start = self._data.at
     is_first, self.is_after_gap = self.is_after_gap, False
-    block = self._data.read(BLOCK)
-    while info.type in tar_headers.EXTENSIONS:
-      if info.size > tar_headers.LONGEST:
-        return self._damage(start, f"an extended header of {info.size:,} bytes")
-      size = info.size + -info.size % BLOCK
-      data = self._data.read(size)
-      if len(data) < size:
-        return self._lost(start, "it ends early, in an extended header")
-      data = data[: info.size]
-      if info.type in (tar_headers.LONG_NAME, tar_headers.LONG_LINK):
-        text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-        if info.type == tar_headers.LONG_NAME:
-          name = text
-        else:
-          link = text
-      else:
-        try:
-          found = tar_headers.pax(data)
-        except ValueError as error:
-          found, broken = {}, str(error)
-        if info.type != tar_headers.GLOBAL:
-          fields |= found
-      following = tar_headers.read(self._data.peek(BLOCK))
-      if following is None:
-        return self._damage(start, "no header follows an extended header")
-      info, block = following, self._data.read(BLOCK)
-    if info.type == tarfile.GNUTYPE_SPARSE:
-      # More blocks of the header follow while the last one says so.
-      is_extended = block[482]
-      while is_extended:
-        block = self._data.read(BLOCK)
-        if len(block) < BLOCK:
-          return self._lost(start, "it ends early, in the header of a sparse file")
-        is_extended = block[504]
-    size = tar_headers.size_of_data(info)
-    if "size" in fields and size:
-      size = int(fields["size"])
+    said = tar_chain.read(self._data, info)
+    if said.stopped:
+      return self._damage(start, said.stopped)
     member = Member(
-      fields.get("GNU.sparse.name") or fields.get("path") or name or info.name,
-      info.type,
-      size,
+      said.name or said.info.name,
+      said.info.type,
+      said.size,
       start,
       self._data.at,
-      fields.get("linkpath") or link or info.linkname,
-      info.type == tarfile.GNUTYPE_SPARSE
-      or any(key.startswith("GNU.sparse.") for key in fields),
+      said.link or said.info.linkname,
+      said.is_sparse,
     )
-    if self._data.stop is not None and member.offset + size > self._data.stop:
+    if self._data.stop is not None and member.offset + member.size > self._data.stop:
       there = self._data.stop - member.offset
       if self._is_tar(member.name) and member.regular:
         # What is there of a tar within this one can still be read.
         return dataclasses.replace(member, size=there, is_cut=True)
-      reason = f"it should have {size:,} bytes, but ends after {there:,}"
+      reason = f"it should have {member.size:,} bytes, but ends after {there:,}"
       return self._damage(start, reason, name=member.name)
-    if is_first and not (name or "path" in fields) and tar_headers.may_be_cut(info):
-      broken = f"a header that may say the whole name of {member.name!r} is lost"
+    broken = said.broken
+    if is_first and not said.name and tar_headers.may_be_cut(said.info):
+      broken = "a header that may say its whole name is lost"
     if broken:
       self._data.skip(member.end - self._data.at)
-      return self._lost(start, broken)
+      self.damaged = True
+      return Lost(start, self._data.at - start, broken)
     return member
 
   def _end(self, start: int, zeros: int, rest: bytes) -> Iterator[Lost]:
@@ -226,7 +192,7 @@ class Reader:
     doubtful = self._ends_in_zero or self._is_moved
     if rest:
       self._data.read(len(rest))
-      reason = "part of a header" if not zeros else "something else behind the end"
+      reason = "something else behind the end" if zeros else "part of a header"
       yield self._gap(self._data.at - len(rest), len(rest), reason, doubtful)
     elif self._is_short:
       return
@@ -280,10 +246,6 @@ class Reader:
     if doubtful and self._suspect:
       size, start = start + size - self._suspect.start, self._suspect.start
     return Lost(start, size, reason, doubtful=doubtful)
-
-  def _lost(self, start: int, reason: str) -> Lost:
-    self.damaged = True
-    return Lost(start, self._data.at - start, reason)
 
   def _is_padding(self, zeros: int) -> bool:
     """Whether so many zeros, which were just read, are how writers end a tar."""

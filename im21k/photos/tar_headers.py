@@ -70,9 +70,11 @@ def likely_end(block: bytes) -> int:
   return BLOCK + size + -size % BLOCK
 
 
-def size_of_data(info: tarfile.TarInfo) -> int:
-  """Bytes that follow a header."""
-  return 0 if info.type in _WITHOUT_DATA else info.size
+def size_of_data(info: tarfile.TarInfo, extended: str = "") -> int:
+  """Bytes that follow a header, of which an extended one may say the size."""
+  if info.type in _WITHOUT_DATA:
+    return 0
+  return int(extended) if extended else info.size
 
 
 def may_be_cut(info: tarfile.TarInfo) -> bool:

@@ -204,7 +204,7 @@ class Walk:
 
   def _located(self, path: PurePosixPath, synset: str) -> tuple[str, str]:
     if not synset:
-      synset, key = names.locate(str(path), self._labels)
+      synset, key = names.locate(path, self._labels)
       return key, synset
     return (names.within(synset, str(path)) if path.parts else synset), synset
 
