@@ -74,7 +74,7 @@ def leaves(name: str) -> bool:
 
 def is_hidden(path: PurePosixPath) -> bool:
   """Whether a name in a path begins with a dot, as those of AppleDouble files do."""
-  return any(part.startswith(".") for part in path.parts)
+  return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 @functools.cache
