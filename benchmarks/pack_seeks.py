@@ -27,7 +27,7 @@ import simplejpeg
 from im21k import synsets
 from im21k.packing import estimate
 from im21k.packing.shard_plan import default_shards
-from im21k.photos import archives
+from im21k.photos import tar_input
 
 NEAR, CLASSES, PHOTO = 1 << 20, 100, 110_000
 CALLS = "openat,close,read,readv,pread64,write,writev,pwrite64,lseek,dup,dup2"
@@ -136,7 +136,7 @@ def _imagenet() -> dict:
   memory = estimate.memory(int(size), None, 1)
   parts = size / memory / 1e9 * count
   # Two workers at one disk: each piece that is read may follow another's.
-  pieces = 2 * size / archives.BUFFER
+  pieces = 2 * size / tar_input.BUFFER
   sequential = 4 * size / estimate.HARD_DISK
   seconds = sequential + (parts + pieces) * estimate.SEEK
   return {

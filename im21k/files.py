@@ -88,22 +88,6 @@ def create_text(path: Path, text: str) -> None:
     aside.unlink(missing_ok=True)
 
 
-def read(path: str | bytes) -> bytes:
-  """A file's bytes, at half the cost of `Path.read_bytes`."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    size = os.fstat(descriptor).st_size
-    data = os.read(descriptor, size)
-    if len(data) == size:
-      return data
-    pieces = [data]  # One call reads at most 2 GB, and less if a signal comes.
-    while piece := os.read(descriptor, 1 << 20):
-      pieces.append(piece)
-    return b"".join(pieces)
-  finally:
-    os.close(descriptor)
-
-
 def read_json(path: Path, remedy: str = "", largest: int = LARGEST) -> dict[str, Any]:
   """The JSON object in a file.
 

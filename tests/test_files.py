@@ -135,18 +135,6 @@ def test_the_temporary_file_is_in_the_folder_asked_for(tmp_path):
   assert not os.listdir(tmp_path / "aside")
 
 
-@pytest.mark.parametrize("size", [0, 1, 1 << 20])
-def test_a_file_is_read_whole_even_if_a_read_ends_early(tmp_path, monkeypatch, size):
-  data = os.urandom(size)
-  (tmp_path / "a").write_bytes(data)
-  assert files.read(str(tmp_path / "a")) == data
-  read = os.read
-  monkeypatch.setattr(
-    files.os, "read", lambda file, count: read(file, min(count, 9999))
-  )
-  assert files.read(os.fsencode(tmp_path / "a")) == data
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "3", "\x00"])
 def test_a_file_without_a_json_object_is_named(tmp_path, text):
   path = tmp_path / "a.json"

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from im21k import synsets
 from im21k.inference.classifier import Classifier
 from im21k.pages import figures
-from im21k.photos import folders, images, sources
+from im21k.photos import image_files, images, sources
 
 BATCH = 16
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -49,7 +49,7 @@ def read_photos(
   for place in places:
     is_file = place.is_file()
     if is_file and (
-      place.suffix.lower() in folders.SUFFIXES or folders.is_image(place)
+      place.suffix.lower() in image_files.SUFFIXES or image_files.is_image(place)
     ):
       yield str(place), images.read(place)
       continue

@@ -92,6 +92,11 @@ class PackOptions:
     "decode reads the coded pixels of every photo once; header costs a hundredth of "
     "that, and misses damage inside a photo.",
   )
+  allow_damaged_archives: bool = _option(
+    False,
+    "Take it for a success if bytes of an archive cannot be read; by default the exit "
+    "status is then 1, though all that can be read is packed.",
+  )
   shuffle: Literal["auto", "direct", "external"] = _option(
     "auto",
     "direct reads each photo when its shard is written (for SSDs); external reads and "

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,23 +66,23 @@ class Packer:
     ):
       # Now nobody else writes; whoever did so before may have completed it.
       if final_files.is_complete(self.destination, self.options, self.classes):
-        return final_files.result(self.destination)
+        return final_files.result(self.destination, self.options)
       return self._pack_direct() if direct else self._pack_external()
 
   def _pack_direct(self) -> dict[str, Any]:
     """Reads each photo when its shard is written."""
     root = self.source.root
     assert root is not None
-    unusable: list[Rejection] = []
+    left_out: list[Rejection] = []
     with source_state.recording(self.scratch) as recorder:
       entries = map(recorder.entries, self.source.streams)
       index = PhotoIndex.read(
-        _usable(itertools.chain.from_iterable(entries), unusable),
+        selections.usable(itertools.chain.from_iterable(entries), left_out),
         self.selection.label,
         self.options.seed,
       )
       # Nothing is written where this fails.
-      held_out = selections.held_out(self.options, index, self.path)
+      held_out = selections.held_out(self.options, index, self.path, left_out)
       self._begin({"shuffle": "direct", "memory": None}, recorder)
     repeated = index.repeated()
     plan = ShardPlan(index, held_out, ~repeated, self.options.shards)
@@ -95,7 +95,7 @@ class Packer:
     if missing:
       return self._waiting(missing)
     rejections = selections.reject_repeated(index, repeated, self.classes)
-    return self._complete(plan, None, None, unusable + rejections)
+    return self._complete(plan, None, None, left_out + rejections)
 
   def _pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
@@ -106,7 +106,7 @@ class Packer:
     rows, rejections = external_shuffle.gather(paths)
     index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
     per_photo = Outcomes(index.labels, rows["kinds"], rows["digests"], rejections)
-    held_out = selections.held_out(self.options, index, self.path)
+    held_out = selections.held_out(self.options, index, self.path, rejections)
     repeated = index.repeated()
     left_out = selections.reject_repeated(index, repeated, self.classes)
     usable = ~repeated & (rows["lengths"] > 0)
@@ -256,15 +256,16 @@ class Packer:
     )
     with scratch.completing(self.destination):
       if (self.destination / manifest.MANIFEST).exists():  # By another part.
-        return final_files.result(self.destination)
+        return final_files.result(self.destination, self.options)
       changed = self._change()
       if not final_files.complete(written, self.options, self.classes):
         raise ValueError(
           f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
           f"photo: see {self.destination / 'rejected.tsv'}"
         )
-      result = final_files.result(self.destination)
-    return {**result, "failed": changed} if changed else result
+      result = final_files.result(self.destination, self.options)
+    failed = [reason for reason in (changed, result.get("failed")) if reason]
+    return {**result, "failed": "; ".join(failed)} if failed else result
 
   def _change(self) -> str | None:
     """How the source changed while it was packed, in one line; None if it did not."""
@@ -292,17 +293,6 @@ class Packer:
       options.labels,
       options.source_split,
     )
-
-
-def _usable(
-  entries: Iterable[sources.Entry], unusable: list[Rejection]
-) -> Iterator[sources.Entry]:
-  """Entries without a problem; the others become rejections in `unusable`."""
-  for entry in entries:
-    if entry.problem:
-      unusable.append(Rejection(entry.key, entry.synset, *entry.problem))
-    else:
-      yield entry
 
 
 def _bytes_of(root: Path, keys: list[bytes]) -> int:

@@ -111,8 +111,9 @@ def estimate(
   sample = _Sample.of(source, selection)
   count = round(size * sample.photos / max(sample.read, 1))
   if source.root:
-    listed = (e for e in source.entries() if not e.problem)
-    count = sum(selection.label(e.synset, e.path) is not None for e in listed)
+    listed = (entry for entry in source.entries() if entry.synset and not entry.problem)
+    labels = (selection.label(entry.synset, entry.path) for entry in listed)
+    count = sum(label is not None for label in labels)
   packed = round(size * sample.written / max(sample.read, 1))
   scratch = 0 if direct else packed
   workers = options.workers or machine.cores()

@@ -16,7 +16,7 @@ from im21k import files
 from im21k.dataset import records
 from im21k.packing import disk, outcomes, repair, scratch, workers
 from im21k.packing.photo_index import placer
-from im21k.packing.selection import Selection
+from im21k.packing.selection import NO_CLASS, Selection
 from im21k.photos.sources import Photo
 
 _GAP = 1 << 20  # bytes; a disk reads over them in less time than it seeks
@@ -102,14 +102,14 @@ class _Run:
     start, size, digest, kinds = self._size, 0, bytes(16), 0
     try:
       if photo.problem:
-        raise repair.Rejected(*photo.problem)
+        raise repair.Rejected(*photo.problem, photo.loss)
       if label is None:
-        raise repair.Rejected("unreadable", "nothing says its class")
+        raise repair.Rejected("unreadable", NO_CLASS)
       jpeg, kinds, digest = self._selection.prepare(photo.data)
     except repair.Rejected as error:
       synset = photo.synset if label is None else self._synsets[label]
       self.rejections.append(outcomes.rejection(key, synset, error))
-      if (photo.problem and photo.problem[0] != "unreadable") or label is None:
+      if photo.loss or label is None:
         return True  # Not a photo of the class list, so it gets no row.
     else:
       head = records.head(key, label)

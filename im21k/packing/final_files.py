@@ -98,12 +98,12 @@ def is_complete(destination: Path, options: PackOptions, classes: ClassList) -> 
   )
 
 
-def result(destination: Path) -> dict[str, Any]:
+def result(destination: Path, options: PackOptions) -> dict[str, Any]:
   """Counts of a packed data set, as `pack` returns them."""
   packed = Manifest.load(destination)
   report = json.loads((destination / outcomes.REPORT).read_text(encoding="utf-8"))
   shards = [shard for split in packed.splits.values() for shard in split]
-  return {
+  counts = {
     "train": packed.count("train"),
     "eval": packed.count("eval") if "eval" in packed.splits else 0,
     "rejected": packed.rejected,
@@ -112,6 +112,16 @@ def result(destination: Path) -> dict[str, Any]:
     "shards": len(shards),
     "manifest": str(destination / manifest.MANIFEST),
   }
+  if lost := report.get("damaged_archives"):
+    counts["damaged_archives"] = lost
+    if not options.allow_damaged_archives:
+      lines = outcomes.about_damage(lost)
+      more = f" (and {len(lines) - 1:,} more)" if len(lines) > 1 else ""
+      counts["failed"] = (
+        f"{lines[0]}{more}: see {destination / outcomes.REJECTED}, and get the archive "
+        "again, or accept the loss with --allow-damaged-archives"
+      )
+  return counts
 
 
 def _splits(

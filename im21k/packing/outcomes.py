@@ -16,12 +16,18 @@ REPORT, SUMMARY, REJECTED = "report.json", "report.txt", "rejected.tsv"
 
 
 class Rejection(NamedTuple):
-  """A photo that was left out: its key and synset, the kind of fault, the reason."""
+  """A photo that was left out: its key and synset, the kind of fault, the reason.
+
+  `archive` and `lost` are the archive that is damaged, if that is the reason, and how
+  many of its bytes could not be read.
+  """
 
   key: str
   synset: str
   kind: str
   reason: str
+  archive: str = ""
+  lost: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,27 @@ def rejection(key: bytes, synset: str, error: Exception) -> Rejection:
   kind, reason = getattr(error, "kind", "unreadable"), str(error)
   if isinstance(error, OSError):
     reason = error.strerror or reason
-  return Rejection(key.decode("utf-8", "surrogateescape"), synset, kind, reason)
+  loss = getattr(error, "loss", None)
+  archive, lost = loss or ("", 0)
+  name = key.decode("utf-8", "surrogateescape")
+  return Rejection(name, synset, kind, reason, archive, lost)
+
+
+def damaged_archives(rejections: list[Rejection]) -> dict[str, int]:
+  """By name of each damaged archive: how many of its bytes could not be read."""
+  lost: Counter[str] = Counter()
+  for each in rejections:
+    if each.archive or each.kind == "damaged archive":
+      lost[each.archive or each.key] += each.lost
+  return dict(sorted(lost.items()))
+
+
+def about_damage(lost: dict[str, int]) -> list[str]:
+  """What `damaged_archives` gives, one line for each."""
+  return [
+    f"{_one_line(archive)} is damaged: {size:,} bytes of it could not be read"
+    for archive, size in lost.items()
+  ]
 
 
 def kind_bits(kinds: tuple[str, ...]) -> int:
@@ -137,14 +163,18 @@ def write(
       for kind in KINDS
     },
   }
+  lost = damaged_archives(outcomes.rejections)
+  if lost:
+    document["damaged_archives"] = lost
   files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n", aside)
   lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.rejections):,} rejected"]
+  lines += about_damage(lost)
   for kind, of_class in sorted(counts.items(), key=lambda item: -item[1].total()):
     if of_class:
       most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
       lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n", aside)
-  rows = sorted((key, kind, reason) for key, _, kind, reason in outcomes.rejections)
+  rows = sorted((each.key, each.kind, each.reason) for each in outcomes.rejections)
   lines = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
   files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
   return len(outcomes.rejections)
@@ -188,8 +218,8 @@ def _counted(outcomes: Outcomes, synsets: tuple[str, ...]) -> dict[str, Counter[
         counts["duplicate in class"][synset] += count - 1
       if len(same) > 1:
         counts["duplicate across classes"][synset] += count
-  for _, synset, kind, _ in outcomes.rejections:
-    counts[kind][synset] += 1
+  for rejection in outcomes.rejections:
+    counts[rejection.kind][rejection.synset] += 1
   return counts
 
 

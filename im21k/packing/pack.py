@@ -11,7 +11,7 @@ from typing import Any
 
 from im21k import synsets
 from im21k.dataset.manifest import MANIFEST
-from im21k.packing import arguments, estimate, final_files
+from im21k.packing import arguments, estimate, final_files, outcomes
 from im21k.packing.config import PackOptions, with_changes
 from im21k.packing.driver import Packer
 from im21k.packing.selection import Selection
@@ -40,7 +40,9 @@ def pack(
 
   Returns:
     Counts: `train`, `eval`, `rejected`, `classes`, `bytes`, `shards`, and the path
-    `manifest`; or `waiting`, the number of tasks that other parts have still to do.
+    `manifest`; where archives are damaged, `damaged_archives`, the bytes that could not
+    be read by name of the archive, and `failed`, unless they are allowed. Or `waiting`,
+    the number of tasks that other parts have still to do.
 
   Raises:
     ValueError, NotADirectoryError: the source is of no known kind, no photo to train on
@@ -54,7 +56,7 @@ def pack(
   arguments.check_places(source, destination)
   classes = synsets.get(options.classes)
   if final_files.is_complete(destination, options, classes):
-    return final_files.result(destination)
+    return final_files.result(destination, options)
   selection = Selection.of(options, classes)
   photos = sources.find(
     source, classes.synsets, options.root, options.labels, options.source_split
@@ -73,7 +75,7 @@ def pack(
     # Another part may have completed the data set and removed the scratch folder.
     if not (destination / MANIFEST).exists():
       raise
-    return final_files.result(destination)
+    return final_files.result(destination, options)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -85,11 +87,13 @@ def text(result: dict[str, Any]) -> str:
     )
   if "dry_run" in result:
     return estimate.text(result)
+  damage = outcomes.about_damage(result.get("damaged_archives", {}))
   return (
     f"packed {result['train']:,} train and {result['eval']:,} held-out photos of "
     f"{result['classes']:,} classes into {result['shards']:,} shards "
     f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected\n"
-    f"manifest: {result['manifest']}"
+    + "".join(f"{line}\n" for line in damage)
+    + f"manifest: {result['manifest']}"
   )
 
 

@@ -12,6 +12,7 @@ import simplejpeg
 from jaxtyping import UInt8
 
 from im21k.photos import crops, images, jpeg_header, orientation
+from im21k.photos.photo import Loss
 
 KEEP, REPAIR, REJECT = "keep", "repair", "reject"
 RULES = {
@@ -52,11 +53,15 @@ _NAMES = {"WEBP": "WebP"}  # of kinds, where they are not Pillow's
 
 
 class Rejected(ValueError):
-  """A photo that is left out: `kind` is its heading, the message the reason."""
+  """A photo that is left out: `kind` is its heading, the message the reason.
 
-  def __init__(self, kind: str, reason: str):
+  Attributes:
+    loss: bytes of an archive that cannot be read, if that is the reason.
+  """
+
+  def __init__(self, kind: str, reason: str, loss: Loss | None = None):
     super().__init__(reason)
-    self.kind = kind
+    self.kind, self.loss = kind, loss
 
   @classmethod
   def of(cls, error: images.ImageError) -> "Rejected":

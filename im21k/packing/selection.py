@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from im21k.packing import outcomes, repair, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Rejection
 from im21k.packing.photo_index import PhotoIndex
+from im21k.photos.photo import Entry
 from im21k.synsets import ClassList, is_synset
 
 LABELS = "labels.tsv"
+NO_CLASS = "nothing says its class"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +94,23 @@ class Selection:
 
 
 def held_out(
-  options: PackOptions, index: PhotoIndex, source: Path
+  options: PackOptions,
+  index: PhotoIndex,
+  source: Path,
+  rejections: Sequence[Rejection] = (),
 ) -> Bool[np.ndarray, " n"]:
-  """Mask of the photos to hold out.
+  """Mask of the photos to hold out; `rejections` may say why there are none.
 
   Raises:
     ValueError: there are no photos, no key to hold out is known, or no photo would be
       left to train on.
   """
+  if not len(index) and rejections:
+    first = rejections[0]
+    raise ValueError(
+      f"{source} has no photo to pack, but {len(rejections):,} things that are none; "
+      f"the first is {first.key!r}: {first.kind}, {first.reason}"
+    )
   if not len(index):
     raise ValueError(
       f"{source} has no photo to pack: its synset folders hold no file, or all their "
@@ -159,6 +171,17 @@ def drop_duplicates(
     text = "\n".join(["key\tsynsets", *sorted(lines)]) + "\n"
     files.write_text(destination / LABELS, text, destination / scratch.FOLDER)
   return kept, rejections
+
+
+def usable(entries: Iterable[Entry], rejections: list[Rejection]) -> Iterator[Entry]:
+  """The files to read, whose class something says; the others become rejections."""
+  for entry in entries:
+    if entry.problem:
+      rejections.append(Rejection(entry.key, entry.synset, *entry.problem))
+    elif not entry.synset:
+      rejections.append(Rejection(entry.key, "", "unreadable", NO_CLASS))
+    else:
+      yield entry
 
 
 def reject_repeated(

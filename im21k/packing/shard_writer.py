@@ -20,6 +20,7 @@ from im21k.packing import external_shuffle, outcomes, repair, scratch, workers
 from im21k.packing.outcomes import Outcomes, Rejection
 from im21k.packing.selection import Selection
 from im21k.packing.shard_plan import ShardTask
+from im21k.photos import photo_file
 
 
 def write_direct(
@@ -122,7 +123,7 @@ def _read_direct(
   for key, label in zip(task.keys, task.labels.tolist(), strict=True):
     data = b""
     try:
-      data = files.read(folder + key)
+      data = photo_file.read(folder + key)
       jpeg, kinds, digest = selection.prepare(data)
     except (repair.Rejected, OSError) as error:
       rejections.append(outcomes.rejection(key, synsets[label], error))

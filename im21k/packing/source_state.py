@@ -52,7 +52,7 @@ class Recorder:
     """The entries of a stream of loose files, each recorded as it passes."""
     lines, stat = self._lines, os.stat
     for entry in stream.entries():
-      key, synset, path = entry
+      key, synset, path, _ = entry
       try:
         status = stat(path)
       except (OSError, ValueError):  # Reading it will say why.

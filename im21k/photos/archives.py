@@ -1,232 +1,255 @@
 """Tars as streams: their members in the order of the file, none unpacked.
 
-In: a tar, gzipped or not, or a part of a file that is one. Out: its `Member`s, and the
-data of those that are asked for. Python's tarfile takes a damaged header in the middle
-for the end of the archive; here it is an error.
+In: the bytes of a tar, or a part of them. Out: its `Member`s, the data of those that
+are asked for, and `Lost` for bytes that could not be read. The end of a tar is the end
+of its bytes: behind damage, reading goes on at the next sound header.
 """
 
 import dataclasses
-import gzip
-import io
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
 
-BLOCK = 512
-LARGEST = 256 << 20  # bytes of a member that is a photo
-BUFFER = 16 << 20  # bytes read at once, so that a disk has little to seek
-_WORTH_A_SEEK = 1 << 20
-_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
-_LARGEST_HEADER = 1 << 20
+from im21k.photos import tar_chain, tar_headers
+from im21k.photos.tar_headers import BLOCK
+from im21k.photos.tar_input import Input, Window
+from im21k.photos.tar_parts import Lost, Member
 
-
-class DamagedArchive(ValueError):
-  """The archive ends early or is something else; the message says where."""
-
-
-@runtime_checkable
-class Readable(Protocol):
-  """What a tar is read from: a file, a gzipped one, or a member of another tar."""
-
-  def read(self, count: int, /) -> bytes: ...
-
-  def seekable(self) -> bool: ...
-
-  def seek(self, offset: int, whence: int, /) -> int: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-  """A member of a tar.
-
-  Attributes:
-    name, type: as tarfile gives them.
-    size: bytes of its data.
-    offset: where its data begins, from the beginning of the tar.
-  """
-
-  name: str
-  type: bytes
-  size: int
-  offset: int
-
-  @property
-  def end(self) -> int:
-    """Where the next member begins."""
-    return self.offset + self.size + -self.size % BLOCK
-
-  @property
-  def regular(self) -> bool:
-    return self.type in _REGULAR
+RECORD = 20 * BLOCK  # what most writers fill a tar up to a multiple of
+PADDING = 1 << 20  # most zeros at the end of a tar
+_SMALL = 1 << 20  # bytes of a member that are read to see whether all is well
+_HINT = 4 << 20  # most bytes that a damaged header is believed to have behind it
 
 
 class Reader:
   """Members of a tar, one after another; the data of each may be read or not.
 
   Args:
-    file: read forwards from its current position; data is skipped by seeking where
-      that is possible.
-    name: for messages.
-    size: bytes that belong to the tar; None means up to the end of the file.
+    data: at the beginning of the tar.
+    stop: where the tar ends; None means at the end of the data.
+    is_tar: whether a member of this name is a tar.
+    damaged: whether the beginning may be that of any member, or within one.
+    is_cut: whether the end of the tar is missing, or its size is wrong.
+
+  Attributes:
+    damaged: whether bytes were lost so far, so that any tar within this one may be
+      what is read now.
+    is_behind_zeros: whether zeros, as at the end of a tar, precede the current member.
+    is_after_gap: whether a header before the next one may be lost.
   """
 
-  def __init__(self, file: Readable, name: str, size: int | None = None):
-    self._file, self._name, self._size = file, name, size
-    self.at = 0
+  def __init__(
+    self,
+    data: Input,
+    stop: int | None = None,
+    damaged: bool = False,
+    is_tar: Callable[[str], bool] = lambda name: False,
+    is_cut: bool = False,
+  ):
+    self.is_cut, self.is_behind_zeros = is_cut, False
+    self._data, self._is_tar, self.damaged = Window(data, stop), is_tar, damaged
+    self._begin = data.at  # of the first of perhaps several tars
+    self._suspect: Member | None = None  # the last one, if it has data of its own
+    self._ends_in_zero = False  # that data
+    self._clean = self._dirty = 0  # members, by what fills their last blocks
+    self._is_moved = False  # that data is not all its own
+    self._is_short = False
+    self.is_after_gap = damaged
+    self._tail = b""  # of the data that was read last, in its last block
 
-  def __iter__(self) -> Iterator[Member]:
-    name: str | None = None
-    size: int | None = None
+  def __iter__(self) -> Iterator[Member | Lost]:
+    if not self._data.peek(1):
+      yield Lost(self._data.at, 0, "it has no bytes")
+      return
     while True:
-      header = self._next_header()
-      if header is None:
+      start = self._data.at
+      zeros = self._data.skip_zeros()
+      block = self._data.peek(BLOCK)
+      if len(block) < BLOCK:
+        yield from self._end(start, zeros, block)
         return
-      start = self.at - BLOCK
-      try:
-        info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-      except tarfile.HeaderError as error:
-        raise DamagedArchive(f"{self._name} at byte {start}: {error}") from error
-      if info.size < 0:
-        raise DamagedArchive(f"{self._name} at byte {start}: size {info.size}")
-      if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
-        long_name = self._extension(info, start).rstrip(b"\0")
-        if info.type == tarfile.GNUTYPE_LONGNAME:
-          name = long_name.decode("utf-8", "surrogateescape")
+      info = tar_headers.read(block)
+      if info is None:
+        doubtful = (
+          self._ends_in_zero
+          or self._is_moved
+          or not (zeros or tar_headers.resembles(block))
+        )
+        yield self._damage(start, "what should be a header is none", doubtful)
         continue
-      if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE):
-        fields = _pax(self._extension(info, start), f"{self._name} at byte {start}")
-        if info.type != tarfile.XGLTYPE:
-          name = fields.get("path", name)
-          size = int(fields["size"]) if fields.get("size", "").isdigit() else size
-        continue
-      data = size if size is not None else info.size
-      if info.type in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE):
-        data = 0
-      if info.type == tarfile.GNUTYPE_SPARSE:
-        # More blocks of the header follow while the last one says so.
-        is_extended = header[482]
-        while is_extended:
-          is_extended = self._take(BLOCK)[504]
-      member = Member(name or info.name, info.type, data, self.at)
-      name = size = None
-      yield member
-      self._skip(member.end - self.at)
+      self.is_behind_zeros = zeros > 0
+      if zeros:
+        if self._ends_in_zero or not self._is_padding(zeros):
+          reason = "zeros where a header should be"
+          yield self._gap(start, zeros, reason, self._ends_in_zero)
+          self.is_after_gap = self.damaged = True
+        self._begin = self._data.at
+      elif self._is_moved:
+        yield self._gap(start, 0, "a member has data of others in it", True)
+        self.is_after_gap = self.damaged = True
+      found = self._member(info)
+      self._ends_in_zero = self._is_moved = False
+      self._suspect = None
+      if isinstance(found, Member) and found.size:
+        self._suspect = found
+      yield found
+      if isinstance(found, Member):
+        yield from self._leave(found)
 
-  def read(self, member: Member) -> bytes:
-    """Data of the member that iteration gave last.
+  @property
+  def at(self) -> int:
+    """Offset of the next byte."""
+    return self._data.at
 
-    Raises:
-      DamagedArchive: the archive ends within it.
-      ValueError: it has more than LARGEST bytes.
-    """
-    if member.size > LARGEST:
-      raise ValueError(f"a member of {member.size:,} bytes")
-    return self._take(member.size)
+  def read(self, member: Member) -> bytes | None:
+    """Data of the member that iteration gave last; None if the tar ends within it."""
+    data = self._data.read(member.size)
+    self._ends_in_zero = data.endswith(b"\0")
+    self._is_moved = tar_headers.are_inside(data)
+    self._tail = data[len(data) - len(data) % BLOCK :]
+    self._is_short = len(data) < member.size
+    return None if self._is_short else data
+
+  def head(self, member: Member, count: int) -> bytes:
+    """The first bytes of the same member, which stay to be read."""
+    return self._data.peek(min(count, member.size))
 
   def inner(self, member: Member) -> "Reader":
     """The tar that is the member which iteration gave last."""
-    return Reader(_Within(self), f"{self._name}:{member.name}", member.size)
+    stop, self._suspect = member.offset + member.size, None
+    return Reader(self._data.input, stop, is_cut=member.is_cut)
 
-  def _next_header(self) -> bytes | None:
-    """The next block that is not zero; None at the end of the file.
+  def pass_over_rest(self, member: Member | None = None) -> Lost:
+    """The rest of the tar, from here or this member on, as bytes that are lost."""
+    assert self._data.stop is not None
+    start = member.start if member else self._data.at
+    self._data.skip(self._data.stop - self._data.at)
+    self._is_short = self.damaged = True
+    reason = "this is no longer the tar of this class: bytes before it were removed"
+    return Lost(start, self._data.at - start, reason)
 
-    Zeros end an archive, but `cat a.tar b.tar` leaves another one behind them.
+  def _leave(self, member: Member) -> Iterator[Lost]:
+    """Passes over what was not read of a member."""
+    end = member.offset + member.size
+    was_read = self._data.at > member.offset
+    if not was_read and 0 < member.size <= _SMALL:
+      self.read(member)
+    elif not was_read and member.size:
+      self._data.skip(member.size - 1)
+      self._ends_in_zero = self._data.read(1) == b"\0"
+    self._fill(self._data.read(member.end - self._data.at))
+    self._is_short |= member.is_cut
+    if self._data.at < end and not (self._is_short and was_read):
+      start = self._data.at if was_read else member.start
+      yield Lost(start, self._data.at - start, "it ends early", member.name)
+      self._is_short = True
+
+  def _fill(self, padding: bytes) -> None:
+    """Looks at what fills the last block of a member: zeros, as a rule.
+
+    If the tar has kept to that so far, anything else is data that was moved.
     """
-    zeros = False
-    while not zeros or self._size is None or self._size - self.at >= BLOCK:
-      if zeros and self._size is None:
-        header = self._file.read(BLOCK)
-        self.at += len(header)
-        if not header.strip(b"\0") and len(header) < BLOCK:
-          return None
-      else:
-        header = self._take(BLOCK)
-      if header != bytes(BLOCK):
-        return header
-      zeros = True
-    return None
+    is_dirty = bool(padding.strip(b"\0"))
+    self._dirty += is_dirty
+    self._clean += bool(padding) and not is_dirty
+    if is_dirty:
+      is_header = tar_headers.with_magic(self._tail + padding) is not None
+      self._is_moved |= is_header or self._clean > self._dirty
 
-  def _extension(self, info: tarfile.TarInfo, start: int) -> bytes:
-    if info.size > _LARGEST_HEADER:
-      raise DamagedArchive(
-        f"{self._name} at byte {start}: a header of {info.size:,} bytes"
-      )
-    data = self._take(info.size)
-    self._skip(-info.size % BLOCK)
-    return data
+  def _member(self, info: tarfile.TarInfo) -> Member | Lost:
+    """The member whose first header comes next, with its extended headers."""
+    start = self._data.at
+    is_first, self.is_after_gap = self.is_after_gap, False
+    said = tar_chain.read(self._data, info)
+    if said.stopped:
+      return self._damage(start, said.stopped)
+    member = Member(
+      said.name or said.info.name,
+      said.info.type,
+      said.size,
+      start,
+      self._data.at,
+      said.link or said.info.linkname,
+      said.is_sparse,
+    )
+    if self._data.stop is not None and member.offset + member.size > self._data.stop:
+      there = self._data.stop - member.offset
+      if self._is_tar(member.name) and member.regular:
+        # What is there of a tar within this one can still be read.
+        return dataclasses.replace(member, size=there, is_cut=True)
+      reason = f"it should have {member.size:,} bytes, but ends after {there:,}"
+      return self._damage(start, reason, name=member.name)
+    broken = said.broken
+    if is_first and not said.name and tar_headers.may_be_cut(said.info):
+      broken = "a header that may say its whole name is lost"
+    if broken:
+      self._data.skip(member.end - self._data.at)
+      self.damaged = True
+      return Lost(start, self._data.at - start, broken)
+    return member
 
-  def _take(self, count: int) -> bytes:
-    if self._size is not None and self.at + count > self._size:
-      raise DamagedArchive(f"{self._name} ends early, at byte {self._size}")
-    data = self._file.read(count)
-    self.at += len(data)
-    if len(data) < count:
-      raise DamagedArchive(f"{self._name} ends early, at byte {self.at}")
-    return data
+  def _end(self, start: int, zeros: int, rest: bytes) -> Iterator[Lost]:
+    """What is wrong with the end of the tar."""
+    doubtful = self._ends_in_zero or self._is_moved
+    if rest:
+      self._data.read(len(rest))
+      reason = "something else behind the end" if zeros else "part of a header"
+      yield self._gap(self._data.at - len(rest), len(rest), reason, doubtful)
+    elif self._is_short:
+      return
+    elif not zeros:
+      reason = "it has no end mark, so it may be cut off"
+      yield self._gap(start, 0, reason, doubtful)
+    elif self._is_moved:
+      yield self._gap(start, 0, "a member has data of others in it", True)
+    elif (
+      zeros > PADDING
+      or (doubtful and not self._is_sound_end(zeros))
+      or (start == self._begin and not self._is_padding(zeros))  # nothing but zeros
+    ):
+      reason = "zeros up to the end, as in an unfinished download"
+      yield self._gap(start, zeros, reason, doubtful)
 
-  def _skip(self, count: int) -> None:
-    while count > 0:
-      if count > _WORTH_A_SEEK and self._file.seekable():
-        # Up to the last byte, which must be there to be read.
-        self._file.seek(count - 1, 1)
-        self.at += count - 1
-        count = 1
-      count -= len(self._take(min(count, BUFFER)))
+  def _is_sound_end(self, zeros: int) -> bool:
+    """Whether zeros at the end, behind data that ends in zero, are not a hole."""
+    if not self._is_padding(zeros) or zeros > RECORD + BLOCK:
+      return False
+    # Behind a tar within a tar: a header, or the end of that one.
+    following = self._data.input.peek(2 * RECORD)
+    more = len(following) - len(following.lstrip(b"\0"))
+    if more < len(following):
+      return more < BLOCK and tar_headers.read(following[:BLOCK]) is not None
+    end = self._data.at + more
+    return not more or more == 2 * BLOCK or end % RECORD == 0
 
+  def _damage(
+    self, start: int, reason: str, doubtful: bool = False, name: str = ""
+  ) -> Lost:
+    """Goes on to the next sound header, and says what lies before it."""
+    block = self._data.peek(BLOCK)
+    end = 0 if name else tar_headers.likely_end(block)
+    following = self._data.peek(end + BLOCK)[end:] if 0 < end <= _HINT else b""
+    if len(following) == BLOCK and (
+      tar_headers.read(following) or not following.strip(b"\0")
+    ):
+      self._data.read(end)
+    else:
+      self._data.to_next_header()
+      self._is_short = not self._data.peek(1)
+    self.damaged = self.is_after_gap = True
+    self._ends_in_zero = self._is_moved = False
+    if name:
+      return Lost(start, self._data.at - start, reason, name)
+    return self._gap(start, self._data.at - start, reason, doubtful)
 
-class _Within:
-  """A member's data as a file."""
+  def _gap(self, start: int, size: int, reason: str, doubtful: bool) -> Lost:
+    """Bytes that are lost, with the member before them if that is doubtful."""
+    if doubtful and self._suspect:
+      size, start = start + size - self._suspect.start, self._suspect.start
+    return Lost(start, size, reason, doubtful=doubtful)
 
-  def __init__(self, outer: Reader):
-    self._outer = outer
-
-  def read(self, count: int, /) -> bytes:
-    return self._outer._take(count)
-
-  def seekable(self) -> bool:
-    return False
-
-  def seek(self, offset: int, whence: int, /) -> int:
-    raise OSError("a member is read forwards only")
-
-
-class _Part(io.FileIO):
-  """A part of a file: a buffer would otherwise be filled with what follows, too."""
-
-  def __init__(self, path: Path, start: int, stop: int):
-    super().__init__(path)
-    self.seek(start)
-    self._stop = stop
-
-  def readinto(self, buffer: Any) -> int:
-    room = max(0, self._stop - self.tell())
-    return super().readinto(memoryview(buffer)[:room])
-
-
-def is_gzip(path: Path) -> bool:
-  """Whether a file is gzipped."""
-  with path.open("rb", buffering=0) as file:
-    return file.read(2) == b"\x1f\x8b"
-
-
-def open_tar(
-  path: Path, offset: int, size: int, buffer: int = BUFFER
-) -> io.BufferedReader | gzip.GzipFile:
-  """A tar of `size` bytes at `offset` of a file, or a gzipped file as a whole."""
-  if is_gzip(path):
-    return gzip.open(path)
-  return io.BufferedReader(_Part(path, offset, offset + size), buffer)
-
-
-def _pax(data: bytes, where: str) -> dict[str, str]:
-  """`length key=value\\n`, one after another."""
-  fields = {}
-  while data:
-    length, _, rest = data.partition(b" ")
-    if not length.isdigit() or not len(length) + 1 < int(length) <= len(data):
-      raise DamagedArchive(f"{where}: an extended header that is none")
-    key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
-    fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-    data = data[int(length) :]
-  return fields
+  def _is_padding(self, zeros: int) -> bool:
+    """Whether so many zeros, which were just read, are how writers end a tar."""
+    if self.damaged and zeros >= 2 * BLOCK:
+      return True
+    is_full = (self._data.at - self._begin) % RECORD == 0
+    return zeros == 2 * BLOCK or (zeros > 2 * BLOCK and is_full)

@@ -6,19 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from im21k import files, synsets
-from im21k.photos import names
+from im21k import synsets
+from im21k.photos import image_files, names, photo_file
 from im21k.photos.photo import Entry, Photo
-
-# Files of a folder without class folders that are taken for photos.
-SUFFIXES = frozenset({
-  ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
-  ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-})  # fmt: skip
-# First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF.
-_SIGNATURES = (
-  b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +77,12 @@ class PhotoFolder:
   located = photos
 
 
-def class_folders(root: Path) -> list[ClassFolder]:
+def class_folders(root: Path, or_none: bool = False) -> list[ClassFolder]:
   """The folders of `root` that are named by synsets, in their order.
+
+  Args:
+    root: the folder that they are in.
+    or_none: whether there may be none.
 
   Raises:
     NotADirectoryError, ValueError: `root` is not a folder, contains no class folder, or
@@ -99,14 +93,14 @@ def class_folders(root: Path) -> list[ClassFolder]:
       f"{root} is not a folder: give one with a folder for each class, such as "
       "n01440764/"
     )
-  folders = sorted(e.name for e in os.scandir(root) if _visible(e) and e.is_dir())
+  folders = sorted(e.name for e in os.scandir(root) if _visible(e) and _is_folder(e))
   strangers = [name for name in folders if not synsets.is_synset(name)]
   if strangers:
     raise ValueError(
       f"{root}: {_some(strangers)} not named by a synset id: every folder should have "
       "a name like n01440764"
     )
-  if not folders:
+  if not folders and not or_none:
     raise ValueError(
       f"{root} contains no photos: neither class folders named by synset ids, such as "
       "n01440764/, nor image files"
@@ -117,14 +111,35 @@ def class_folders(root: Path) -> list[ClassFolder]:
 def photo_names(root: Path) -> tuple[str, ...]:
   """The photos of a folder without class folders, in order; none if it has folders.
 
-  Where there are validation photos of ILSVRC2012, these only, whatever else there is.
+  Where there are validation photos of ILSVRC2012, folders beside them are listed too:
+  as files that cannot be read.
   """
-  entries = sorted((e.name, e.is_dir()) for e in os.scandir(root) if _visible(e))
-  plain = [name for name, is_folder in entries if not is_folder]
-  validation = tuple(name for name in plain if names.VALIDATION.fullmatch(name))
-  if validation or len(plain) < len(entries):
-    return validation
-  return tuple(name for name in plain if Path(name).suffix.lower() in SUFFIXES)
+  entries = [e for e in os.scandir(root) if _visible(e)]
+  folders = [e.name for e in entries if _is_folder(e)]
+  beside = beside_classes(root)
+  if not folders:
+    return beside
+  is_validation = any(map(names.VALIDATION.fullmatch, beside))
+  if not is_validation or any(map(synsets.is_synset, folders)):
+    return ()
+  return tuple(sorted((*beside, *folders)))
+
+
+def beside_classes(root: Path) -> tuple[str, ...]:
+  """The files of a folder that may be photos or hold photos, in order.
+
+  Names that begin with a dot are left out; tars named by a synset are, too.
+  """
+  return tuple(
+    sorted(
+      e.name
+      for e in os.scandir(root)
+      if _visible(e)
+      and not _is_folder(e)
+      and not names.CLASS_TAR.fullmatch(e.name)
+      and _may_be_photo(e)
+    )
+  )
 
 
 def numbered(
@@ -147,13 +162,7 @@ def from_entry(entry: Entry) -> Photo:
   """The photo in a file, which is read when its bytes are asked for."""
   if entry.problem:
     return Photo(entry.key, entry.synset, problem=entry.problem)
-  return Photo(entry.key, entry.synset, functools.partial(files.read, entry.path))
-
-
-def is_image(path: Path) -> bool:
-  """Whether a file begins as an image of a common format does."""
-  with path.open("rb") as file:
-    return file.read(4).startswith(_SIGNATURES)
+  return Photo(entry.key, entry.synset, functools.partial(photo_file.read, entry.path))
 
 
 def size_of(path: str) -> int:
@@ -165,18 +174,49 @@ def size_of(path: str) -> int:
 
 
 def _files(root: str, folder: str) -> Iterator[str]:
-  """Paths below `root` of the files in one of its folders, `root` left out."""
-  entries = sorted((e.name, e) for e in os.scandir(root + folder) if _visible(e))
-  for name, entry in entries:
-    path = f"{folder}/{name}"
-    if entry.is_dir(follow_symlinks=False):
-      yield from _files(root, path)
-    else:
+  """Paths below `root` of the files in one of its folders, `root` left out.
+
+  A folder that cannot be listed is one of them: reading it will say so.
+  """
+  # No recursion: folders may be nested deeper than Python's calls.
+  waiting = [(folder, True)]
+  while waiting:
+    path, is_folder = waiting.pop()
+    if not is_folder:
       yield path
+      continue
+    try:
+      entries = sorted((e.name, e) for e in os.scandir(root + path) if _visible(e))
+    except OSError:
+      yield path
+      continue
+    waiting += [
+      (f"{path}/{name}", entry.is_dir(follow_symlinks=False))
+      for name, entry in reversed(entries)
+    ]
 
 
 def _visible(entry: "os.DirEntry[str]") -> bool:
   return not entry.name.startswith(".")
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+  try:
+    return entry.is_dir()
+  except OSError:  # a link to itself
+    return False
+
+
+def _may_be_photo(entry: "os.DirEntry[str]") -> bool:
+  """Whether to list a file: all that are no regular files are, to say so."""
+  try:
+    if image_files.may_be_photo(entry.name) or not entry.is_file():
+      return True
+    with open(entry.path, "rb", buffering=0) as file:
+      head = file.read(image_files.SIGNATURE)
+  except OSError:
+    return True
+  return image_files.may_be_photo(entry.name, head)
 
 
 def _some(strangers: list[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from im21k import synsets as synset_lists
 from im21k.dataset import manifest
-from im21k.photos import folders, listings, packed, rec, tars, tfds
+from im21k.photos import folders, image_files, listings, names, packed, rec, tars, tfds
 from im21k.photos.photo import Chosen, Entry, Photo, Stream
 from im21k.photos.tars import Tar
 
@@ -96,12 +96,13 @@ class Source:
 
   def measured(self) -> "Source":
     """The same with the bytes of each stream, which are looked up for files."""
-    if not self.root:
-      return self
+    of_files = folders.ClassFolder | folders.PhotoFolder | listings.Listed
     sized = (
       dataclasses.replace(
         stream, size=sum(folders.size_of(e.path) for e in stream.entries())
       )
+      if isinstance(stream, of_files)
+      else stream
       for stream in self.streams
     )
     return Source(tuple(sized), self.root)
@@ -149,9 +150,13 @@ def open(
   if path.is_dir():
     return _in_folder(path, labels, split)
   if not path.is_file():
+    if path.exists():
+      raise ValueError(f"{path} is a pipe, a socket or a device; photos can be {WHAT}")
     raise FileNotFoundError(f"{path} does not exist; photos can be {WHAT}")
   suffix = path.suffix.lower()
-  if suffix not in folders.SUFFIXES | {".lst", ".tsv", ".rec"} and tars.is_tar(path):
+  if suffix not in image_files.SUFFIXES | {".lst", ".tsv", ".rec"} and tars.is_tar(
+    path
+  ):
     return Source(tuple(tars.in_file(path, _read(labels))))
   _refuse_labels(where, labels)
   if suffix in (".lst", ".rec") and not ids:
@@ -161,7 +166,7 @@ def open(
     return Source((listings.Listed(path, root, tuple(ids or ())),), root)
   if suffix == ".rec":
     return Source((rec.Rec(path, path.stat().st_size, tuple(ids or ())),))
-  if suffix in folders.SUFFIXES or folders.is_image(path):
+  if suffix in image_files.SUFFIXES or image_files.is_image(path):
     return Source((folders.PhotoFolder(path.parent, (path.name,)),), path.parent)
   raise NotADirectoryError(f"{path} is none of what photos can be: {WHAT}")
 
@@ -176,17 +181,17 @@ def find(
   """`open` for packing, which needs the class of every file before it reads them.
 
   Raises:
-    ValueError: nothing says the class of the first photo of a folder; see `open` too.
+    ValueError: nothing says the class of any photo of a folder; see `open` too.
   """
   source = open(path, classes=synsets, root=root, labels=labels, split=split)
-  for stream in source.streams:
-    if isinstance(stream, folders.PhotoFolder):
-      for entry in stream.entries():
-        if not entry.synset:
-          raise ValueError(
-            f"{entry.path}: nothing says its class: put photos into folders named by "
-            "synset ids, such as n01440764/, or list them in a .tsv of path and synset"
-          )
+  match source.streams:
+    case (folders.PhotoFolder() as stream,):
+      entries = list(stream.entries())
+      if not any(entry.synset for entry in entries):
+        raise ValueError(
+          f"{entries[0].path}: nothing says its class: put photos into folders named "
+          "by synset ids, such as n01440764/, or list them in a .tsv of path and synset"
+        )
   return source
 
 
@@ -197,13 +202,22 @@ def _in_folder(path: Path, labels: Path | None, split: str | None) -> Source:
   if (path / tfds.INFO).is_file():
     _refuse_labels(path, labels)
     return Source((tfds.in_folder(path, split),))
-  if inside := tars.in_folder(path):
-    _refuse_labels(path, labels)
-    return Source(tuple(inside))
-  if photos := folders.photo_names(path):
+  inside = class_tars(path)
+  if not inside and (photos := folders.photo_names(path)):
     return Source((folders.numbered(path, photos, _read(labels)),), path)
-  _refuse_labels(path, labels)
-  return Source(tuple(folders.class_folders(path)), path)
+  classes = folders.class_folders(path, or_none=bool(inside))
+  photos = folders.beside_classes(path)
+  if not any(map(names.VALIDATION.fullmatch, photos)):
+    _refuse_labels(path, labels)
+  beside = [folders.numbered(path, photos, _read(labels))] if photos else []
+  return Source((*classes, *inside, *beside), None if inside else path)
+
+
+def class_tars(folder: Path) -> list[Tar]:
+  """The tars of a folder that are named by synsets, gzipped or not."""
+  found = (p for p in sorted(folder.iterdir()) if p.is_file())
+  named = ((names.CLASS_TAR.fullmatch(path.name), path) for path in found)
+  return [Tar(path, 0, path.stat().st_size, match[1]) for match, path in named if match]
 
 
 def _read(labels: Path | None) -> tuple[str, ...] | None:

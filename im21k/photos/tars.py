@@ -2,17 +2,24 @@
 
 import dataclasses
 import functools
+import itertools
 import os
-import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from im21k import synsets
-from im21k.photos import archives, names
-from im21k.photos.photo import Photo
-
-CLASS_TAR = re.compile(rf"({synsets.SYNSET})\.tar")
+from im21k.photos import (
+  archives,
+  gzips,
+  names,
+  photo_file,
+  tar_headers,
+  tar_input,
+  tar_members,
+)
+from im21k.photos.archives import Reader
+from im21k.photos.photo import Loss, Photo
+from im21k.photos.tar_members import DAMAGED, Link, Place, Walk
+from im21k.photos.tar_parts import Lost, Member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Tar:
     path, offset, size: the file, and where in it the tar is.
     synset: the class of all its photos; "" where the names of the members say it.
     labels: see `names.locate`.
+    is_rest: whether tars of classes come before it in the file.
   """
 
   path: Path
@@ -30,6 +38,7 @@ class Tar:
   size: int
   synset: str = ""
   labels: tuple[str, ...] | None = None
+  is_rest: bool = False
 
   @property
   def count(self) -> None:
@@ -37,8 +46,8 @@ class Tar:
     return None
 
   def photos(self) -> Iterator[Photo]:
-    """The photos in their order; damage becomes a photo with a problem."""
-    return self._photos(None)
+    """The photos in their order, links last; damage becomes a photo with a problem."""
+    return self._photos(False)
 
   def located(self) -> Iterator[Photo]:
     """The same, each read at its place when it is asked for.
@@ -46,63 +55,125 @@ class Tar:
     Raises:
       ValueError: the tar is gzipped, so there is no reading in the middle.
     """
-    if archives.is_gzip(self.path):
+    if gzips.is_gzip(self.path):
       raise ValueError(
         f"{self.path}: photos of a gzipped tar cannot be taken in another order: "
         "unpack it, or pack it with `im21k pack`"
       )
-    return self._photos(self.offset)
+    return self._photos(True)
 
-  def _photos(self, base: int | None) -> Iterator[Photo]:
-    with archives.open_tar(self.path, self.offset, self.size) as file:
-      size = None if archives.is_gzip(self.path) else self.size
-      reader = archives.Reader(file, str(self.path), size)
-      yield from self._members(reader, self.synset, base)
+  def _photos(self, located: bool) -> Iterator[Photo]:
+    before = _state(self.path)
+    walk = self._walk(located)
+    yield from self._pass(walk)
+    if walk.links:
+      wanted, outside = tar_members.by_target(walk.links)
+      yield from self._pass(self._walk(located, wanted))
+      for link in [*outside, *itertools.chain.from_iterable(wanted.values())]:
+        yield link.broken()
+    if _state(self.path) != before:
+      yield walk.lost(self.offset, 0, "the file changed while it was read")
 
-  def _members(
-    self, reader: archives.Reader, synset: str, base: int | None
-  ) -> Iterator[Photo]:
-    """Photos of a reader; with its offset in the file they are not read yet."""
+  def _walk(self, located: bool, wanted: dict[Place, list[Link]] | None = None) -> Walk:
+    photo = functools.partial(_photo, self.path, located)
+    return Walk(self.path.name, photo, self.labels, self.is_rest, wanted)
+
+  def _pass(self, walk: Walk) -> Iterator[Photo]:
+    """The photos of a pass from the beginning to the end, with what is lost."""
+    at, stop = self.offset, self.offset + self.size
     try:
-      for member in reader:
-        name = PurePosixPath(member.name)
-        key = f"{synset}/{name.name}" if synset else str(name)
-        if member.type == tarfile.DIRTYPE:
-          continue
-        inner = CLASS_TAR.fullmatch(name.name)
-        if names.leaves(member.name):
-          reason = f"{member.name!r} is absolute or leaves its folder"
-          yield Photo(key, synset, problem=("refused path", reason))
-        elif not member.regular:
-          reason = f"a member of type {member.type!r}"
-          yield Photo(key, synset, problem=("link or device", reason))
-        elif inner and not synset:
-          start = None if base is None else base + member.offset
-          yield from self._members(reader.inner(member), inner[1], start)
-        elif not name.name.startswith("."):
-          yield self._photo(reader, member, synset, base)
-    except (archives.DamagedArchive, EOFError, OSError) as error:
-      key = f"{synset}.tar" if synset else self.path.name
-      yield Photo(key, synset, problem=("damaged archive", str(error)))
+      if gzips.is_gzip(self.path):
+        yield from self._unzipped(walk)
+        return
+      # And what follows, which says whether the end is one.
+      beyond = self.size + 2 * archives.RECORD
+      with tar_input.open_part(self.path, at, beyond) as file:
+        data = tar_input.Input(file, at)
+        try:
+          reader = Reader(data, stop, is_tar=_is_class_tar)
+          reader.is_after_gap = self.is_rest
+          yield from walk.photos(reader, self.synset, self.offset)
+        finally:
+          at = data.at
+    except OSError as error:
+      reason = error.strerror or str(error)
+      yield from walk.reported(walk.lost(at, max(stop - at, 0), reason))
 
-  def _photo(
-    self,
-    reader: archives.Reader,
-    member: archives.Member,
-    synset: str,
-    base: int | None,
-  ) -> Photo:
-    if synset:
-      key = names.within(synset, member.name)
+  def _unzipped(self, walk: Walk) -> Iterator[Photo]:
+    with gzips.Gzip(self.path) as zipped:
+      data, damages = tar_input.Input(zipped), 0
+      while True:
+        reader = Reader(data, None, damages > 0, _is_class_tar)
+        yield from walk.photos(reader, self.synset)
+        if len(zipped.damages) == damages:
+          return
+        goes_on = zipped.resume()
+        yield from walk.reported(walk.lost(*zipped.damages[-1]))
+        damages = len(zipped.damages)
+        if not goes_on:
+          return
+
+
+def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
+  """The inner tars of a tar; where there are none, the tar as a whole."""
+  size = path.stat().st_size
+  if gzips.is_gzip(path):
+    yield Tar(path, 0, size, labels=labels)
+    return
+  # Only headers are read: a large buffer would be filled for each.
+  start = 0
+  with (
+    tar_input.open_part(path, 0, size, tar_headers.BLOCK) as file,
+    path.open("rb", buffering=0) as ends,
+  ):
+    reader = Reader(tar_input.Input(file), size)
+    for member in reader:
+      name = PurePosixPath(getattr(member, "name", ""))
+      inner = names.CLASS_TAR.fullmatch(name.name) if name.parts else None
+      if (
+        isinstance(member, Lost)
+        or not inner
+        or not member.regular
+        or names.is_hidden(name)
+        or names.leaves(member.name)
+        or names.class_folder(name)
+        or reader.head(member, 2) == gzips.MAGIC[:2]
+        or not _ends_as_tar(ends.fileno(), member)
+      ):
+        break
+      yield Tar(path, member.offset, member.size, inner[1])
+      start = min(member.end, size)
     else:
-      synset, key = names.locate(member.name, self.labels)
-    if member.size > archives.LARGEST:
-      reason = f"a file of {member.size:,} bytes"
-      return Photo(key, synset, problem=("too large", reason))
-    if base is None:
-      return Photo(key, synset, reader.read(member))
-    at = base + member.offset
-    return Photo(key, synset, functools.partial(_read, self.path, at, member.size))
+      return
+  # There is something else among them, or damage, or nothing else: read all from there.
+  yield Tar(path, start, size - start, labels=labels, is_rest=start > 0)
+
+
+def is_tar(path: Path) -> bool:
+  """Whether a file is a tar, gzipped or not."""
+  if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+    return True
+  with path.open("rb") as file:
+    head = file.read(265)
+  return head[:2] == gzips.MAGIC[:2] or head[257:262] == tar_headers.MAGIC
+
+
+def _photo(
+  path: Path, located: bool, reader: Reader, member: Member, key: str, synset: str
+) -> Photo:
+  """The photo in a member; if `located`, it is read when it is asked for."""
+  if member.size > photo_file.LARGEST:
+    error = photo_file.too_large(member.size)
+    return Photo(key, synset, problem=(error.kind, str(error.strerror)))
+  if located:
+    read = functools.partial(_read, path, member.offset, member.size)
+    return Photo(key, synset, read)
+  data = reader.read(member)
+  if data is None:
+    reason = f"it ends early, for {path.name} does"
+    loss = Loss(path.name, reader.at - member.start)
+    return Photo(key, synset, problem=(DAMAGED, reason), loss=loss)
+  return Photo(key, synset, data)
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
@@ -113,41 +184,21 @@ def _read(path: Path, offset: int, size: int) -> bytes:
   return data
 
 
-def in_folder(folder: Path) -> list[Tar]:
-  """The tars of a folder that are named by synsets."""
-  paths = sorted(p for p in folder.iterdir() if CLASS_TAR.fullmatch(p.name))
-  return [Tar(p, 0, p.stat().st_size, p.stem) for p in paths]
+def _ends_as_tar(file: int, member: Member) -> bool:
+  """Whether a member of an open file ends in zeros; if not, it must be read first."""
+  stop = member.offset + member.size
+  start = max(stop - tar_headers.BLOCK, member.offset)
+  return not os.pread(file, stop - start, start).strip(b"\0")
 
 
-def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
-  """The inner tars of a tar; where there are none, the tar as a whole."""
-  size = path.stat().st_size
-  if archives.is_gzip(path):
-    yield Tar(path, 0, size, labels=labels)
-    return
-  # Only headers are read: a large buffer would be filled for each.
-  start = 0
-  with archives.open_tar(path, 0, size, archives.BLOCK) as file:
-    try:
-      for member in archives.Reader(file, str(path), size):
-        inner = CLASS_TAR.fullmatch(PurePosixPath(member.name).name)
-        whole = member.offset + member.size <= size
-        if not inner or not member.regular or names.leaves(member.name) or not whole:
-          break
-        yield Tar(path, member.offset, member.size, inner[1])
-        start = member.end
-      else:
-        return
-    except archives.DamagedArchive:
-      pass  # Reported when the rest is read.
-  # There is something else among them, or nothing else: read all from there on.
-  yield Tar(path, start, size - start, labels=labels)
+def _is_class_tar(name: str) -> bool:
+  return names.CLASS_TAR.fullmatch(PurePosixPath(name).name) is not None
 
 
-def is_tar(path: Path) -> bool:
-  """Whether a file is a tar, gzipped or not."""
-  if path.name.endswith((".tar", ".tar.gz", ".tgz")):
-    return True
-  with path.open("rb") as file:
-    head = file.read(265)
-  return head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar"
+def _state(path: Path) -> tuple[int, int] | None:
+  """What changes if a file is written to; None if it is not there."""
+  try:
+    found = path.stat()
+  except OSError:
+    return None
+  return found.st_size, found.st_mtime_ns

@@ -166,12 +166,14 @@ def test_a_damaged_archive_is_listed_and_the_rest_is_packed(fishes, tmp_path, da
     data = data[: len(data) // 2]
   else:
     with tarfile.open(path) as tar:
-      at = tar.getmembers()[3].offset
+      at = tar.getmembers()[3].offset_data - 512
     data[at + 148 : at + 156] = b"garbage!"
   path.write_bytes(data)
   result = pack(source, tmp_path / "out", workers=1)
   assert 9 + 7 < result["train"] < 24
-  assert f"{SHARK}.tar\tdamaged archive" in (tmp_path / "out/rejected.tsv").read_text()
+  text = (tmp_path / "out/rejected.tsv").read_text()
+  assert f"\n{SHARK}.tar at byte " in text and "\tdamaged archive\t" in text
+  assert result["failed"].startswith(f"{SHARK}.tar is damaged")
 
 
 def test_a_rec_is_packed_without_a_re_encode(jpeg, tmp_path):

@@ -115,9 +115,9 @@ def test_an_error_of_the_system_is_a_rejection():
   error = FileNotFoundError(2, "No such file or directory", "/photos/a")
   rejection = outcomes.rejection(b"a\xe9", SYNSETS[0], error)
   reason = "No such file or directory"
-  assert rejection == ("a\udce9", SYNSETS[0], "unreadable", reason)
+  assert rejection[:4] == ("a\udce9", SYNSETS[0], "unreadable", reason)
   rejected = repair.Rejected("too small", "1×1 pixels")
-  assert outcomes.rejection(b"a", SYNSETS[0], rejected)[2:] == (
+  assert outcomes.rejection(b"a", SYNSETS[0], rejected)[2:4] == (
     "too small",
     "1×1 pixels",
   )
