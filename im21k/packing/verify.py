@@ -20,7 +20,6 @@ from im21k.dataset.manifest import MANIFEST, REMEDY, Manifest, Shard
 from im21k.fields import Fields
 from im21k.packing import outcomes
 from im21k.packing.workers import run_local
-from im21k.photos import images
 from im21k.photos.crops import RandomResizedCrop, StraightCrop
 from im21k.photos.jpeg_crop import Decoder
 
@@ -137,7 +136,7 @@ def _check(folder: Path, classes: int, every: int, shard: Shard) -> _Checked:
 
 def _decode(decoder: Decoder, jpeg: bytes, seed: int) -> None:
   """Decodes a photo as a whole, and the parts that training would cut from it."""
-  images.check_jpeg(jpeg)
+  decoder.check(jpeg)
   size = decoder.open(jpeg)
   rng: Any = np.random.default_rng(seed)
   for crop in _CROPS:

@@ -22,15 +22,6 @@ from im21k.photos.jpeg_header import Header
 _SUBSAMPLING, _WIDTH, _HEIGHT = 4, 5, 6
 _DECOMPRESS, _RGB, _WARNING = 1, 0, 0
 _MCU_WIDTH = (8, 16, 16, 8, 8, 32, 8)
-# Sampling factors of 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and grey as everybody writes
-# them. libjpeg-turbo names 2×1, 2×1, 2×1 4:4:4 too, but cuts it at other columns.
-_FACTORS = frozenset(
-  bytes(factors)
-  for factors in (
-    (0x11, 0x11, 0x11), (0x21, 0x11, 0x11), (0x22, 0x11, 0x11), (0x12, 0x11, 0x11),
-    (0x41, 0x11, 0x11), (0x11,),
-  )
-)  # fmt: skip
 # Upsampling looks one pixel further than the part that is wanted, and treats a single
 # column of chroma samples, which is two pixels wide, as no other.
 _MARGIN = 2
@@ -71,7 +62,7 @@ class Decoder:
     """
     self._whole = None
     header = jpeg_header.read(data) if data.startswith(jpeg_header.START) else None
-    if header is None or not _gives_parts(header):
+    if header is None or not _gives_parts(header) or not header.has_end(data):
       self._whole = images.decode(data)
       return self._whole.shape[0], self._whole.shape[1]
     images.check_size(header.height, header.width)
@@ -82,8 +73,12 @@ class Decoder:
       raise MemoryError("libturbojpeg has no memory for a decoder")
     self._jpeg, self._frame = data, header.frame
     self._height, self._width = header.height, header.width
-    self._read_header(np.frombuffer(data, np.uint8))
-    self._check_header(self._height)
+    try:
+      self._read_header(np.frombuffer(data, np.uint8))
+      self._check_header(self._height)
+    except images.ImageError:
+      self._whole = images.decode(data)
+      return self._whole.shape[0], self._whole.shape[1]
     return self._height, self._width
 
   def crop(self, box: Box, least: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -108,17 +103,46 @@ class Decoder:
     scale, region = _Scale(1, down), _Region(start, y0, stop - start, y1 - y0)
     self._check(self._library.tj3SetScalingFactor(self._handle, scale))
     self._check(self._library.tj3SetCroppingRegion(self._handle, region))
-    size = region.w * region.h * 3
+    pixels = self._pixels_of(region.h, region.w)
+    self._check(self._decompress(data), lenient=True)
+    return pixels[:, x0 - start : x1 - start]
+
+  def check(self, data: bytes) -> None:
+    """Raises ImageError unless a packed photo decodes here without damage.
+
+    As `images.check_jpeg`, with the decoder that makes the crops: at 1/8 of the scale,
+    where damage shows as well.
+    """
+    images.check_not_empty(data)
+    if not data.startswith(jpeg_header.START):
+      raise images.ImageError(
+        f"not a JPEG; it begins with {data[:12]!r}", "not an image"
+      )
+    images.check_header(data)
+    self.open(data)
+    if self._whole is not None:
+      images.check_jpeg(data)
+      return
+    self._check(self._library.tj3SetScalingFactor(self._handle, _Scale(1, 8)))
+    self._pixels_of(-(-self._height // 8), -(-self._width // 8))
+    try:
+      self._check(self._decompress(np.frombuffer(data, np.uint8)))
+    except images.ImageError as error:
+      if images.STRAY not in str(error):
+        raise
+
+  def _pixels_of(self, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Where the decoder writes to."""
+    size = height * width * 3
     if len(self._pixels) < size:
       self._pixels = np.empty(size, np.uint8)
-    self._check(
-      self._library.tj3Decompress8(
-        self._handle, data.ctypes.data, len(data), self._pixels.ctypes.data, 0, _RGB
-      ),
-      lenient=True,
+    return self._pixels[:size].reshape(height, width, 3)
+
+  def _decompress(self, data: UInt8[np.ndarray, " bytes"]) -> int:
+    result: int = self._library.tj3Decompress8(
+      self._handle, data.ctypes.data, len(data), self._pixels.ctypes.data, 0, _RGB
     )
-    pixels = self._pixels[:size].reshape(region.h, region.w, 3)
-    return pixels[:, x0 - start : x1 - start]
+    return result
 
   def _without_rows_from(self, end: int) -> UInt8[np.ndarray, " bytes"]:
     """The JPEG with a header that says that it ends there.
@@ -159,20 +183,11 @@ class Decoder:
       lenient and self._library.tj3GetErrorCode(self._handle) == _WARNING
     ):
       reason = self._library.tj3GetErrorStr(self._handle).decode("utf-8", "replace")
-      raise images.ImageError(reason)
+      raise images.image_error(ValueError(reason))
 
 
 def _gives_parts(header: Header) -> bool:
-  """Whether it is upright, baseline, sampled as usual, and all of it in one scan."""
-  return (
-    header.is_common
-    and header.coding in (jpeg_header.BASELINE, jpeg_header.EXTENDED)
-    and header.factors in _FACTORS
-    and header.in_scan == len(header.factors)
-    and header.height > 0
-    and header.width > 0
-    and header.orientation == orientation.UPRIGHT
-  )
+  return header.is_plain and header.orientation == orientation.UPRIGHT
 
 
 class _Scale(ctypes.Structure):
