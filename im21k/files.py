@@ -2,9 +2,11 @@
 
 import collections
 import contextlib
+import io
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,18 @@ def read(path: str | bytes) -> bytes:
     return b"".join(pieces)
   finally:
     os.close(descriptor)
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+  """Opens a regular file to read it; ValueError for anything else.
+
+  A FIFO that nobody writes to would be waited for, and a device may never end.
+  """
+  descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+  if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    os.close(descriptor)
+    raise ValueError(f"{path} is not a regular file: name a file, or copy it again")
+  return os.fdopen(descriptor, "rb")
 
 
 def read_json(path: Path, remedy: str = "", largest: int = LARGEST) -> dict[str, Any]:

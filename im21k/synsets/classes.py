@@ -9,15 +9,20 @@ import codecs
 import dataclasses
 import functools
 import hashlib
+import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
 
+from im21k import files
 from im21k.synsets import wordnet
 from im21k.synsets.ids import is_synset
+
+_LARGEST = 2**23  # Bytes; the 21,841 classes of 2015 with all their names have 0.9 MB.
+_ESCAPE = "surrogateescape"
 
 
 class ClassListMismatch(ValueError):
@@ -100,20 +105,16 @@ def from_file(path: str | os.PathLike[str]) -> ClassList:
   `n01440764 tench` is fine; so are blank lines and lines that begin with `#`.
 
   Raises:
-    ValueError: not UTF-8, malformed or repeated ids, or none; says file and line.
+    OSError: the file cannot be read.
+    ValueError: no regular file, too large, not UTF-8, malformed or repeated ids, or
+      none; says file and line.
   """
   path = Path(path)
-  entries = []
-  lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
-  for number, line in enumerate(lines, 1):
-    where = f"{path}, line {number}"
-    try:
-      tokens = line.decode("utf-8").split()
-    except UnicodeDecodeError as error:
-      raise ValueError(f"{where}: not UTF-8 text ({error.reason})") from error
-    if tokens and not tokens[0].startswith("#"):
-      entries.append((where, tokens[0]))
-  return ClassList(path.stem, _checked(str(path), entries))
+  with files.open_regular(path) as file:
+    data = file.read(_LARGEST + 1)
+  if len(data) > _LARGEST:
+    raise ValueError(f"{path} is no class list: it has more than {_LARGEST:,} bytes")
+  return ClassList(path.stem, _checked(str(path), _entries(path, data)))
 
 
 def subset_indices(
@@ -140,8 +141,8 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   for place, synset in entries:
     if not is_synset(synset):
       raise ValueError(
-        f"{place}: {synset!r} is not a synset id; those are n and 8 digits, such as "
-        "n01440764"
+        f"{place}: {synset[:40]!r} is not a synset id; those are n and 8 digits, such "
+        "as n01440764"
       )
     if synset in places:
       raise ValueError(f"{place}: {synset} occurs already at {places[synset]}")
@@ -149,6 +150,19 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   if not places:
     raise ValueError(f"{where}: holds no synset ids")
   return tuple(places)
+
+
+def _entries(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
+  """Place and first word of each line; in turn, for empty lines may be millions."""
+  stream = io.BytesIO(data.removeprefix(codecs.BOM_UTF8))
+  for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", _ESCAPE), 1):
+    where = f"{path}, line {number}"
+    try:
+      tokens = line.encode("utf-8", _ESCAPE).decode("utf-8").split(maxsplit=1)
+    except UnicodeDecodeError as error:
+      raise ValueError(f"{where}: not UTF-8 text ({error.reason})") from error
+    if tokens and not tokens[0].startswith("#"):
+      yield where, tokens[0]
 
 
 def _name(graph: wordnet.WordNet, synset: str) -> str:
