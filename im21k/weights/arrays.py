@@ -86,6 +86,7 @@ def check_shapes(
   where: object,
   shapes: Mapping[str, tuple[int, ...]],
   expected: Mapping[str, tuple[int, ...]],
+  remedy: str = REMEDY,
 ) -> None:
   """ValueError, naming the first of them, if arrays are missing, extra or misshapen."""
   wrong = [f"{name} is missing" for name in sorted(expected.keys() - shapes.keys())]
@@ -98,7 +99,7 @@ def check_shapes(
     if shapes[name] != expected[name]
   ]
   if wrong:
-    raise ValueError(f"{where} does not fit the model: {listed(wrong)}: {REMEDY}")
+    raise ValueError(f"{where} does not fit the model: {listed(wrong)}: {remedy}")
 
 
 def listed(wrong: list[str]) -> str:
