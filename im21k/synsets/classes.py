@@ -9,20 +9,17 @@ import codecs
 import dataclasses
 import functools
 import hashlib
-import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
 
-from im21k import files
 from im21k.synsets import wordnet
 from im21k.synsets.ids import is_synset
 
-_LARGEST = 2**23  # Bytes; the 21,841 classes of 2015 with all their names have 0.9 MB.
-_ESCAPE = "surrogateescape"
+_LARGEST = 16 << 20  # bytes of a list; that of 21,841 names has 1 MB
 
 
 class ClassListMismatch(ValueError):
@@ -105,16 +102,39 @@ def from_file(path: str | os.PathLike[str]) -> ClassList:
   `n01440764 tench` is fine; so are blank lines and lines that begin with `#`.
 
   Raises:
-    OSError: the file cannot be read.
-    ValueError: no regular file, too large, not UTF-8, malformed or repeated ids, or
-      none; says file and line.
+    ValueError: not UTF-8, malformed or repeated ids, or none; says file and line.
   """
   path = Path(path)
-  with files.open_regular(path) as file:
+  entries = []
+  for number, line in enumerate(lines(path), 1):
+    tokens = line.split()
+    if tokens and not tokens[0].startswith("#"):
+      entries.append((f"{path}, line {number}", tokens[0]))
+  return ClassList(path.stem, _checked(str(path), entries))
+
+
+def lines(path: Path) -> list[str]:
+  """The lines of a small text in UTF-8, with a byte-order mark or without.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no regular file, too large or not UTF-8; says file and line.
+  """
+  if path.exists() and not path.is_file():  # A FIFO would be waited for.
+    raise ValueError(f"{path} is not a regular file")
+  with path.open("rb") as file:
     data = file.read(_LARGEST + 1)
   if len(data) > _LARGEST:
-    raise ValueError(f"{path} is no class list: it has more than {_LARGEST:,} bytes")
-  return ClassList(path.stem, _checked(str(path), _entries(path, data)))
+    raise ValueError(f"{path} has more than {_LARGEST:,} bytes, so it is no such list")
+  decoded = []
+  for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+    try:
+      decoded.append(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"{path}, line {number}: not UTF-8 text ({error.reason})"
+      ) from error
+  return decoded
 
 
 def subset_indices(
@@ -141,8 +161,8 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   for place, synset in entries:
     if not is_synset(synset):
       raise ValueError(
-        f"{place}: {synset[:40]!r} is not a synset id; those are n and 8 digits, such "
-        "as n01440764"
+        f"{place}: {synset[:80]!r} is not a synset id; those are n and 8 digits, "
+        "such as n01440764"
       )
     if synset in places:
       raise ValueError(f"{place}: {synset} occurs already at {places[synset]}")
@@ -150,19 +170,6 @@ def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
   if not places:
     raise ValueError(f"{where}: holds no synset ids")
   return tuple(places)
-
-
-def _entries(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
-  """Place and first word of each line; in turn, for empty lines may be millions."""
-  stream = io.BytesIO(data.removeprefix(codecs.BOM_UTF8))
-  for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", _ESCAPE), 1):
-    where = f"{path}, line {number}"
-    try:
-      tokens = line.encode("utf-8", _ESCAPE).decode("utf-8").split(maxsplit=1)
-    except UnicodeDecodeError as error:
-      raise ValueError(f"{where}: not UTF-8 text ({error.reason})") from error
-    if tokens and not tokens[0].startswith("#"):
-      yield where, tokens[0]
 
 
 def _name(graph: wordnet.WordNet, synset: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from im21k.synsets import wordnet
-from im21k.synsets.classes import ClassList, from_file
+from im21k.synsets.classes import ClassList, from_file, lines
 from im21k.synsets.ids import is_synset
 
 
@@ -69,7 +69,7 @@ def validation_labels(path: Path | None = None) -> list[str]:
     "the labels of ILSVRC2012's validation photos",
     "give --labels, a file of synset ids",
   )
-  ids = path.read_text(encoding="utf-8").split("\n")
+  ids = lines(path)
   while ids and not ids[-1].strip():
     ids.pop()
   for number, synset in enumerate(ids, 1):
