@@ -73,8 +73,8 @@ def tree(rng: random.Random, sound: Any) -> Any:
 
 def value(rng: random.Random, old: Any = None) -> Any:
   """An absurd value; now and then one near the old one."""
-  if isinstance(old, int | float) and rng.random() < 0.3:
-    return rng.choice((old + 1, -old, old * 2, float(old), str(old), [old]))
+  if isinstance(old, int | float) and abs(old) < 1e300 and rng.random() < 0.3:
+    return rng.choice((old + 1, -old, old * 2, old / 3, str(old), [old]))
   if isinstance(old, str) and old and rng.random() < 0.4:
     at = rng.randrange(len(old))
     return rng.choice((old[:at], old + "x", old[:at] + "\x00" + old[at + 1 :], [old]))

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -86,6 +87,18 @@ def create_text(path: Path, text: str) -> None:
     sync(path.parent)
   finally:
     aside.unlink(missing_ok=True)
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+  """Opens a regular file to read it; ValueError for anything else.
+
+  A FIFO that nobody writes to would be waited for, and a device may never end.
+  """
+  descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+  if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    os.close(descriptor)
+    raise ValueError(f"{path} is not a regular file: name a file, or copy it again")
+  return os.fdopen(descriptor, "rb")
 
 
 def read_json(path: Path, remedy: str = "", largest: int = LARGEST) -> dict[str, Any]:

@@ -6,16 +6,23 @@ The file is bound to one file of weights by its checksum.
 import dataclasses
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import special
 
 from im21k import files
+from im21k.fields import Fields
 
 DOCUMENT = "calibration.json"
+FORMAT_VERSION = 2
+TEMPERATURES = (1e-3, 1e3)  # `im21k calibrate` looks between 1/20 and 20.
+_REMEDY = "run im21k calibrate again"
+_LARGEST = 2**20  # Bytes; six accuracies have 400.
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,40})?(e-[0-9]{1,3})?")
 _ROWS = 64  # Of logits at a time, so that no copy of all of them is made.
 
 
@@ -64,6 +71,7 @@ def softmax(
 def save(arrays: Path, calibration: Calibration) -> None:
   """Writes `calibration.json` beside the file of arrays that it belongs to."""
   document = {
+    "format_version": FORMAT_VERSION,
     "arrays_sha256": _sha256(arrays),
     "temperature": calibration.temperature,
     "lambdas": {str(a): lambda_ for a, lambda_ in calibration.lambdas.items()},
@@ -79,36 +87,46 @@ def load(arrays: Path) -> Calibration | None:
     arrays: `weights.safetensors` of a release folder.
 
   Raises:
-    ValueError: it is damaged, or belongs to other weights.
+    OSError: it cannot be read.
+    ValueError: it is damaged, of a later version, or belongs to other weights; names
+      the field.
   """
   path = arrays.parent / DOCUMENT
-  if not path.is_file():
+  if not os.path.lexists(path):
     return None
-  try:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    calibration = _checked(document)
-    checksum = document["arrays_sha256"]
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f"{path} is damaged: {error!r}") from error
-  if checksum != _sha256(arrays):
-    raise ValueError(f"{path} belongs to other weights: run im21k calibrate again")
-  return calibration
-
-
-def _checked(document: Any) -> Calibration:
-  # Files of version 0.1 say `trades`.
-  lambdas = document["lambdas" if "lambdas" in document else "trades"]
+  fields = Fields(files.read_json(path, _REMEDY, _LARGEST), path, _REMEDY)
+  if "format_version" in fields:
+    fields.version(FORMAT_VERSION, oldest=FORMAT_VERSION)
+  # Version 1 states no version, and in its first days said `trades`.
+  name = "trades" if "trades" in fields and "lambdas" not in fields else "lambdas"
   calibration = Calibration(
-    float(document["temperature"]),
-    {float(a): float(lambda_) for a, lambda_ in lambdas.items()},
-    int(document["images"]),
+    fields.number("temperature", *TEMPERATURES),
+    _lambdas(fields.object(name)),
+    fields.integer("images", at_least=0),
   )
-  values = [calibration.temperature, *calibration.lambdas.values()]
-  if not np.isfinite(values).all() or calibration.temperature <= 0:
-    raise ValueError("a value is not finite, or the temperature not above 0")
+  checksum = fields.text("arrays_sha256")
+  fields.done()
+  if checksum != _sha256(arrays):
+    raise ValueError(f"{path} belongs to other weights: {_REMEDY}")
   return calibration
+
+
+def _lambdas(fields: Fields) -> dict[float, float]:
+  """λ by accuracy, which never falls as accuracy grows: hedging more is safer."""
+  found: dict[float, float] = {}
+  for name in fields.document:
+    accuracy = float(name) if _DECIMAL.fullmatch(name) else 0.0
+    if not 0 < accuracy <= 1:
+      raise fields.error(name, "is no accuracy above 0 and at most 1")
+    if accuracy in found:
+      raise fields.error(name, "is an accuracy that comes twice")
+    found[accuracy] = fields.number(name, at_least=0)
+  ordered = [found[accuracy] for accuracy in sorted(found)]
+  if ordered != sorted(ordered):
+    raise fields.error("", "must not fall as accuracy grows")
+  return found
 
 
 def _sha256(path: Path) -> str:
-  with path.open("rb") as file:
+  with files.open_regular(path) as file:
     return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from flax import traverse_util
 from jaxtyping import Float32, Int
 
 from im21k import models
+from im21k.weights.arrays import check_shapes, fault
 
 Path = tuple[str, ...]
 
@@ -24,6 +25,7 @@ _LEAVES = {
   ("bn", "mean"): ("aux", "bn", "moving_mean"),
   ("bn", "var"): ("aux", "bn", "moving_var"),
 }
+_REMEDY = "copy or export the .params file again"
 # The file of 1,000 classes has other names for its stem.
 _STEM_1K = {"conv1": "1", "conv2red": "2_red", "conv2": "2"}
 
@@ -80,6 +82,12 @@ def flat(variables: Any) -> dict[Path, Any]:
   return leaves
 
 
+def _outside(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+  """The shape in MXNet's file of the variable at `path`."""
+  made: tuple[int, ...] = to_mxnet(path, np.empty(shape, bool)).shape
+  return made
+
+
 def variables(
   name: str,
   fields: Mapping[str, Any],
@@ -97,7 +105,8 @@ def variables(
     where: file that the arrays come from, for messages.
 
   Raises:
-    ValueError: arrays are missing, unknown or have a wrong shape; names all of them.
+    ValueError: arrays are missing, unknown, of another shape or type, not finite, or
+      variances are negative; names the first of them.
   """
   model = models.create(name, **fields)
   images = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
@@ -106,17 +115,16 @@ def variables(
   )
   spell = name_in_1k if "arg:conv_1_weight" in arrays else name_of
   wanted = {path: spell(path) for path in shapes}
-  names = set(wanted.values())
-  wrong = [f"{name} is missing" for name in sorted(names - arrays.keys())]
-  wrong += [f"{name} is unknown" for name in sorted(arrays.keys() - names)]
-  leaves = {}
-  for path, name in wanted.items():
-    if name in arrays:
-      leaves[path] = from_mxnet(path, arrays[name], order)
-      if leaves[path].shape != shapes[path].shape:
-        expected = to_mxnet(path, np.empty(shapes[path].shape, bool)).shape
-        wrong.append(f"{name} is {arrays[name].shape}, not {expected}")
-  if wrong:
-    raise ValueError(f"{where} does not fit the model: " + "; ".join(wrong))
+  check_shapes(
+    where,
+    {key: array.shape for key, array in arrays.items()},
+    {spell(path): _outside(path, leaf.shape) for path, leaf in shapes.items()},
+    _REMEDY,
+  )
+  for key, array in arrays.items():
+    reason = fault(key, array) if array.dtype.kind == "f" else f"is {array.dtype}"
+    if reason:
+      raise ValueError(f"{where}: {key} {reason}, so no model of 2015: {_REMEDY}")
+  leaves = {path: from_mxnet(path, arrays[key], order) for path, key in wanted.items()}
   tree: dict[str, Any] = traverse_util.unflatten_dict(leaves)
   return tree

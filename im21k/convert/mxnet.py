@@ -7,6 +7,7 @@ two settings of the network are in no array: `pooling` and `average_pool` of
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from im21k.convert import network
 from im21k.interop import params as mxnet_params
 from im21k.models import InceptionBN
 
+_LARGEST = 2**30  # Bytes; in float64 the larger model has 269 million.
 _MODELS = {21841: "inception_bn_21k", 1000: "inception_bn_1k"}
 
 
@@ -45,9 +47,13 @@ def from_mxnet(
     `weights`, the folder, the model's name, and the class list's name and hash.
 
   Raises:
-    ValueError: the file is damaged; arrays are missing, unknown or have a wrong shape,
-      all of which are named; or the label list has other classes.
+    ValueError: the file is damaged or too large; arrays are missing, unknown, of
+      another shape or type, or not finite; or the label list has other classes.
   """
+  with files.open_regular(params) as file:
+    size = os.fstat(file.fileno()).st_size
+  if size > _LARGEST:
+    raise ValueError(f"{params} has {size:,} bytes, but no model of 2015 has 2³⁰")
   arrays = mxnet_params.read(params)
   labels = synsets.from_file(synset)
   classes = _known(labels)

@@ -1,7 +1,9 @@
 """Rows of scores <-> `evaluation.csv`, and lines about photos that do not count."""
 
+import codecs
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,65 @@ from typing import Any
 from im21k import files, synsets
 
 CSV = "evaluation.csv"
+_LARGEST = 2**24  # Bytes; a row has some 300.
+_MEND = "mend or remove that line"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
   """The rows of an evaluation file, oldest first; none where there is no file.
 
+  What is read is written back by `add_rows`: what it could not keep is refused.
+
   Raises:
-    ValueError: it is another file, which must not be written over.
+    OSError: it cannot be read.
+    ValueError: it is another file, which must not be written over, or damaged; names
+      the line.
   """
-  text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
-  reader = csv.DictReader(io.StringIO(text))
-  if text and not {"date", "answers"} & {*(reader.fieldnames or ())}:
-    raise ValueError(f"{path} is not a file of `im21k evaluate`: name another CSV file")
-  return list(reader)
+  if not os.path.lexists(path):
+    return []
+  with files.open_regular(path) as file:
+    data = file.read(_LARGEST + 1)
+  other = f"{path} is not a file of `im21k evaluate`: name another CSV file"
+  if len(data) > _LARGEST:
+    raise ValueError(other)
+  # Spreadsheets begin UTF-8 with a byte-order mark.
+  text = data.decode("utf-8-sig", "replace")
+  reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+  try:
+    columns = list(reader.fieldnames or ())
+    if text and not {"date", "answers"} & {*columns}:
+      raise ValueError(other)
+    if text.encode() != data.removeprefix(codecs.BOM_UTF8):
+      raise ValueError(f"{path} is not UTF-8: save it as UTF-8, or name another file")
+    if len(columns) > len({*columns}):
+      raise ValueError(f"{path}: two columns have one name: rename one")
+    rows = []
+    for row in reader:
+      if reason := _fault(row):
+        raise ValueError(f"{path}, line {reader.line_num}: {reason}: {_MEND}")
+      rows.append(row)
+  except csv.Error as error:
+    where = f"{path}, line {reader.line_num + 1}"
+    raise ValueError(f"{where}: no CSV ({error}): {_MEND}") from error
+  return rows
+
+
+def _fault(row: dict[Any, Any]) -> str | None:
+  """What is wrong with a row: not a value for each column, or no number."""
+  if None in row or None in row.values():
+    return "not a value for each column"
+  for name, value in row.items():
+    limit = 1e12 if name == "images" else 1.0 if name.startswith("top_") else None
+    if value and limit and not _is_number(value, limit):
+      return f"{name} is {value[:40]!r}, not a number from 0 to {limit:g}"
+  return None
+
+
+def _is_number(text: str, most: float) -> bool:
+  try:
+    return 0 <= float(text) <= most
+  except ValueError:
+    return False
 
 
 def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:

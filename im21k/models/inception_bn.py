@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from im21k.models import convolution, layers, normalization, remat
-from im21k.models.registry import nearest, register
+from im21k.models.registry import check_limits, nearest, register
 
 # name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
 # a block without 1x1 and projection halves the side.
@@ -137,6 +137,10 @@ class InceptionBN(nn.Module):
         raise ValueError(f"{field} is {value!r}{nearest(str(value), known)}")
     if not self.width > 0:
       raise ValueError(f"width is {self.width}, but must be above 0")
+    check_limits(
+      self, num_classes=(1, 2**20), width=(0, 64), bn_epsilon=(0, 1),
+      bn_momentum=(0, 1), init_scale=(0, 1000),
+    )  # fmt: skip
 
   @nn.compact
   def __call__(

@@ -47,6 +47,17 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
   return "; known: " + ", ".join(known)
 
 
+def check_limits(module: nn.Module, **limits: tuple[float, float]) -> None:
+  """ValueError if a field is beyond its limits; None and numbers between may be.
+
+  Files from elsewhere say how large a model is: beyond, they could ask for any memory.
+  """
+  for field, (least, most) in limits.items():
+    value = getattr(module, field)
+    if value is not None and not least <= value <= most:
+      raise ValueError(f"{field} is {value}, but must be {least:,} to {most:,}")
+
+
 def _fields(module: nn.Module) -> tuple[str, ...]:
   return tuple(
     f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")

@@ -149,13 +149,13 @@ def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ..
       (
         row
         for row in reversed(measured)
-        if row["answers"] == answers
-        and row["images"] == str(accuracy.VALIDATION_PHOTOS)
+        if row.get("answers") == answers
+        and row.get("images") == str(accuracy.VALIDATION_PHOTOS)
       ),
       None,
     )
     for k, theirs in zip((1, 5, 20), original.VALIDATION_TOP_K[key], strict=True):
-      share = float(mine[f"top_{k}"]) if mine else None
+      share = float(mine[f"top_{k}"]) if mine and mine.get(f"top_{k}") else None
       what = f"ILSVRC2012 val among {answers}, top-{k}"
       lines.append((what, _percent(share), f"{theirs} %"))
   return lines

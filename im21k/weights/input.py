@@ -19,6 +19,8 @@ from PIL import Image
 
 from im21k.photos import crops, images
 
+LARGEST_SIDE = 4_096  # Pixels; the batch of one photo has 50 MB.
+_LARGEST_PIXEL = 1e6  # Beyond it float32 has no precision left for what it is added to.
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
 
 
@@ -33,7 +35,8 @@ class Input:
       number or one for each of R, G and B.
 
   Raises:
-    ValueError: the square does not fit the photo.
+    ValueError: the square does not fit the photo, a side is above 4,096, or mean or
+      std are not numbers that can be computed with.
   """
 
   size: int
@@ -46,6 +49,19 @@ class Input:
       raise ValueError(
         f"a crop of {self.size} needs a short side of as much, not {self.short_side}"
       )
+    if self.short_side > LARGEST_SIDE:
+      raise ValueError(
+        f"a short side of {self.short_side} pixels is above {LARGEST_SIDE:,}"
+      )
+    for name, least in (("mean", -_LARGEST_PIXEL), ("std", 1 / _LARGEST_PIXEL)):
+      value = getattr(self, name)
+      values = value if isinstance(value, tuple) else (value,)
+      if len(values) not in (1, 3):
+        raise ValueError(f"{name} has {len(values)} numbers, but must have 1 or 3")
+      if not all(least <= one <= _LARGEST_PIXEL for one in values):
+        raise ValueError(
+          f"{name} is {value}, but must be {least:g} to {_LARGEST_PIXEL:g}"
+        )
 
   def prepare(
     self, photos: Photo | Iterable[Photo]

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from im21k import synsets, weights
+from im21k import models, synsets, weights
 from im21k.convert import arrays as layouts
 from im21k.convert import mxnet, network
 from im21k.interop import params
@@ -38,8 +38,6 @@ def arrays():
 
 
 def released_model(name="inception_bn_21k"):
-  from im21k import models
-
   model = models.create(name)
   images = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
   shapes = jax.eval_shape(
@@ -115,7 +113,8 @@ def test_the_plain_net_with_its_own_names(tmp_path):
   file = {}
   for path, leaf in released_model("inception_bn_1k"):
     name = layouts.name_in_1k(path)
-    file[name] = layouts.to_mxnet(path, rng.normal(size=leaf.shape).astype("f4"), None)
+    drawn = rng.uniform(0.5, 1.5, leaf.shape).astype("f4")
+    file[name] = layouts.to_mxnet(path, drawn, None)
   assert {"arg:conv_1_weight", "arg:bn_2_red_gamma", "aux:bn_2_moving_var"} <= set(file)
   params.write(tmp_path / "1k.params", file)
   labels = tmp_path / "synset.txt"
@@ -148,6 +147,66 @@ def test_all_that_does_not_fit_is_named_at_once(arrays, tmp_path):
   assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def few():
+  """The arrays of a narrow model of 1,000 classes, and what `variables` takes."""
+  fields = {"num_classes": 3, "width": 0.01}
+  model = models.create("inception_bn_1k", **fields)
+  images = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+  shapes = layouts.flat(
+    jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+  )
+  file = {
+    layouts.name_of(path): layouts.to_mxnet(path, np.ones(leaf.shape, "f4"))
+    for path, leaf in shapes.items()
+  }
+  return file, lambda arrays: layouts.variables(
+    "inception_bn_1k", fields, arrays, np.arange(3), "in.params"
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "change", "message"),
+  [
+    ("arg:fc1_bias", lambda a: a * np.nan, "arg:fc1_bias holds NaN or infinity"),
+    ("arg:fc1_weight", lambda a: a * np.inf, "arg:fc1_weight holds NaN or infinity"),
+    ("aux:bn_5b_proj_moving_var", lambda a: -a, "moving_var holds a negative variance"),
+    ("arg:fc1_bias", lambda a: a.astype("i4"), "arg:fc1_bias is int32, so no model"),
+    ("arg:fc1_bias", lambda a: a[:0], r"fc1_bias is \(0,\), not \(3,\).* again$"),
+    ("arg:../x\n\x1b", lambda a: np.ones(3), r"x\\n\\u001b\" is unknown"),
+  ],
+)
+def test_arrays_that_are_no_model_are_named(few, name, change, message):
+  arrays, variables = few
+  broken = {**arrays, name: change(arrays.get(name))}
+  with pytest.raises(ValueError, match=f"^in.params.*{message}") as caught:
+    variables(broken)
+  assert str(caught.value).isprintable()
+
+
+def test_doubles_and_halves_are_taken(few):
+  arrays, variables = few
+  for kind in ("f8", "f2"):
+    made = variables({name: array.astype(kind) for name, array in arrays.items()})
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(made)} == {"float32"}
+
+
+@pytest.mark.parametrize("what", ["fifo", "folder", "sparse"])
+def test_what_is_no_file_of_arrays_is_not_read(tmp_path, what):
+  path = tmp_path / "in.params"
+  if what == "fifo":
+    os.mkfifo(path)
+  elif what == "folder":
+    path.mkdir()
+  else:
+    path.touch()
+    os.truncate(path, 2**33)
+  with pytest.raises(
+    ValueError, match=r"in\.params (is not a regular|has 8,589,934,592)"
+  ):
+    mxnet.from_mxnet(path, tmp_path / "out", synset=LABELS)
+
+
 def test_help_lists_every_choice():
   hints = typing.get_type_hints(mxnet.from_mxnet)
   assert typing.get_args(hints["pooling"]) == layers.POOLINGS
@@ -175,8 +234,6 @@ def test_a_list_of_other_classes_is_refused(arrays, imported, tmp_path):
 
 @pytest.mark.parametrize("pooling", ["ceil", "floor"])
 def test_the_symbol_takes_just_the_arrays(arrays, pooling):
-  from im21k import models
-
   document = network.document(models.create("inception_bn_21k", pooling=pooling))
   nodes = document["nodes"]
   inputs = {n["name"] for n in nodes if n["op"] == "null"}
@@ -191,8 +248,6 @@ def test_the_symbol_takes_just_the_arrays(arrays, pooling):
 
 
 def test_a_model_without_classes_has_no_symbol():
-  from im21k import models
-
   with pytest.raises(ValueError, match="without classes"):
     network.document(models.create("inception_bn_21k", num_classes=None))
 

@@ -1,5 +1,7 @@
 """Rows of scores in a CSV file, and lines about photos that do not count."""
 
+import os
+
 import pytest
 
 from im21k.evaluation import results
@@ -35,3 +37,50 @@ def test_another_file_is_not_written_over(tmp_path):
   with pytest.raises(ValueError, match=r"notes.txt is not a file of `im21k evaluate`"):
     results.add_rows(tmp_path / "notes.txt", [{"date": 1}])
   assert (tmp_path / "notes.txt").read_bytes() == b"my notes \xff\n"
+
+
+HEAD = b"date,answers,images,top_1\n"
+
+
+def test_a_file_saved_by_a_spreadsheet_is_read(tmp_path):
+  path = tmp_path / "a.csv"
+  path.write_bytes(b"\xef\xbb\xbf" + HEAD.replace(b"\n", b"\r\n") + b'1,"a\nb",7,\r\n')
+  (row,) = results.read_rows(path)
+  assert row == {"date": "1", "answers": "a\nb", "images": "7", "top_1": ""}
+  results.add_rows(path, [{"date": "2"}])
+  assert results.read_rows(path)[0] == row
+
+
+@pytest.mark.parametrize(
+  ("data", "message"),
+  [
+    (HEAD + b"1,all,7\n", "line 2: not a value for each column: mend or remove"),
+    (HEAD + b"1,all,7,0.5,9\n", "line 2: not a value for each column"),
+    (HEAD + b"1,all,7,nan\n", "line 2: top_1 is 'nan', not a number from 0 to 1"),
+    (HEAD + b"1,all,7,1.5\n", "line 2: top_1 is '1.5'"),
+    (HEAD + b"1,all,-7,0.5\n", "line 2: images is '-7'"),
+    (HEAD + b"1,all,7,inf\n", "line 2: top_1 is 'inf'"),
+    (HEAD + b'1,"all,7,0.5\n', "line 2: no CSV"),
+    (HEAD + b"1," + b"x" * 200_000 + b",7,0.5\n", "line 2: no CSV"),
+    (HEAD + b"1,caf\xe9,7,0.5\n", "is not UTF-8: save it as UTF-8"),
+    (b"date,date\n1,2\n", "two columns have one name"),
+    (b"\xff\xfed\x00", "is not a file of `im21k evaluate`"),
+  ],
+)
+def test_what_could_not_be_kept_is_not_written_over(tmp_path, data, message):
+  path = tmp_path / "a.csv"
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match=rf"a\.csv.*{message}") as caught:
+    results.add_rows(path, [{"date": 1}])
+  assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+  assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda p: os.truncate(p, 2**34)])
+def test_what_is_no_csv_is_not_read(tmp_path, make):
+  path = tmp_path / "a.csv"
+  if make not in (os.mkfifo, os.mkdir):
+    path.touch()
+  make(path)
+  with pytest.raises(ValueError, match=r"a\.csv is not a (regular file|file of)"):
+    results.read_rows(path)
