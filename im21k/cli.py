@@ -120,6 +120,8 @@ def _run(name: str, arguments: list[str]) -> int:
   if failed := result.get("failed"):  # It was done, but not whole.
     print(f"im21k {name}: {failed}", file=sys.stderr)
     return 1
+  if stopped := result.get("stopped_by"):  # A signal, after which it saved its work.
+    return 128 + signal.Signals[stopped]
   return 0
 
 

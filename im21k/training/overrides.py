@@ -7,7 +7,7 @@ from typing import Any
 from im21k.models.registry import nearest
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import Key
-from im21k.training.values import Text
+from im21k.training.values import Text, shown
 
 _OPTION = "--config."
 
@@ -77,7 +77,7 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
         + ", ".join(sorted(one for one in settable if one.startswith(f"{name}.")))
       )
     raise ValueError(
-      f"unknown config key {name!r}{nearest(name, tuple(sorted(settable)))}"
+      f"unknown config key {shown(name)}{nearest(name[:80], tuple(sorted(settable)))}"
     )
   inner = document
   for part in path:
