@@ -12,7 +12,6 @@ import importlib.metadata
 import io
 import json
 import os
-import shutil
 import signal
 import sys
 import typing
@@ -94,9 +93,6 @@ def _main(arguments: list[str]) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
   command = COMMANDS[name]
-  if not shutil.which("nvidia-smi"):
-    # The compiler of `im21k plan` must not complain that there is no driver.
-    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
   module = importlib.import_module(command.module)
   given: dict[str, Any] = {}
   try:

@@ -30,7 +30,7 @@ ORDER = (
   ("__main__",),
 )
 # Every part may use these; they use no other.
-COMMON = ("files", "lock", "machine", "original")
+COMMON = ("files", "lock", "machine", "notices", "original")
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 SOURCES = sorted((ROOT / "im21k").rglob("*.py"))
 MODELS = sorted((ROOT / "im21k" / "models").glob("*.py"))
