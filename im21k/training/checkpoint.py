@@ -16,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from im21k import files, parallel
-from im21k.training import orphans, seal
+from im21k.training import quiet, seal
 from im21k.training.outputs import one_line, root, say, writing
 
 _POLICIES = ocp.training.preservation_policies
@@ -27,6 +27,7 @@ class Checkpoints:
   """The checkpoints of one work folder: the latest few, and the best by eval top-1."""
 
   def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+    quiet.silence()
     self._folder, self._keep = folder, (keep_latest, keep_best)
     # Opened at the first save: orbax would fail at the scores of a damaged checkpoint.
     self._checkpointer: ocp.training.Checkpointer | None = None
@@ -164,7 +165,6 @@ class Checkpoints:
     try:
       restored = ocp.load_checkpointables(folder.absolute(), expected)
     except Exception as error:  # orbax and its libraries raise of every kind.
-      orphans.silence()
       if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         raise
       raise seal.Damaged(f"it cannot be read: {one_line(root(error))}") from None

@@ -5,12 +5,18 @@ and a standard error whose loss, as that of a closed terminal, ends no run.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 _LONGEST = 160  # characters of another library's message
+# What stops a file from being written.
+_ERRORS = (
+  errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES,
+  errno.EPERM, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 
 
 class CannotWrite(OSError):
@@ -34,7 +40,7 @@ def writing(path: Path, what: str = "") -> Iterator[None]:
   except CannotWrite:
     raise
   except Exception as error:
-    if not isinstance(error, OSError) and not _is_of_the_system(error):
+    if not isinstance(error, OSError) and not _number_in(str(error)):
       raise
     place = f"{what} in {path}" if what else str(path)
     raise CannotWrite(
@@ -90,16 +96,10 @@ def say(text: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-  number = getattr(error, "errno", None)
-  if number:
-    return os.strerror(number).lower()
-  return one_line(error)
+  number = getattr(error, "errno", None) or _number_in(str(error))
+  return os.strerror(number).lower() if number else one_line(error)
 
 
-def _is_of_the_system(error: Exception) -> bool:
-  """Whether a library's own error reports one of the system: `… (os error 28)`."""
-  text = str(error)
-  return any(
-    words in text
-    for words in ("os error", "OS error", "No space left", "File too large")
-  )
+def _number_in(text: str) -> int | None:
+  """The system's error that a library reports as text: `… (os error 28)`."""
+  return next((n for n in _ERRORS if os.strerror(n) in text), None)

@@ -1,6 +1,5 @@
 """The commands `train` and `configs`: a config and settings in, a run or a list out."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ def train(
   """
   chosen = config_files.load(config, settings)
   parallel.set_up(chosen.devices)
-  logging.getLogger("absl").setLevel(logging.WARNING)  # orbax logs every step of a save
   where = workdir or RUNS / config_files.find(config).stem
   return loop.train(chosen, where, profile=profile)
 

@@ -271,7 +271,7 @@ def test_a_newer_format_is_refused(folder):
 
 def test_a_full_disk_is_one_line_with_the_remedy(tmp_path, monkeypatch):
   def full(*_, **__):
-    raise ValueError("Error writing local file [OS error 28: No space left]\nmore")
+    raise ValueError("Failed to write 9 bytes: No space left on device [28]\nmore")
 
   with Checkpoints(tmp_path / "checkpoints") as checkpoints:
     checkpointer = checkpoints._open()
@@ -282,4 +282,4 @@ def test_a_full_disk_is_one_line_with_the_remedy(tmp_path, monkeypatch):
   assert message.startswith(
     f"the checkpoint in {tmp_path / 'checkpoints'} cannot be wr"
   )
-  assert "\n" not in message and "make room" in message
+  assert "\n" not in message and "written: no space left on device: make " in message

@@ -1,8 +1,9 @@
-"""What orbax leaves behind when it cannot read a checkpoint -> silence.
+"""What orbax reports besides what it raises -> silence.
 
-It opens all arrays at once, raises the first error and forgets the other tasks. These
-later report errors of their own: through the logger of asyncio, as exceptions that
-Python ignores, and as warnings of coroutines that were never awaited; some 100 kB.
+It logs every step of a save, and each error with its traceback. When it cannot read or
+write a checkpoint it raises the first error and forgets the tasks for other arrays.
+These report errors of their own later: through the logger of asyncio, as exceptions
+that Python ignores, and as warnings of coroutines never awaited; some 100 kB.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ _PLACES = ("orbax", "tensorstore")
 
 
 def silence() -> None:
-  """From now on drops what such tasks report; call it once an error is in hand."""
+  """From now on drops this; errors that are raised stay as they are."""
+  logging.getLogger("absl").setLevel(logging.CRITICAL)
   logger = logging.getLogger("asyncio")
   if _is_no_orphans not in logger.filters:
     logger.addFilter(_is_no_orphans)
