@@ -20,51 +20,11 @@ from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.model_keys import ModelKeys, resolved_model
+from im21k.training.sections import COUNT, Augment, Reference
 from im21k.training.step import TrainStep
-from im21k.training.values import SHARE, Bounds
+from im21k.training.values import Bounds
 
 Rate = float | tuple[float, ...]
-COUNT = Bounds(1, 10**9)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Augment:
-  """How the loader makes an example of a photo; see `loading.train.TrainLoader`."""
-
-  crop: Literal["straight", "inception"] = key(
-    "straight",
-    "Crop a square of the downscaled photo, as in the original (straight), or a random "
-    "area and aspect (inception).",
-  )
-  mirror: bool = key(True, "Mirror every second photo.")
-  order: Literal["blockwise", "global"] = key(
-    "blockwise",
-    "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
-    "SSDs).",
-  )
-  max_bad_share: float = key(
-    0.001,
-    "Stop if a larger share of the photos cannot be decoded.",
-    fixed=False,
-    bounds=SHARE,
-  )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reference:
-  """Marks in the learning curve: what another run reached at the end of each pass."""
-
-  label: str = key(REQUIRED, "Name in the legend of the learning curve.", fixed=False)
-  images_per_pass: int = key(
-    REQUIRED, "Length of a pass.", "images", fixed=False, bounds=COUNT
-  )
-  top_1: tuple[float, ...] = key(
-    REQUIRED,
-    "Train top-1 accuracy at the end of each pass.",
-    "percent",
-    fixed=False,
-    bounds=Bounds(0, 100),
-  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +69,11 @@ class Config:
     "Subtract this from pixel values, one number or one for each of R, G, B.",
     bounds=Bounds(-1e6, 1e6),
   )
-  std: Rate = key(1.0, "Then divide by this, one number or one for each of R, G, B.")
+  std: Rate = key(
+    1.0,
+    "Then divide by this, one number or one for each of R, G, B.",
+    bounds=Bounds(1e-6, 1e6),
+  )
   devices: int = key(
     4, "Number of devices that share each batch.", fixed=False, bounds=COUNT
   )

@@ -7,7 +7,7 @@ from nested dicts, nested dicts for JSON, and values and descriptions by dotted 
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 from im21k.models.registry import nearest
@@ -19,7 +19,6 @@ from im21k.training.values import (
   convert,
   duration,
   is_none,
-  kind_name,
   shown,
 )
 
@@ -232,32 +231,7 @@ def flat(instance: Any) -> dict[str, Any]:
   return result
 
 
-def describe(keys: Iterable[Key]) -> list[dict[str, str]]:
-  """A row of text for each key, for help and documentation."""
-  return [
-    {
-      "key": one.name,
-      "type": kind_name(one.kind),
-      "default": "required" if one.default is REQUIRED else _shown(one.default),
-      "unit": one.unit or "",
-      "on resume": "fixed" if one.fixed else "may change",
-      "text": _only(one.variants) + one.text,
-    }
-    for one in keys
-  ]
-
-
-def _only(variants: tuple[str, ...]) -> str:
-  return f"({', '.join(variants)}) " if variants else ""
-
-
-def _shown(value: Any) -> str:
-  if isinstance(value, Duration):
-    return f"{value.amount:g} {value.unit}"
-  return str(value).lower() if isinstance(value, bool | None) else str(value)
-
-
 __all__ = [
-  "REQUIRED", "Key", "Text", "build", "describe", "document", "flat", "key", "listing",
+  "REQUIRED", "Key", "Text", "build", "document", "flat", "key", "listing",
   "section",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from flax import linen as nn
 from im21k import models
 from im21k.models.registry import nearest
 from im21k.training.keys import REQUIRED, Key
-from im21k.training.values import SHARE, Bounds, convert
+from im21k.training.values import SHARE, Bounds, convert, shown
 
 # These follow from other keys, or are set by the training step.
 _NOT_KEYS = {
@@ -53,7 +53,10 @@ class ModelKeys:
       raise ValueError(f"the config lacks {name}.name{nearest('', models.names())}")
     given = {str(field): each for field, each in value.items()}
     model = convert(str, given.pop("name"), f"{name}.name")
-    fields = _fields(models.create(model)) if model in models.names() else {}
+    if model not in models.names():
+      near = nearest(model[:80], models.names())
+      raise ValueError(f"config key {name}: unknown model {shown(model)}{near}")
+    fields = _fields(models.create(model))
     for field in given:
       if remedy := _NOT_KEYS.get(field):
         raise ValueError(f"config key {name}.{field} cannot be set: {remedy} instead")

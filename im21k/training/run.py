@@ -6,8 +6,7 @@ from typing import Any
 
 from im21k import parallel
 from im21k.training import configs as config_files
-from im21k.training import keys as config_keys
-from im21k.training import loop
+from im21k.training import key_table, loop
 from im21k.training.config import all_keys
 
 RUNS = Path("runs")
@@ -63,7 +62,7 @@ def configs(*, keys: bool = False) -> dict[str, Any]:
 
   Returns:
     `configs`: name -> first line of its docstring; or `keys`: rows of
-    `keys.describe`.
+    `key_table.describe`.
   """
   if keys:
     return {"keys": describe()}
@@ -87,5 +86,5 @@ def configs_text(result: dict[str, Any]) -> str:
 
 
 def describe() -> list[dict[str, str]]:
-  """A row for each config key; see `keys.describe`."""
-  return config_keys.describe(all_keys())
+  """A row for each config key; see `key_table.describe`."""
+  return key_table.describe(all_keys())

@@ -38,13 +38,16 @@ class Bounds:
     for number in value if isinstance(value, tuple) else (value,):
       if type(number) not in (int, float):
         continue  # None, or a value that is no number.
-      if number < self.least or (self.above and number == self.least):
-        allowed = "above {:g}" if self.above else "{:g} or more"
-        allowed = allowed.format(self.least)
-      elif number > self.most or (self.below and number == self.most):
-        allowed = f"{'below' if self.below else 'at most'} {self._most}"
-      else:
+      low = number < self.least or (self.above and number == self.least)
+      high = number > self.most or (self.below and number == self.most)
+      if not low and not high:
         continue
+      if self == SHARE:
+        allowed = "from 0 to 1"
+      elif low:
+        allowed = f"above {self.least:g}" if self.above else f"{self.least:g} or more"
+      else:
+        allowed = f"{'below' if self.below else 'at most'} {self._most}"
       raise ValueError(f"{name} is {shown(value)}, but must be {allowed}")
 
   @property
