@@ -2,10 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from im21k import notices
+
 if TYPE_CHECKING:
   from pathlib import Path
 
   from im21k.inference.classifier import Classifier
+
+# Before anything imports JAX.
+notices.silence()
 
 
 def load(folder: "Path | str") -> "Classifier":

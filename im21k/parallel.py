@@ -5,7 +5,6 @@ and sums over them. This is the only file that says pmap and pmean.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -43,13 +42,10 @@ def flags(given: Mapping[str, str] = os.environ) -> dict[str, bool | int]:
 def environment(given: Mapping[str, str]) -> dict[str, str]:
   """The environment variables for JAX; those in `given` keep their values."""
   ours = [f"{name}={str(value).lower()}" for name, value in flags(given).items()]
-  fallbacks = {"XLA_PYTHON_CLIENT_MEM_FRACTION": str(MEMORY_FRACTION)}
-  if not shutil.which("nvidia-smi"):
-    # The compiler of `im21k plan` must not complain that there is no driver.
-    fallbacks["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
+  memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
   return {
     "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
-    **{name: given.get(name, value) for name, value in fallbacks.items()},
+    memory: given.get(memory, str(MEMORY_FRACTION)),
   }
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from im21k.training.keys import key
+from im21k.training.values import SHARE, Bounds
 
 # Grey value of what rotations and shifts bring in from outside the photo.
 _OUTSIDE = 128.0
@@ -28,24 +29,25 @@ class Mix:
     0.0,
     "Multiply brightness, contrast and saturation of each photo by random factors from "
     "1 − x to 1 + x.",
+    bounds=SHARE,
   )
-  rand_augment: int = key(0, "Apply this many RandAugment operations to each photo.")
-  magnitude: float = key(0.5, "Strength of RandAugment operations, from 0 to 1.")
+  rand_augment: int = key(
+    0, "Apply this many RandAugment operations to each photo.", bounds=Bounds(0, 100)
+  )
+  magnitude: float = key(
+    0.5, "Strength of RandAugment operations, from 0 to 1.", bounds=SHARE
+  )
   mixup: float = key(
-    0.0, "Blend pairs of photos; shares are drawn from Beta(x, x). 0 turns it off."
+    0.0,
+    "Blend pairs of photos; shares are drawn from Beta(x, x). 0 turns it off.",
+    bounds=Bounds(0, 1e6),
   )
   cutmix: float = key(
     0.0,
     "Paste a rectangle of another photo; shares are drawn from Beta(x, x). 0 turns it "
     "off. With mixup too, each step draws one of the two.",
+    bounds=Bounds(0, 1e6),
   )
-
-  def __post_init__(self) -> None:
-    for name, value in vars(self).items():
-      share = name in ("color_jitter", "magnitude")
-      if value < 0 or (share and value > 1):
-        allowed = "from 0 to 1" if share else "0 or more"
-        raise ValueError(f"mix.{name} is {value}, but must be {allowed}")
 
   @property
   def changes_photos(self) -> bool:

@@ -1,54 +1,56 @@
-"""Checkpoints of a run: state, position in the data and clock, together.
+"""Checkpoints of a run: state, position in the data and clock, together, and sealed.
 
 State goes in and comes back as trees of arrays. This is the only file that imports
 orbax, which writes in the background; a checkpoint counts once it is complete, so a
-killed run continues from the one before.
+killed run continues from the one before. What is restored is compared with the
+checksums of what was saved; a damaged checkpoint is set aside for the one before.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from im21k import parallel
+from im21k import files, parallel
+from im21k.training import quiet, seal
+from im21k.training.outputs import one_line, root, say, writing
 
 _POLICIES = ocp.training.preservation_policies
+Restored = tuple[Any, dict[str, int], dict[str, float]]  # state, data, clock
 
 
 class Checkpoints:
   """The checkpoints of one work folder: the latest few, and the best by eval top-1."""
 
   def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
-    best = _POLICIES.BestN(
-      get_metric_fn=lambda metrics: metrics["top_1"],
-      n=keep_best,
-      keep_checkpoints_without_metrics=False,
-    )
-    self._checkpointer = ocp.training.Checkpointer(
-      folder.absolute(),
-      preservation_policy=_POLICIES.AnyPreservationPolicy(
-        [_POLICIES.LatestN(keep_latest), best]
-      ),
-      cleanup_tmp_directories=True,
-    )
+    quiet.silence()
+    self._folder, self._keep = folder, (keep_latest, keep_best)
+    # Opened at the first save: orbax would fail at the scores of a damaged checkpoint.
+    self._checkpointer: ocp.training.Checkpointer | None = None
 
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *_: object) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    try:
+      self.close()
+    except Exception:
+      if kind is None:  # Else what went wrong first is what matters.
+        raise
 
   @property
   def latest(self) -> int | None:
     """Step of the newest complete checkpoint; None if there is none."""
-    newest = self._checkpointer.latest
-    return None if newest is None else int(newest.step)
+    return max(self.steps(), default=None)
 
   def steps(self) -> list[int]:
     """Steps of all complete checkpoints, ascending."""
-    return [int(checkpoint.step) for checkpoint in self._checkpointer.checkpoints]
+    names = os.listdir(self._folder) if self._folder.is_dir() else []
+    return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
   def save(
     self,
@@ -57,6 +59,7 @@ class Checkpoints:
     data: Mapping[str, int],
     clock: Mapping[str, float],
     scores: Mapping[str, float] | None = None,
+    run: Mapping[str, Any] | None = None,
   ) -> None:
     """Starts writing a checkpoint, after the one before is complete.
 
@@ -65,13 +68,20 @@ class Checkpoints:
       state: tree of arrays; may be donated as soon as this returns.
       data, clock: small dicts of numbers.
       scores: with a `top_1`, by which the best checkpoint is kept.
+      run: what the run is, ready for JSON; `restore` gives it to `check`.
+
+    Raises:
+      OSError: this checkpoint, or the one before, cannot be written.
     """
-    self._checkpointer.save_checkpointables_async(
-      step,
-      {"state": state, "data": dict(data), "clock": dict(clock)},
-      metrics=scores,
-      force=True,
-    )
+    sealed = seal.make(step, state, data, clock, scores, run or {})
+    with writing(self._folder, "the checkpoint"):
+      self._open().save_checkpointables_async(
+        step,
+        {"state": state, "data": dict(data), "clock": dict(clock)},
+        metrics=scores,
+        custom_metadata=sealed,
+        force=True,
+      )
 
   def restore(
     self,
@@ -79,24 +89,116 @@ class Checkpoints:
     data: dict[str, int],
     clock: dict[str, float],
     on: Sequence[jax.Device],
-  ) -> tuple[Any, dict[str, int], dict[str, float]] | None:
-    """The latest checkpoint, its state on every device; None if there is none.
+    check: Callable[[Path, dict[str, Any]], None] = lambda path, run: None,
+  ) -> Restored | None:
+    """The latest sound checkpoint, its state on every device; None if there is none.
 
-    `state`, `data` and `clock` give the structure that is expected.
+    Damaged ones are renamed to `damaged-STEP`, and named on standard error.
+
+    Args:
+      state, data, clock: give the structure that is expected.
+      on: the devices.
+      check: raises if a checkpoint, by its path, is of another run than this.
+
+    Raises:
+      ValueError: there are checkpoints, but all are damaged; or what `check` raises.
     """
-    latest = self._checkpointer.latest
-    if latest is None:
-      return None
     everywhere = parallel.replicated(on)
     shapes = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
     )
-    restored = self._checkpointer.load_checkpointables(
-      latest.step, {"state": shapes, "data": data, "clock": clock}
-    )
-    return restored["state"], restored["data"], restored["clock"]
+    expected = {"state": shapes, "data": data, "clock": clock}
+    damaged: dict[int, str] = {}
+    restored: Restored | None = None
+    for step in reversed(self.steps()):
+      try:
+        if restored is None:
+          restored = self._load(step, expected, check)
+        else:
+          seal.read(self._folder / str(step))
+      except seal.Damaged as error:
+        damaged[step] = str(error)
+    if restored is None:
+      if damaged:
+        raise ValueError(self._all_damaged(damaged))
+      return None
+    for step, reason in damaged.items():
+      self._set_aside(step, reason, int(restored[0].step))
+    return restored
 
   def close(self) -> None:
     """Waits until all is written; raises what went wrong there."""
-    self._checkpointer.wait()
-    self._checkpointer.close()
+    if self._checkpointer is not None:
+      with writing(self._folder, "the checkpoint"):
+        self._checkpointer.wait()
+        self._checkpointer.close()
+
+  def _open(self) -> ocp.training.Checkpointer:
+    if self._checkpointer is None:
+      latest, best = self._keep
+      by_score = _POLICIES.BestN(
+        get_metric_fn=lambda metrics: metrics["top_1"],
+        n=best,
+        keep_checkpoints_without_metrics=False,
+      )
+      self._checkpointer = ocp.training.Checkpointer(
+        self._folder.absolute(),
+        preservation_policy=_POLICIES.AnyPreservationPolicy(
+          [_POLICIES.LatestN(latest), by_score]
+        ),
+        cleanup_tmp_directories=True,
+      )
+    return self._checkpointer
+
+  def _load(
+    self,
+    step: int,
+    expected: dict[str, Any],
+    check: Callable[[Path, dict[str, Any]], None],
+  ) -> Restored:
+    folder = self._folder / str(step)
+    body = seal.read(folder)
+    if body is not None:
+      check(folder, body["run"])
+      seal.check_arrays(folder, body, expected["state"])
+    _check_readable(folder)
+    try:
+      restored = ocp.load_checkpointables(folder.absolute(), expected)
+    except Exception as error:  # orbax and its libraries raise of every kind.
+      if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        raise
+      raise seal.Damaged(f"it cannot be read: {one_line(root(error))}") from None
+    parts = restored["state"], restored["data"], restored["clock"]
+    seal.verify(step, body, *parts)
+    if body is None:
+      say(
+        f"im21k: {folder} has no checksums, for an older im21k wrote it: what is read "
+        "from it is not verified"
+      )
+    return parts
+
+  def _set_aside(self, step: int, reason: str, instead: int) -> None:
+    """Renames a damaged checkpoint, so that its step can be saved again; says so."""
+    names = [f"damaged-{step}", *(f"damaged-{step}-{n}" for n in range(2, 10_000))]
+    free = next(name for name in names if not (self._folder / name).exists())
+    (self._folder / str(step)).rename(self._folder / free)
+    files.sync(self._folder)
+    goes_on = f"; the run continues at step {instead}" if step > instead else ""
+    say(
+      f"im21k: warning: checkpoint {self._folder / str(step)} is damaged ({reason}): "
+      f"renamed to {free}{goes_on}"
+    )
+
+  def _all_damaged(self, damaged: dict[int, str]) -> str:
+    each = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+    return (
+      f"every checkpoint in {self._folder} is damaged ({each}): copy a sound one "
+      "there, or remove that folder to start from the beginning"
+    )
+
+
+def _check_readable(folder: Path) -> None:
+  """PermissionError for a file that may not be read, which is no damage."""
+  for path in [folder, *folder.rglob("*")]:
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+      raise PermissionError(f"{path} may not be read: change its permissions")

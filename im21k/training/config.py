@@ -20,40 +20,11 @@ from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.model_keys import ModelKeys, resolved_model
+from im21k.training.sections import COUNT, Augment, Reference
 from im21k.training.step import TrainStep
+from im21k.training.values import Bounds
 
 Rate = float | tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Augment:
-  """How the loader makes an example of a photo; see `loading.train.TrainLoader`."""
-
-  crop: Literal["straight", "inception"] = key(
-    "straight",
-    "Crop a square of the downscaled photo, as in the original (straight), or a random "
-    "area and aspect (inception).",
-  )
-  mirror: bool = key(True, "Mirror every second photo.")
-  order: Literal["blockwise", "global"] = key(
-    "blockwise",
-    "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
-    "SSDs).",
-  )
-  max_bad_share: float = key(
-    0.001, "Stop if a larger share of the photos cannot be decoded.", fixed=False
-  )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reference:
-  """Marks in the learning curve: what another run reached at the end of each pass."""
-
-  label: str = key(REQUIRED, "Name in the legend of the learning curve.", fixed=False)
-  images_per_pass: int = key(REQUIRED, "Length of a pass.", "images", fixed=False)
-  top_1: tuple[float, ...] = key(
-    REQUIRED, "Train top-1 accuracy at the end of each pass.", "percent", fixed=False
-  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +42,9 @@ class Config:
   )
   model: dict[str, Any] = section(REQUIRED, opened=ModelKeys())
   total: Duration = key(REQUIRED, "Duration of the training.", fixed=False)
-  batch_size: int = key(REQUIRED, "Examples a step, over all devices.", "examples")
+  batch_size: int = key(
+    REQUIRED, "Examples a step, over all devices.", "examples", bounds=Bounds(1, 2**20)
+  )
   schedule: optim.Stepwise | optim.Cosine = section(
     REQUIRED, "Form of the learning rate over time.", variants=optim.SCHEDULES
   )
@@ -81,18 +54,29 @@ class Config:
   loss: losses.CrossEntropy | losses.SemanticSoftmax | losses.Smoothed = section(
     losses.CrossEntropy(), "Loss that is minimised.", variants=losses.LOSSES
   )
-  image_size: int = key(224, "Side of the model's square input.", "pixels")
+  image_size: int = key(
+    224, "Side of the model's square input.", "pixels", bounds=Bounds(1, 2**13)
+  )
   short_side: int | None = key(
     None,
     "Downscale photos to this short side before they are cropped; none: image_size · "
     "256 / 224.",
     "pixels",
+    bounds=Bounds(1, 2**15),
   )
   mean: Rate = key(
-    117.0, "Subtract this from pixel values, one number or one for each of R, G, B."
+    117.0,
+    "Subtract this from pixel values, one number or one for each of R, G, B.",
+    bounds=Bounds(-1e6, 1e6),
   )
-  std: Rate = key(1.0, "Then divide by this, one number or one for each of R, G, B.")
-  devices: int = key(4, "Number of devices that share each batch.", fixed=False)
+  std: Rate = key(
+    1.0,
+    "Then divide by this, one number or one for each of R, G, B.",
+    bounds=Bounds(1e-6, 1e6),
+  )
+  devices: int = key(
+    4, "Number of devices that share each batch.", fixed=False, bounds=COUNT
+  )
   overlap: bool = key(
     True, "Average gradients part by part during backprop, not all at its end.",
     fixed=False,
@@ -107,13 +91,18 @@ class Config:
   sync_bn: bool = key(
     False, "Take BatchNorm statistics over all devices together, not on each alone."
   )
-  seed: int = key(0, "Seed of parameters, order and augmentation.")
+  seed: int = key(
+    0, "Seed of parameters, order and augmentation.", bounds=Bounds(0, 2**32 - 1)
+  )
   threads: int | None = key(
     None, "Threads that make batches, in each worker; none: by the number of cores.",
-    fixed=False,
+    fixed=False, bounds=Bounds(1, 4096),
   )  # fmt: skip
   workers: int | None = key(
-    None, "Processes that make batches; none: by the number of cores.", fixed=False
+    None,
+    "Processes that make batches; none: by the number of cores.",
+    fixed=False,
+    bounds=Bounds(0, 4096),
   )
   log_every: Duration = key(
     Duration(50, "steps"), "Time between rows of metrics.", fixed=False
@@ -125,10 +114,12 @@ class Config:
   save_every: Duration = key(
     Duration(0.25, "epochs"), "Time between checkpoints.", fixed=False
   )
-  keep_latest: int = key(2, "Number of newest checkpoints to keep.", fixed=False)
+  keep_latest: int = key(
+    2, "Number of newest checkpoints to keep.", fixed=False, bounds=COUNT
+  )
   keep_best: int = key(
     1, "Number of checkpoints to keep by the best top-1 on held-out photos.",
-    fixed=False,
+    fixed=False, bounds=Bounds(0, 10**9),
   )  # fmt: skip
   reference: Reference | None = section(None)
 
@@ -136,9 +127,6 @@ class Config:
     for name, value in (("mean", self.mean), ("std", self.std)):
       if isinstance(value, tuple) and len(value) != 3:
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
-    for name in ("batch_size", "image_size", "devices", "keep_latest"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} is {getattr(self, name)}, but must be 1 or more")
     if self.split_head and not isinstance(self.loss, losses.CrossEntropy):
       raise ValueError(
         f"loss {self.loss.name!r} needs the logits of all classes on each device, and "
@@ -160,9 +148,14 @@ class Config:
         wrong value.
     """
     every = all_keys()
-    changed = overrides.apply(document, settings or {}, every)
     known = tuple(sorted(name for each in every for name in each.settable))
-    config: Config = keys.build(cls, changed, known)
+    try:
+      changed = overrides.apply(document, settings or {}, every)
+      config: Config = keys.build(cls, changed, known)
+    except RecursionError:
+      raise ValueError(
+        "the config is nested too deep: no key has keys so deep"
+      ) from None
     return config
 
   def changed(self, settings: Mapping[str, Any]) -> "Config":

@@ -6,6 +6,7 @@ or anything with `to_dict()`, such as a ConfigDict.
 
 import ast
 import runpy
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import im21k
 from im21k.models.registry import nearest
 from im21k.training.config import Config
+from im21k.training.outputs import one_line
 
 
 def folder() -> Path:
@@ -61,10 +63,24 @@ def get_config(name_or_path: str | Path) -> Any:
     ValueError: there is no such file, or it has no such function.
   """
   path = find(name_or_path)
-  function = runpy.run_path(str(path)).get("get_config")
-  if not callable(function):
-    raise ValueError(f"{path} has no function get_config()")
-  return function()
+  try:
+    function = runpy.run_path(str(path)).get("get_config")
+    if callable(function):
+      return function()
+  except (Exception, SystemExit) as error:
+    raise ValueError(_where(path, error)) from error
+  raise ValueError(f"{path} has no function get_config()")
+
+
+def _where(path: Path, error: BaseException) -> str:
+  """An error in a config file, with the last line of that file that led to it."""
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+  if isinstance(error, SyntaxError):
+    lines.append(error.lineno)
+  line = f", line {lines[-1]}" if lines and lines[-1] else ""
+  kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+  return f"{path}{line}: {kind}{one_line(error)}"
 
 
 def load(name_or_path: str | Path, settings: Mapping[str, Any] | None = None) -> Config:

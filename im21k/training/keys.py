@@ -7,12 +7,20 @@ from nested dicts, nested dicts for JSON, and values and descriptions by dotted 
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 from im21k.models.registry import nearest
 from im21k.training.durations import UNITS, Duration, Durations
-from im21k.training.values import Text, convert, duration, is_none, kind_name
+from im21k.training.values import (
+  ANY,
+  Bounds,
+  Text,
+  convert,
+  duration,
+  is_none,
+  shown,
+)
 
 REQUIRED: Any = dataclasses.MISSING
 
@@ -28,6 +36,7 @@ class Key:
     text: a sentence that describes it.
     unit: of its value.
     fixed: whether a run that is resumed must have the same value as before.
+    bounds: of its numbers.
     variants: of its section, by `name`, that have this key; none: all.
   """
 
@@ -37,6 +46,7 @@ class Key:
   text: str
   unit: str | None
   fixed: bool
+  bounds: Bounds = ANY
   variants: tuple[str, ...] = ()
 
   @property
@@ -47,9 +57,15 @@ class Key:
     return (self.name,)
 
 
-def key(default: Any, text: str, unit: str | None = None, fixed: bool = True) -> Any:
+def key(
+  default: Any,
+  text: str,
+  unit: str | None = None,
+  fixed: bool = True,
+  bounds: Bounds = ANY,
+) -> Any:
   """A field that is a config key; see `Key`."""
-  metadata = {"text": text, "unit": unit, "fixed": fixed}
+  metadata = {"text": text, "unit": unit, "fixed": fixed, "bounds": bounds}
   return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -130,7 +146,7 @@ def build(cls: type, document: Any, known: tuple[str, ...], prefix: str = "") ->
   for name in document:
     if name not in fields:
       where = f"{prefix}{name}"
-      raise ValueError(f"unknown config key {where!r}{nearest(where, known)}")
+      raise ValueError(f"unknown config key {shown(where)}{nearest(where[:80], known)}")
   missing = [
     f"{prefix}{name}"
     for name, field in fields.items()
@@ -152,7 +168,9 @@ def _field(
   if not field.metadata.get("section"):
     if field.type in (Duration, Durations):
       return duration(field.type, value, name)
-    return convert(field.type, value, name)
+    converted = convert(field.type, value, name)
+    field.metadata["bounds"].check(converted, name)
+    return converted
   if types.NoneType in typing.get_args(field.type) and is_none(value):
     return None
   if opened := field.metadata["opened"]:
@@ -213,32 +231,7 @@ def flat(instance: Any) -> dict[str, Any]:
   return result
 
 
-def describe(keys: Iterable[Key]) -> list[dict[str, str]]:
-  """A row of text for each key, for help and documentation."""
-  return [
-    {
-      "key": one.name,
-      "type": kind_name(one.kind),
-      "default": "required" if one.default is REQUIRED else _shown(one.default),
-      "unit": one.unit or "",
-      "on resume": "fixed" if one.fixed else "may change",
-      "text": _only(one.variants) + one.text,
-    }
-    for one in keys
-  ]
-
-
-def _only(variants: tuple[str, ...]) -> str:
-  return f"({', '.join(variants)}) " if variants else ""
-
-
-def _shown(value: Any) -> str:
-  if isinstance(value, Duration):
-    return f"{value.amount:g} {value.unit}"
-  return str(value).lower() if isinstance(value, bool | None) else str(value)
-
-
 __all__ = [
-  "REQUIRED", "Key", "Text", "build", "describe", "document", "flat", "key", "listing",
+  "REQUIRED", "Key", "Text", "build", "document", "flat", "key", "listing",
   "section",
 ]  # fmt: skip

@@ -1,10 +1,11 @@
 """Rows of metrics -> a picture of accuracy over images seen."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from im21k import files
-from im21k.training.config import Reference
+from im21k.training.sections import Reference
 
 
 def draw(
@@ -48,14 +49,16 @@ def draw(
       label="held out",
     )
   if reference:
+    label = reference.label.replace("$", r"\$")  # It is text, not mathematics.
     ends = [reference.images_per_pass * (i + 1) for i in range(len(reference.top_1))]
-    axes.plot(ends, reference.top_1, "k_", ms=14, mew=2, label=reference.label)
+    axes.plot(ends, reference.top_1, "k_", ms=14, mew=2, label=label)
   axes.set(xlabel="images seen", ylabel="top-1 accuracy, %", ylim=(0, 100))
   axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
   axes.set_xlim(left=0)
   axes.grid(alpha=0.25)
   axes.legend(loc="lower right")
-  with files.whole(path) as aside:
+  with files.whole(path) as aside, warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     figure.savefig(aside, format="png", dpi=110)
 
 

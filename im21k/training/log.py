@@ -13,6 +13,7 @@ import jax
 import optax
 
 from im21k import files
+from im21k.training.outputs import writing
 
 
 class MetricsFile:
@@ -21,16 +22,20 @@ class MetricsFile:
   def __init__(self, path: Path, resume_step: int):
     """Opens `path`; drops rows past `resume_step`, and a torn last line."""
     kept = [row for row in read_rows(path) if row["step"] <= resume_step]
-    files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-    self.rows = kept
-    self._file = path.open("a", encoding="utf-8")
+    self.rows, self._path = kept, path
+    with writing(path):
+      files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+      # Without a buffer: what could not be written would be tried again at the close.
+      self._file = path.open("ab", buffering=0)
 
   def write(self, **row: Any) -> None:
     """Appends a row; it is on the disk when this returns."""
     self.rows.append(row)
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
-    os.fsync(self._file.fileno())
+    line = json.dumps(row).encode() + b"\n"
+    with writing(self._path):
+      while line:
+        line = line[self._file.write(line) :]
+      os.fsync(self._file.fileno())
 
   def close(self) -> None:
     """Closes the file."""
@@ -38,11 +43,29 @@ class MetricsFile:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-  """The rows of a metrics file, without a last line that a killed run left torn."""
+  """The rows of a metrics file, without a last line that a killed run left torn.
+
+  Raises:
+    ValueError: another line is no row; names it.
+  """
   if not path.exists():
     return []
-  lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-  return [json.loads(line) for line in lines if line.endswith("\n")]
+  lines = path.read_bytes().splitlines(keepends=True)
+  whole = [line for line in lines if line.endswith(b"\n")]
+  return [_row(path, number, line) for number, line in enumerate(whole, 1)]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError):
+    row = None
+  if not isinstance(row, dict) or type(row.get("step")) is not int:
+    raise ValueError(
+      f"line {number} of {path} is damaged: it is no JSON object with a step: remove "
+      "or mend that line"
+    )
+  return row
 
 
 def last_scores(rows: list[dict[str, Any]]) -> dict[str, float | None]:

@@ -12,10 +12,12 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
+from im21k import lock
 from im21k.loading.train import TrainIterator
-from im21k.training.checkpoint import Checkpoints
+from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
+from im21k.training.outputs import Notes
 from im21k.training.profiling import Profiler
 from im21k.training.setup import Setup, prepare
 from im21k.training.signals import StopSignals
@@ -33,26 +35,32 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
 
   Returns:
     `step`, `finished`, the last `train_top_1` and `eval_top_1`, and `weights`: the
-    folder that holds them.
+    folder that holds them; after a signal also `stopped_by`, its name.
 
   Raises:
-    ValueError: a setting is wrong, or workdir holds a run with other settings.
+    ValueError: a setting is wrong, workdir holds a run with other settings, or all of
+      its checkpoints are damaged.
+    lock.Held: another process trains there.
+    CannotWrite: a file cannot be written; the run can be resumed.
     FloatingPointError: the loss is no longer finite.
   """
   run = prepare(config)
-  folder = Workdir(workdir, run)
-  with Checkpoints(
+  checkpoints = Checkpoints(
     workdir / "checkpoints", config.keep_latest, config.keep_best
-  ) as checkpoints:
-    if folder.is_finished(checkpoints.latest):  # Then nothing on disk changes.
-      return folder.result(max(checkpoints.steps()))
+  )
+  folder, latest = Workdir(workdir, run), checkpoints.latest
+  if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.
+    return folder.result(latest)
+  with lock.hold(workdir, "training"):
+    folder = Workdir(workdir, run)  # Another may just have trained there.
     with (
+      checkpoints,
       _last_checkpoint_in_errors(checkpoints),
       Profiler(workdir / "profile" if profile else None) as profiler,
       StopSignals() as signals,
     ):
       step = _run(run, folder, checkpoints, signals, profiler)
-  return folder.result(step)
+    return folder.result(step, signals.received)
 
 
 def _run(
@@ -63,8 +71,10 @@ def _run(
   profiler: Profiler,
 ) -> int:
   """The loop: evaluate, save, next batch, step, log. Returns the last step."""
-  resumed = checkpoints.latest is not None
-  state, example, seconds = _restore(run, checkpoints)
+  restored = _restore(run, folder, checkpoints)
+  resumed = restored is not None
+  state, position, seconds = restored or (run.init(), {"example": 0}, Clock().state())
+  about = folder.about(state.params)
   start = step = int(state.step)
   folder.begin(step, state.params)
   take_step, axes = run.make_step(state)
@@ -75,10 +85,15 @@ def _run(
     return step % every == 0 or step >= run.total
 
   with (
-    contextlib.closing(run.batches(example)) as batches,
+    contextlib.closing(run.batches(position["example"])) as batches,
     contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
     tqdm(
-      total=run.total, initial=step, desc="train", unit=" steps", disable=None
+      total=run.total,
+      initial=step,
+      desc="train",
+      unit=" steps",
+      disable=None,
+      file=Notes(),
     ) as progress,
   ):
     log = _step_log(run, metrics, clock, batches)
@@ -93,7 +108,8 @@ def _run(
         log.flush(step)
         with clock.pause("save"):
           position = {"example": batches.position}
-          checkpoints.save(step, run.whole(state), position, clock.state(), scores)
+          whole = run.whole(state)
+          checkpoints.save(step, whole, position, clock.state(), scores, about)
       if step >= run.total or signals.stop:
         break
       profiler.before_step(step - start)
@@ -116,12 +132,14 @@ def _run(
   return step
 
 
-def _restore(run: Setup, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
-  """State, next example and seconds of the last checkpoint, or of the beginning."""
-  state, position, seconds = run.init(), {"example": 0}, Clock().state()
-  restored = checkpoints.restore(state, position, seconds, run.devices)
-  state, position, seconds = restored or (state, position, seconds)
-  return state, position["example"], seconds
+def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored | None:
+  """State, position and seconds of the last sound checkpoint; None: there is none."""
+  if checkpoints.latest is None:
+    return None
+  position, seconds = {"example": 0}, Clock().state()
+  return checkpoints.restore(
+    jax.eval_shape(run.init), position, seconds, run.devices, folder.check_checkpoint
+  )
 
 
 def _evaluate(

@@ -17,6 +17,7 @@ import optax
 from im21k.models.registry import nearest
 from im21k.synsets.hierarchy import Hierarchy
 from im21k.training.keys import key
+from im21k.training.values import SHARE, Bounds
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 cross_entropy: Loss = optax.softmax_cross_entropy_with_integer_labels
@@ -58,7 +59,7 @@ class SemanticSoftmax:
 
   name: ClassVar[str] = "semantic_softmax"
   flat: float = key(
-    0.5, "Share of the usual cross-entropy over all classes, from 0 to 1."
+    0.5, "Share of the usual cross-entropy over all classes, from 0 to 1.", bounds=SHARE
   )
 
   def make(self, hierarchy: Hierarchy) -> Loss:
@@ -75,6 +76,7 @@ class Smoothed:
     30.0,
     "How fast labels fall off with distance in the hierarchy, above 0; a large number "
     "comes close to the usual cross-entropy.",
+    bounds=Bounds(0, 1e6, above=True),
   )
 
   def make(self, hierarchy: Hierarchy) -> Loss:

@@ -10,7 +10,7 @@ from flax import linen as nn
 from im21k import models
 from im21k.models.registry import nearest
 from im21k.training.keys import REQUIRED, Key
-from im21k.training.values import convert
+from im21k.training.values import SHARE, Bounds, convert, shown
 
 # These follow from other keys, or are set by the training step.
 _NOT_KEYS = {
@@ -43,6 +43,7 @@ class ModelKeys:
         text=_TEXTS.get(field, f"Field {field} of the model."),
         unit=None,
         fixed=True,
+        bounds=_BOUNDS.get(field, Bounds()),
         variants=() if every else tuple(owners[field]),
       )
 
@@ -50,9 +51,12 @@ class ModelKeys:
     """The model's name and fields, checked by making the model."""
     if not isinstance(value, Mapping) or "name" not in value:
       raise ValueError(f"the config lacks {name}.name{nearest('', models.names())}")
-    given = dict(value)
-    model = str(given.pop("name"))
-    fields = _fields(models.create(model)) if model in models.names() else {}
+    given = {str(field): each for field, each in value.items()}
+    model = convert(str, given.pop("name"), f"{name}.name")
+    if model not in models.names():
+      near = nearest(model[:80], models.names())
+      raise ValueError(f"config key {name}: unknown model {shown(model)}{near}")
+    fields = _fields(models.create(model))
     for field in given:
       if remedy := _NOT_KEYS.get(field):
         raise ValueError(f"config key {name}.{field} cannot be set: {remedy} instead")
@@ -62,9 +66,11 @@ class ModelKeys:
       else each
       for field, each in given.items()
     }
+    for field, each in checked.items():
+      _BOUNDS.get(field, Bounds()).check(each, f"{name}.{field}")
     try:
       models.create(model, **checked)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
       raise ValueError(f"config key {name}: {error}") from error
     return {"name": model, **checked}
 
@@ -103,4 +109,12 @@ _TEXTS = {
   "bn_epsilon": "Added to the variance in BatchNorm.",
   "bn_momentum": "Share of BatchNorm's moving statistics that a step keeps.",
   "init_scale": "Kernels start uniform between minus and plus this.",
+}
+
+_BOUNDS = {
+  "num_classes": Bounds(1, 10**7),
+  "width": Bounds(0, 64, above=True),
+  "bn_epsilon": Bounds(0, 1, above=True),
+  "bn_momentum": SHARE,
+  "init_scale": Bounds(0, 1e6),
 }

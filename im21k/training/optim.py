@@ -9,6 +9,7 @@ import optax
 
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import REQUIRED, key
+from im21k.training.values import Bounds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class Stepwise:
 
   name: ClassVar[str] = "stepwise"
   rates: tuple[float, ...] = key(
-    REQUIRED, "Learning rates, one for each phase.", fixed=False
+    REQUIRED, "Learning rates, one for each phase.", fixed=False, bounds=Bounds(0)
   )
   until: Durations = key(
     REQUIRED, "Ends of all phases but the last, since the start.", fixed=False
@@ -33,7 +34,7 @@ class Cosine:
   """Keys of a rate that rises in a warm-up, then falls along a cosine to 0."""
 
   name: ClassVar[str] = "cosine"
-  peak: float = key(REQUIRED, "Largest learning rate.", fixed=False)
+  peak: float = key(REQUIRED, "Largest learning rate.", fixed=False, bounds=Bounds(0))
   warmup: Duration = key(REQUIRED, "Time until the peak.", fixed=False)
 
   def make(self, batch_size: int, train_examples: int, total: int) -> optax.Schedule:
@@ -48,8 +49,14 @@ SCHEDULES: dict[str, type[Any]] = {one.name: one for one in (Stepwise, Cosine)}
 class Optimizer:
   """Keys of `sgd`."""
 
-  momentum: float = key(0.9, "Share of the last update that the next one keeps.")
-  weight_decay: float = key(1e-5, "Multiple of a parameter added to its gradient.")
+  momentum: float = key(
+    0.9,
+    "Share of the last update that the next one keeps.",
+    bounds=Bounds(0, 1, below=True),
+  )
+  weight_decay: float = key(
+    1e-5, "Multiple of a parameter added to its gradient.", bounds=Bounds(0)
+  )
   decay: Literal["all", "kernels"] = key(
     "all", "Which parameters decay: all, as in the original, or kernels only."
   )
@@ -61,10 +68,12 @@ def stepwise(rates: list[float], until: list[int]) -> optax.Schedule:
   The original's are `original.LEARNING_RATES`, changed after the passes
   `original.RATE_CHANGES`.
   """
+  if not rates:
+    raise ValueError("schedule.rates is empty: give at least one learning rate")
   if len(rates) != len(until) + 1 or sorted(until) != list(until):
     raise ValueError(
-      f"schedule: {len(rates)} learning rates need {len(rates) - 1} ascending changes, "
-      f"not {until}"
+      f"schedule: {len(rates)} learning rates need {max(0, len(rates) - 1)} ascending "
+      f"changes, not {until}"
     )
   return optax.join_schedules([optax.constant_schedule(r) for r in rates], list(until))
 

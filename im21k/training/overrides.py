@@ -1,13 +1,12 @@
 """Settings by dotted name, over a nested config: `{"mix.mixup": "0.2"}`."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from im21k.models.registry import nearest
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import Key
-from im21k.training.values import Text
+from im21k.training.values import Text, shown
 
 _OPTION = "--config."
 
@@ -59,11 +58,23 @@ def apply(
       raise ValueError(
         f"{key.name} is given in {len(units)} units: keep one of {units}"
       )
-  result = copy.deepcopy(dict(document))
+  result = _copied(document, "")
   # Which keys a section has depends on its name.
   for name in sorted(settings, key=lambda name: not name.endswith(".name")):
     _set(result, name, settings[name], keys)
   return result
+
+
+def _copied(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """A copy of nested dicts; no key has more than three parts."""
+  if name.count(".") > 3:
+    raise ValueError(f"config key {shown(name)} is nested too deep")
+  return {
+    key: _copied(value, f"{name}.{key}" if name else str(key))
+    if isinstance(value, Mapping)
+    else value
+    for key, value in document.items()
+  }
 
 
 def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -> None:
@@ -77,7 +88,7 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
         + ", ".join(sorted(one for one in settable if one.startswith(f"{name}.")))
       )
     raise ValueError(
-      f"unknown config key {name!r}{nearest(name, tuple(sorted(settable)))}"
+      f"unknown config key {shown(name)}{nearest(name[:80], tuple(sorted(settable)))}"
     )
   inner = document
   for part in path:

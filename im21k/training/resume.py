@@ -17,18 +17,22 @@ from im21k.training.setup import Setup
 
 # What config.json and model.json hold besides the keys.
 HASHES, HISTORY, STEP = "hashes", "history", "step"
+PARAMETERS = "parameters"  # of the run that a checkpoint is of
 # Keys whose value is a place, and that are compared by the hash of what is there.
 _PLACES = ("data", "classes")
 Change = tuple[str, Any, Any]  # key, old value, new value
 
 
-def changes(workdir: Path, before: dict[str, Any], run: Setup) -> list[Change]:
+def changes(
+  holder: Path, before: dict[str, Any], run: Setup, file: str = "config.json"
+) -> list[Change]:
   """The keys that differ from those of a run that is resumed.
 
   Args:
-    workdir: its work folder, for messages.
+    holder: its work folder, or one of its checkpoints, for messages.
     before: the content of its config.json.
     run: the run as it is set up now.
+    file: the file in `holder` that says so, for messages.
 
   Raises:
     ValueError: a key differs that must not change, all of which are named; or
@@ -38,8 +42,7 @@ def changes(workdir: Path, before: dict[str, Any], run: Setup) -> list[Change]:
     old_config = Config.from_dict(keys_of(before))
   except ValueError as error:
     raise ValueError(
-      f"{workdir / 'config.json'} cannot be read by this im21k: {error}. Take another "
-      "workdir"
+      f"{holder / file} cannot be read by this im21k: {error}. Take another workdir"
     ) from error
   now = hashes(run)
   then = {**_hashes_today(old_config), **before.get(HASHES, {})}
@@ -62,7 +65,7 @@ def changes(workdir: Path, before: dict[str, Any], run: Setup) -> list[Change]:
       refused.append(f"{name} was {values[0]}, is {values[1]}")
   if refused:
     raise ValueError(
-      f"{workdir} holds a run with other settings: {'; '.join(refused)}. Take another "
+      f"{holder} holds a run with other settings: {'; '.join(refused)}. Take another "
       "workdir, or the old settings"
     )
   return changed
@@ -85,7 +88,8 @@ def data_hash(manifest: Manifest) -> str:
 
 def keys_of(document: dict[str, Any]) -> dict[str, Any]:
   """The config keys in a config.json, without what it holds besides them."""
-  return {k: v for k, v in document.items() if k not in (HASHES, HISTORY, STEP)}
+  besides = (HASHES, HISTORY, STEP, PARAMETERS)
+  return {k: v for k, v in document.items() if k not in besides}
 
 
 def _hashes_today(config: Config) -> dict[str, str]:

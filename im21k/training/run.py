@@ -1,14 +1,12 @@
 """The commands `train` and `configs`: a config and settings in, a run or a list out."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from im21k import parallel
 from im21k.training import configs as config_files
-from im21k.training import keys as config_keys
-from im21k.training import loop
+from im21k.training import key_table, loop
 from im21k.training.config import all_keys
 
 RUNS = Path("runs")
@@ -41,7 +39,6 @@ def train(
   """
   chosen = config_files.load(config, settings)
   parallel.set_up(chosen.devices)
-  logging.getLogger("absl").setLevel(logging.WARNING)  # orbax logs every step of a save
   where = workdir or RUNS / config_files.find(config).stem
   return loop.train(chosen, where, profile=profile)
 
@@ -65,7 +62,7 @@ def configs(*, keys: bool = False) -> dict[str, Any]:
 
   Returns:
     `configs`: name -> first line of its docstring; or `keys`: rows of
-    `keys.describe`.
+    `key_table.describe`.
   """
   if keys:
     return {"keys": describe()}
@@ -89,5 +86,5 @@ def configs_text(result: dict[str, Any]) -> str:
 
 
 def describe() -> list[dict[str, str]]:
-  """A row for each config key; see `keys.describe`."""
-  return config_keys.describe(all_keys())
+  """A row for each config key; see `key_table.describe`."""
+  return key_table.describe(all_keys())

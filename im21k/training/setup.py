@@ -16,6 +16,9 @@ from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
 
+# Steps are counted in int32 on the devices.
+_MOST_STEPS = 2**31 - 1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -97,11 +100,16 @@ def prepare(config: Config) -> Setup:
     workers=config.workers,
     **keys.document(config.augment),
   )
+  _check_outputs(config, classes)
   model = config.make_model(len(classes))
   durations = {
     name: getattr(config, name).steps(config.batch_size, loader.count)
     for name in ("total", "log_every", "eval_every", "save_every")
   }
+  if durations["total"] > _MOST_STEPS:
+    raise ValueError(
+      f"total is {durations['total']:,} steps, but must be at most {_MOST_STEPS:,}"
+    )
   return Setup(
     config=config,
     devices=devices,
@@ -114,6 +122,16 @@ def prepare(config: Config) -> Setup:
     optimizer=config.make_optimizer(loader.count),
     **durations,
   )
+
+
+def _check_outputs(config: Config, classes: synsets.ClassList) -> None:
+  """ValueError if there are labels that the model has no output for."""
+  outputs = config.model.get("num_classes")
+  if outputs is not None and outputs < len(classes):
+    raise ValueError(
+      f"model.num_classes is {outputs}, but the class list {classes.name} has "
+      f"{len(classes):,} classes: leave it out, or set at least that"
+    )
 
 
 def _scorer(

@@ -1,14 +1,24 @@
 """SIGTERM and SIGINT -> a request to stop after the step that is being taken."""
 
 import signal
-import sys
+
+from im21k.training.outputs import say
 
 
 class StopSignals:
-  """Inside this context a first signal sets `stop`; a second one kills as usual."""
+  """Inside this context a first signal sets `stop`; a second one kills at once.
+
+  Attributes:
+    received: name of the first signal; None: there was none.
+  """
 
   def __init__(self) -> None:
-    self.stop = False
+    self.received: str | None = None
+
+  @property
+  def stop(self) -> bool:
+    """Whether to stop."""
+    return self.received is not None
 
   def __enter__(self) -> "StopSignals":
     self._before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -21,6 +31,9 @@ class StopSignals:
       signal.signal(number, handler)
 
   def _receive(self, number: int, _: object) -> None:
-    print(f"{signal.Signals(number).name}: saving, then stopping", file=sys.stderr)
-    self.stop = True
-    signal.signal(number, self._before[signal.Signals(number)])
+    self.received = signal.Signals(number).name
+    # The next one ends the process without a wait for what is being saved, compiled or
+    # read: what is on the disk stays whole.
+    for each in self._before:
+      signal.signal(each, signal.SIG_DFL)
+    say(f"{self.received}: saving, then stopping; a second one kills")

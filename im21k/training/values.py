@@ -1,5 +1,6 @@
 """One value of a config, from a file or a command line -> the value, type checked."""
 
+import dataclasses
 import math
 import typing
 from collections.abc import Mapping
@@ -11,6 +12,60 @@ from im21k.training.durations import UNITS, Duration, Durations
 
 class Text(str):
   """A value as it was typed on a command line, to be parsed by the type of its key."""
+
+
+# The largest float32: a larger number would be infinite on a device.
+_LARGEST = 3.4028234663852886e38
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+  """The numbers that a key may have.
+
+  Attributes:
+    least, most: smallest and largest.
+    above: whether `least` itself is not allowed.
+    below: whether `most` itself is not allowed.
+  """
+
+  least: float = -_LARGEST
+  most: float = _LARGEST
+  above: bool = False
+  below: bool = False
+
+  def check(self, value: Any, name: str) -> None:
+    """ValueError, naming the key, if a number of `value` is out of bounds."""
+    for number in value if isinstance(value, tuple) else (value,):
+      if type(number) not in (int, float):
+        continue  # None, or a value that is no number.
+      low = number < self.least or (self.above and number == self.least)
+      high = number > self.most or (self.below and number == self.most)
+      if not low and not high:
+        continue
+      if self == SHARE:
+        allowed = "from 0 to 1"
+      elif low:
+        allowed = f"above {self.least:g}" if self.above else f"{self.least:g} or more"
+      else:
+        allowed = f"{'below' if self.below else 'at most'} {self._most}"
+      raise ValueError(f"{name} is {shown(value)}, but must be {allowed}")
+
+  @property
+  def _most(self) -> str:
+    return f"{self.most:,}" if isinstance(self.most, int) else f"{self.most:g}"
+
+
+ANY, SHARE = Bounds(), Bounds(0, 1)
+_DURATION = Bounds(0, 10**15)
+
+
+def shown(value: Any) -> str:
+  """A value for a message: on one line, and not longer than that."""
+  try:
+    text = repr(value)
+  except (ValueError, RecursionError):  # As for a number of 5,000 digits.
+    text = f"a value of type {type(value).__name__}"
+  return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 _NONE: Any = type(None)
@@ -50,12 +105,17 @@ def is_none(value: Any) -> bool:
 def convert(kind: Any, value: Any, name: str) -> Any:
   """The value as `kind`; ValueError says what `name` must be."""
   arguments = typing.get_args(kind)
-  if typing.get_origin(kind) is Literal and value not in arguments:
-    raise ValueError(f"{name} is {value!r}{nearest(str(value), arguments)}")
+  if typing.get_origin(kind) is Literal and not (
+    isinstance(value, str) and value in arguments
+  ):
+    near = nearest(value if isinstance(value, str) else "", arguments)
+    raise ValueError(f"{name} is {shown(value)}{near}")
   try:
     return _converted(kind, value)
-  except (TypeError, ValueError):
-    raise ValueError(f"{name} is {value!r}, but must be {kind_name(kind)}") from None
+  except (TypeError, ValueError, OverflowError):
+    raise ValueError(
+      f"{name} is {shown(value)}, but must be {kind_name(kind)}"
+    ) from None
 
 
 def _converted(kind: Any, value: Any) -> Any:
@@ -74,7 +134,9 @@ def _converted(kind: Any, value: Any) -> Any:
     return value
   if kind is float and type(value) in (int, float) and math.isfinite(value):
     return float(value)
-  if type(value) is kind:
+  if kind is str and isinstance(value, str) and "\0" in value:
+    raise ValueError  # No path has it.
+  if type(value) is kind and (kind is not float or math.isfinite(value)):
     return value
   raise TypeError
 
@@ -84,7 +146,7 @@ def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:
   for kind in sorted(kinds, key=lambda kind: kind is not _NONE):
     try:
       return _converted(kind, value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
       continue
   raise TypeError
 
@@ -99,6 +161,8 @@ def _parts(value: Any) -> list[Any]:
 
 def _parsed(kind: Any, text: Text) -> Any:
   if kind is str:
+    if "\0" in text:
+      raise ValueError
     return str(text)
   if kind is bool:
     if text.lower() not in _WORDS:
@@ -118,20 +182,24 @@ def duration(kind: Any, value: Any, name: str) -> Duration | Durations:
   """A duration from a dict of its one unit.
 
   Raises:
-    ValueError: not exactly one known unit is given, or the number is not above 0.
+    ValueError: not exactly one known unit is given, or a number is below 0 or too large
+      to be a duration.
   """
   given = value if isinstance(value, Mapping) else {}
   given = {unit: amount for unit, amount in given.items() if amount is not None}
   (unit, amount), *more = given.items() or [("", None)]
   if more or unit not in UNITS:
-    shown = {unit: amount for unit, amount in given.items()} or value
+    near = "" if more or not unit else nearest(str(unit), UNITS)
     raise ValueError(
-      f"{name} must be given in exactly one of {', '.join(UNITS)}, but is {shown}"
+      f"{name} must be given in exactly one of {', '.join(UNITS)}, but is "
+      f"{shown(given or value)}{near}"
     )
+  name = f"{name}.{unit}"
   if kind is Durations:
-    amounts = convert(tuple[_Number, ...], amount, f"{name}.{unit}") if amount else ()
+    empty = isinstance(amount, str | list | tuple) and not amount
+    amounts = () if empty else convert(tuple[_Number, ...], amount, name)
+    _DURATION.check(amounts, name)
     return Durations(amounts, unit)
-  number = convert(_Number, amount, f"{name}.{unit}")
-  if number < 0:
-    raise ValueError(f"{name}.{unit} is {number}, but must be 0 or more")
+  number = convert(_Number, amount, name)
+  _DURATION.check(number, name)
   return Duration(number, unit)

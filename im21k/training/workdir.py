@@ -7,7 +7,6 @@ environment.json, parameters.tsv and, at the end, the weights.
 import importlib.metadata
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from im21k import files, machine, weights
 from im21k.training import learning_curve, resume
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
-from im21k.training.resume import HASHES, HISTORY, STEP
+from im21k.training.outputs import say, writing
+from im21k.training.resume import HASHES, HISTORY, PARAMETERS, STEP
 from im21k.training.setup import Setup
 
 _METRICS = "metrics.jsonl"
@@ -71,16 +71,25 @@ class Workdir:
       changes = "; ".join(
         f"{key} was {old}, is {new}" for key, old, new in self._changes
       )
-      print(f"{self.path}: continues at step {step} with changes: {changes}",
-            file=sys.stderr)  # fmt: skip
+      say(f"{self.path}: continues at step {step} with changes: {changes}")
     _write_json(self.path / "config.json", self.document())
     _write_json(self.path / "environment.json", environment(self.run.devices))
-    files.write_text(self.path / "parameters.tsv", _parameters(params))
+    _write_text(self.path / "parameters.tsv", _parameters(params))
 
   def document(self) -> dict[str, Any]:
     """All keys with their resolved values, hashes of the data, and the history."""
     document = self.run.config.resolved().to_dict()
     return {**document, HASHES: self._hashes, HISTORY: self.history}
+
+  def check_checkpoint(self, path: Path, run: dict[str, Any]) -> None:
+    """ValueError if a checkpoint is of another run than this; `run` is its `about`."""
+    resume.changes(path, run, self.run, "_CHECKPOINT_METADATA")
+
+  def about(self, params: Any) -> dict[str, Any]:
+    """What a checkpoint keeps of the run: keys, hashes, number of parameters."""
+    count = sum(x.size for x in jax.tree.leaves(params))
+    document = self.run.config.resolved().to_dict()
+    return {**document, HASHES: self._hashes, PARAMETERS: count}
 
   def metrics(self, resume_step: int) -> MetricsFile:
     """The rows of metrics, without those past this step, open to be continued."""
@@ -88,14 +97,14 @@ class Workdir:
 
   def draw(self, rows: list[dict[str, Any]]) -> None:
     """Draws the learning curve."""
-    learning_curve.draw(
-      self.path / "learning_curve.png", rows, self.run.config.reference
-    )
+    path = self.path / "learning_curve.png"
+    with writing(path):
+      learning_curve.draw(path, rows, self.run.config.reference)
 
   def export(self, step: int, variables: Any) -> None:
     """Writes the weights of the run's end to `weights/`."""
     config = self.run.config
-    weights.Weights(
+    released = weights.Weights(
       model_name=config.model["name"],
       model_fields=config.model_fields(len(self.run.classes)),
       variables=jax.device_get(variables),
@@ -103,16 +112,20 @@ class Workdir:
       classes=self.run.classes,
       scores=last_scores(read_rows(self.path / _METRICS)),
       config={**self.document(), STEP: step},
-    ).save(self.path / "weights")
+    )
+    with writing(self.path / "weights"):
+      released.save(self.path / "weights")
 
-  def result(self, step: int) -> dict[str, Any]:
-    """What `train` returns after this step."""
+  def result(self, step: int, stopped_by: str | None = None) -> dict[str, Any]:
+    """What `train` returns after this step, which a signal may have made the last."""
     finished = step >= self.run.total
+    stopped = {"stopped_by": stopped_by} if stopped_by and not finished else {}
     return {
       "step": step,
       "finished": finished,
       **last_scores(read_rows(self.path / _METRICS)),
       "weights": str(self.path / "weights") if finished else None,
+      **stopped,
     }
 
 
@@ -130,11 +143,19 @@ def environment(on: Sequence[jax.Device]) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
   """A JSON object; empty if there is no such file."""
-  return files.read_json(path) if path.is_file() else {}
+  try:
+    return files.read_json(path) if path.is_file() else {}
+  except RecursionError:
+    raise ValueError(f"{path} is damaged: it is nested too deep") from None
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-  files.write_text(path, json.dumps(document, indent=1) + "\n")
+  _write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+  with writing(path):
+    files.write_text(path, text)
 
 
 def _parameters(params: Any) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from im21k import parallel
 from im21k.training import augment, optim
+from im21k.training import keys as keys_module
 from im21k.training import step as steps
 from im21k.training.augment import Mix
 
@@ -136,7 +137,7 @@ def test_rand_augment_takes_every_operation(image):
 )
 def test_wrong_strengths_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
-    Mix(**fields)
+    keys_module.build(Mix, fields, (), "mix.")
 
 
 @pytest.mark.slow

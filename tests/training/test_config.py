@@ -43,7 +43,7 @@ CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("classes", "ilsvrc2012", ("error",), "fixed"),
   Case("model.name", "inception_bn_21k", ("model",), "fixed"),
-  Case("model.num_classes", 60, ("model", "program"), "fixed"),
+  Case("model.num_classes", 80, ("model", "program"), "fixed"),
   Case("model.dtype", "bfloat16", ("model", "program"), "fixed"),
   Case("model.table", "plain", ("model",), "fixed", INCEPTION),
   Case("model.width", 0.5, ("model",), "fixed", INCEPTION),

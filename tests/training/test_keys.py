@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im21k.training import keys, overrides
+from im21k.training import key_table, keys, overrides
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.values import Text, convert
@@ -180,7 +180,7 @@ def test_flat_values_go_by_the_names_of_keys():
 
 
 def test_a_description_says_all_that_the_field_says():
-  rows = {row["key"]: row for row in keys.describe(KEYS)}
+  rows = {row["key"]: row for row in key_table.describe(KEYS)}
   assert rows["inner.size"] == {
     "key": "inner.size", "type": "a whole number", "default": "3", "unit": "pixels",
     "on resume": "fixed", "text": "Size of it.",

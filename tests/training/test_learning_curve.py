@@ -3,7 +3,7 @@
 from PIL import Image
 
 from im21k.training import learning_curve
-from im21k.training.config import Reference
+from im21k.training.sections import Reference
 
 
 def rows_of(rates):
@@ -39,3 +39,10 @@ def test_learning_curve_is_drawn_with_and_without_marks(tmp_path):
       pixels.append(image.tobytes())
   assert pixels[0] != pixels[1]
   learning_curve.draw(tmp_path / "empty.png", [])
+
+
+def test_a_label_is_text_whatever_is_in_it(tmp_path):
+  """Mathematics that matplotlib cannot parse, and letters that its font has not."""
+  for label in ("a $\\frac{", "5 $", "\u732b", "a\nb", ""):
+    reference = Reference(label=label, images_per_pass=10, top_1=(1.0,))
+    learning_curve.draw(tmp_path / "curve.png", rows_of([0.05]), reference)

@@ -1,0 +1,49 @@
+"""The sections `augment` and `reference` of a config, each key declared once."""
+
+import dataclasses
+from typing import Literal
+
+from im21k.training.keys import REQUIRED, key
+from im21k.training.values import SHARE, Bounds
+
+COUNT = Bounds(1, 10**9)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augment:
+  """How the loader makes an example of a photo; see `loading.train.TrainLoader`."""
+
+  crop: Literal["straight", "inception"] = key(
+    "straight",
+    "Crop a square of the downscaled photo, as in the original (straight), or a random "
+    "area and aspect (inception).",
+  )
+  mirror: bool = key(True, "Mirror every second photo.")
+  order: Literal["blockwise", "global"] = key(
+    "blockwise",
+    "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
+    "SSDs).",
+  )
+  max_bad_share: float = key(
+    0.001,
+    "Stop if a larger share of the photos cannot be decoded.",
+    fixed=False,
+    bounds=SHARE,
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reference:
+  """Marks in the learning curve: what another run reached at the end of each pass."""
+
+  label: str = key(REQUIRED, "Name in the legend of the learning curve.", fixed=False)
+  images_per_pass: int = key(
+    REQUIRED, "Length of a pass.", "images", fixed=False, bounds=COUNT
+  )
+  top_1: tuple[float, ...] = key(
+    REQUIRED,
+    "Train top-1 accuracy at the end of each pass.",
+    "percent",
+    fixed=False,
+    bounds=Bounds(0, 100),
+  )
