@@ -119,7 +119,7 @@ def _options(
     shown = tyro.conf.arg(help=field.metadata["help"])
     parameter = inspect.Parameter(field.name, _KEYWORD, default=field.default)
     parameter = _parameter(parameter, hints[field.name])
-    kind = Annotated[parameter.annotation, shown]
+    kind: Any = Annotated[parameter.annotation, shown]
     parameters.append(parameter.replace(annotation=kind))
   return "options", parameters
 

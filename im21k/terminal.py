@@ -35,7 +35,7 @@ class Ended(BaseException):
 
 
 class OutputError(Exception):
-  """Standard output takes no more; the message is one line, `status` the exit status."""
+  """Standard output takes no more; `status` is the exit status to end with."""
 
   def __init__(self, reason: str, status: int = 1):
     super().__init__(f"standard output: {reason}")

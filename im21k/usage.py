@@ -1,4 +1,4 @@
-"""A command line and a typed function -> the same line in order, or what is wrong in it.
+"""A command line and a typed function -> the same in order, or what is wrong in it.
 
 tyro explains a wrong line in a frame of many lines, and takes an unknown option for a
 path where a path is missing. Here each fault is one line that names the argument.

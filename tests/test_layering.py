@@ -31,7 +31,7 @@ ORDER = (
   ("__main__",),
 )
 # Every part may use these; they use no other.
-COMMON = ("files", "machine", "original", "words")
+COMMON = ("files", "machine", "original", "targets", "words")
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 SOURCES = sorted((ROOT / "im21k").rglob("*.py"))
 MODELS = sorted((ROOT / "im21k" / "models").glob("*.py"))

@@ -16,10 +16,13 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from im21k import parallel, synsets, weights
+from im21k.evaluation import inputs
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.results import first_of
 from im21k.loading import scoring
 from im21k.photos import Source
+
+_LEAST_CROP = 1 / 32  # Below it, photos are enlarged to more than memory holds.
 
 
 @runtime_checkable
@@ -121,9 +124,12 @@ def for_weights(
     ValueError: crop_fraction is out of range, or batch_size not divisible.
   """
   prepared, classes = released.input, released.classes
+  inputs.check_batch(batch_size, prepared.size)
   if crop_fraction is not None:
-    if not 0 < crop_fraction <= 1:
-      raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
+    if not _LEAST_CROP <= crop_fraction <= 1:
+      raise ValueError(
+        f"crop_fraction is {crop_fraction}, but must be from {_LEAST_CROP} to 1"
+      )
     short_side = round(prepared.size / crop_fraction)
     prepared = dataclasses.replace(prepared, short_side=short_side)
   subsets: dict[str, Any] = {f"all {len(classes):,}": None}
