@@ -32,7 +32,7 @@ def check(inputs: Sequence[Path], **outputs: Path | None) -> None:
       raise ValueError(
         f"{name} is {path}, which would overwrite a file that is read: name another"
       )
-    _check_writable(name, path)
+    _check_writable(name, path, real.parent)
 
 
 def check_folder(inputs: Sequence[Path], **outputs: Path) -> None:
@@ -42,13 +42,12 @@ def check_folder(inputs: Sequence[Path], **outputs: Path) -> None:
       raise ValueError(f"{name} is {path}, which is not a folder")
     if any(os.path.realpath(path) == os.path.realpath(one) for one in inputs):
       raise ValueError(f"{name} is {path}, which is read: name another folder")
-    _check_writable(name, path / "file")
+    _check_writable(name, path, Path(os.path.realpath(path)))
 
 
-def _check_writable(name: str, path: Path) -> None:
-  """ValueError unless a file can be made in the folder of `path`, or that be made."""
-  real = Path(os.path.realpath(path))
-  above = next(folder for folder in real.parents if folder.exists())
+def _check_writable(name: str, path: Path, folder: Path) -> None:
+  """ValueError unless a file can be made in `folder`, or the folder be made."""
+  above = next(one for one in (folder, *folder.parents) if one.exists())
   if not above.is_dir():
     raise ValueError(f"{name} is {path}, but {above} is not a folder")
   if not os.access(above, os.W_OK):

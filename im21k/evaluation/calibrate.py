@@ -35,7 +35,7 @@ def calibrate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use, eval by default.
+    split: Split of packed photos to use; by default eval, and train to recalibrate.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     images: Use at most this many photos; each takes 87 KB of memory with 21,841
@@ -114,7 +114,7 @@ def text(result: dict[str, Any]) -> str:
     asked = ", ".join(f"{accuracy:g}" for accuracy in result["too_few"])
     lines.append(f"too few photos to be so confident of accuracy {asked}: take more")
   lines.append(results.counts_line(result["counts"]))
-  lines += results.lines_about(result["unknown"], result["bad"], "are left out")
+  lines += results.lines_about(result["unknown"], result["bad"], "left out")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   return "\n".join(lines)

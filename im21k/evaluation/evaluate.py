@@ -43,7 +43,7 @@ def evaluate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use, eval by default.
+    split: Split of packed photos to use; by default eval, and train to recalibrate.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     crop_fraction: Side of the centre crop over the photo's short side; by default as
@@ -136,7 +136,7 @@ def table(result: dict[str, Any]) -> str:
       numbers = "".join(f"{f'{number:.1f} %':>12}" for number in published)
       lines.append(f"{'  the original, 2015':<33}{numbers}")
   lines.append(results.counts_line(result["counts"]))
-  lines += results.lines_about(result["unknown"], result["bad"], "count as wrong")
+  lines += results.lines_about(result["unknown"], result["bad"], "counted as wrong")
   if "hierarchy" in result:
     lines += ["", hierarchical_measures.text(result["hierarchy"])]
   return "\n".join(lines)
