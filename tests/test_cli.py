@@ -309,7 +309,21 @@ def test_evaluate_prints_a_table(capsys, saved, photos, tmp_path):
     ["95", "%", "interval", "21.5–78.5", "67.6–100.0", "67.6–100.0"],
     ["1", "of", "ilsvrc2012", "4", "100.00%", "100.00%", "100.00%"],
     ["95", "%", "interval", "51.0–100.0", "51.0–100.0", "51.0–100.0"],
-    ["8", "photos:", "8", "scored,", "0", "of", "unknown", "classes,", "0", "unreadable", "or", "without", "class"],
+    [
+      "8",
+      "photos:",
+      "8",
+      "scored,",
+      "0",
+      "of",
+      "unknown",
+      "classes,",
+      "0",
+      "unreadable",
+      "or",
+      "without",
+      "class",
+    ],
   ]
 
 

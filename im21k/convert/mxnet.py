@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from im21k import files, original, synsets, weights
+from im21k import files, original, synsets, targets, weights, words
 from im21k.convert import arrays as layouts
 from im21k.convert import network
 from im21k.interop import params as mxnet_params
@@ -48,12 +48,13 @@ def from_mxnet(
     ValueError: the file is damaged; arrays are missing, unknown or have a wrong shape,
       all of which are named; or the label list has other classes.
   """
+  targets.check_folder([], out=out)
   arrays = mxnet_params.read(params)
   labels = synsets.from_file(synset)
   classes = _known(labels)
   if len(classes) not in _MODELS:
     raise ValueError(
-      f"{synset} has {len(classes):,} classes, but the models have 21,841 or 1,000"
+      f"{synset} has {words.counted(len(classes), 'class')}, but the models have 21,841 or 1,000"
     )
   name = _MODELS[len(classes)]
   fields = {
@@ -92,6 +93,12 @@ def to_mxnet(
     ValueError: the weights are damaged or of another model, or the label list has other
       classes.
   """
+  made = {
+    "params": out.with_name(f"{out.name}-0000.params"),
+    "symbol": out.with_name(f"{out.name}-symbol.json"),
+    "synset": out.with_name(f"{out.name}-synset.txt"),
+  }
+  targets.check([weights_dir, *([synset] if synset else [])], **made)
   released = weights.load(weights_dir)
   model = released.model
   if not isinstance(model, InceptionBN):
@@ -105,11 +112,6 @@ def to_mxnet(
   arrays = {
     layouts.name_of(path): layouts.to_mxnet(path, np.asarray(array), order)
     for path, array in layouts.flat(released.variables).items()
-  }
-  made = {
-    "params": out.with_name(f"{out.name}-0000.params"),
-    "symbol": out.with_name(f"{out.name}-symbol.json"),
-    "synset": out.with_name(f"{out.name}-synset.txt"),
   }
   mxnet_params.write(made["params"], arrays)
   files.write_text(made["symbol"], json.dumps(network.document(model), indent=1) + "\n")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from im21k import weights
+from im21k import weights, words
 from im21k.evaluation import inputs, results
 from im21k.loading import scoring
 from im21k.photos import Source
@@ -105,7 +105,8 @@ def compute(
         break
   if not labels:
     raise ValueError(
-      f"none of {len(bad) + unknown.total():,} photos can be used: {len(bad):,} cannot "
+      f"none of {words.counted(len(bad) + unknown.total(), 'photo')} can be used: "
+      f"{len(bad):,} cannot "
       f"be decoded or have no class{results.first_of(bad)}, {unknown.total():,} are of "
       "classes that the weights do not know"
     )

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from im21k import parallel, synsets, weights
+from im21k import parallel, synsets, weights, words
 from im21k.evaluation import inputs
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.results import first_of
@@ -95,7 +95,8 @@ class Scorer:
       scores.add(examples, jax.device_get(self._step(placed, batch)))
     if not scores.rows():
       raise ValueError(
-        f"none of {len(scores.bad):,} photos can be scored{first_of(scores.bad)}"
+        f"none of {words.counted(len(scores.bad), 'photo')} can be scored"
+        f"{first_of(scores.bad)}"
       )
     return scores
 

@@ -9,7 +9,7 @@ from typing import Any
 from array_record.python.array_record_module import ArrayRecordReader
 from tqdm import tqdm
 
-from im21k import machine
+from im21k import machine, words
 from im21k.dataset import records
 from im21k.dataset.manifest import Manifest, Shard
 from im21k.packing.workers import run_local
@@ -133,7 +133,8 @@ def _first_bad(path: Path, count: int) -> str:
 def text(result: dict[str, Any]) -> str:
   """The result of `verify` as text."""
   return (
-    f"all sound: {result['photos']:,} photos ({result['decoded']:,} decoded) of "
-    f"{result['classes']:,} classes, {result['smallest']:,} to {result['largest']:,} a "
-    f"class, in {result['shards']:,} shards ({result['bytes'] / 1e6:,.1f} MB)"
+    f"all sound: {words.counted(result['photos'], 'photo')} "
+    f"({result['decoded']:,} decoded) of {words.counted(result['classes'], 'class')}, "
+    f"{result['smallest']:,} to {result['largest']:,} a class, in "
+    f"{words.counted(result['shards'], 'shard')} ({result['bytes'] / 1e6:,.1f} MB)"
   )

@@ -107,7 +107,6 @@ def table(result: dict[str, Any]) -> str:
   """Formats the result of `bench_loader` for reading."""
   cores = ", ".join(f"{k}: {v:g}" for k, v in result["cores_for_gpus"].items())
 
-
   def count(key: str, noun: str) -> str:
     number = result[key] or 1 if key == "workers" else result[key]
     return words.counted(number, noun)

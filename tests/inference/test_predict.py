@@ -264,7 +264,9 @@ def test_no_photo_is_overwritten(saved, some, tmp_path):
   for places in ([photo], [tmp_path]):
     with pytest.raises(ValueError, match=r"plot is .*a.jpg, which would overwrite"):
       predict(saved, *places, plot=photo)
-  with pytest.raises(ValueError, match=r"report is .*model.json, which would overwrite"):
+  with pytest.raises(
+    ValueError, match=r"report is .*model.json, which would overwrite"
+  ):
     predict(saved, photo, report=saved / "model.json")
   assert photo.read_bytes() == before
 
