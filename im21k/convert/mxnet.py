@@ -54,7 +54,8 @@ def from_mxnet(
   classes = _known(labels)
   if len(classes) not in _MODELS:
     raise ValueError(
-      f"{synset} has {words.counted(len(classes), 'class')}, but the models have 21,841 or 1,000"
+      f"{synset} has {words.counted(len(classes), 'class')}, but the models have "
+      "21,841 or 1,000"
     )
   name = _MODELS[len(classes)]
   fields = {

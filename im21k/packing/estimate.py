@@ -135,7 +135,8 @@ def text(result: dict[str, Any]) -> str:
   """An estimate as text."""
   hours = result["hours"]
   return (
-    f"{words.counted(result['photos'], 'photo')}, {result['source_bytes'] / 1e9:,.2f} GB; packed "
+    f"{words.counted(result['photos'], 'photo')}, "
+    f"{result['source_bytes'] / 1e9:,.2f} GB; packed "
     f"{result['packed_bytes'] / 1e9:,.2f} GB, and {result['scratch_bytes'] / 1e9:,.2f} "
     f"GB of scratch until then; {result['free_bytes'] / 1e9:,.2f} GB free; "
     f"{result['memory_gb']:,.1f} GB of memory a worker\n"

@@ -113,8 +113,8 @@ def table(result: dict[str, Any]) -> str:
 
   return "\n".join(
     [
-      f"{result['images_per_s']:,.0f} images/s with {count('threads', 'thread')} in "
-      f"each of {count('workers', 'process')}, on {count('cores', 'core')}",
+      f"{result['images_per_s']:,.0f} images/s with {count('workers', 'process')} "
+      f"of {count('threads', 'thread')}, on {count('cores', 'core')}",
       f"{result['cpu_ms_per_image']:.3f} ms of processor time an image; first batch "
       f"after {result['first_batch_s']:.2f} s; {count('bad_photos', 'bad photo')}",
       "of an image's time, ms: "

@@ -103,7 +103,8 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   r = result
   lines = [
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, {r['dtype']}, "
+    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
+    f"{r['dtype']}, "
     f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
     "",
     f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
