@@ -8,13 +8,21 @@ import dataclasses
 import difflib
 import inspect
 import math
+import os
+import stat
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from im21k import command_line
 
 _MOST = 2**63 - 1  # Of integers: what arrays and files can count.
+_WRITTEN = {
+  "DESTINATION", "OUT", "--class-csv", "--csv-file", "--dump", "--page-file",
+  "--picture", "--plot", "--report", "--scratch", "--workdir",
+}  # fmt: skip
+_NAMES_OR_FILES = {"CONFIG", "--classes", "--gpu"}
 
 
 class UsageError(Exception):
@@ -42,6 +50,12 @@ class Argument(NamedTuple):
   def values(self) -> str:
     """What may follow it, in words."""
     return " or ".join(self.choices) or self.kind.__name__.upper()
+
+  @property
+  def is_read(self) -> bool:
+    """Whether it names a file or folder that the command reads."""
+    named = self.kind is Path or self.label in _NAMES_OR_FILES
+    return named and self.label not in _WRITTEN
 
 
 def ordered(
@@ -156,6 +170,9 @@ def _check(argument: Argument, value: str) -> None:
     return
   if not value:
     raise UsageError(f"{label} is empty, but must be {argument.values}")
+  if argument.is_read and _is_endless(value):
+    # Who reads a pipe may wait for ever, and a device may have no end.
+    raise UsageError(f"{label} is {value!r}, but must be a file or a folder")
   if argument.kind not in (int, float):
     return
   try:
@@ -165,6 +182,15 @@ def _check(argument: Argument, value: str) -> None:
   if not math.isfinite(number) if argument.kind is float else abs(number) > _MOST:
     what = "a finite number" if argument.kind is float else "below 2^63"
     raise UsageError(f"{label} is {value!r}, but must be {what}")
+
+
+def _is_endless(path: str) -> bool:
+  """Whether there is something at `path` that is neither a file nor a folder."""
+  try:
+    mode = os.stat(path).st_mode
+  except (OSError, ValueError):
+    return False
+  return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -23,8 +23,8 @@ TAGS = {
 }  # fmt: skip
 ATTRIBUTES = {
   "lang", "charset", "http-equiv", "name", "content", "rel", "href", "alt", "src",
-  "class", "scope", "viewbox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1", "y2",
-  "opacity", "text-anchor", "stroke-width", "open",
+  "class", "scope", "viewbox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1",
+  "y2", "opacity", "text-anchor", "stroke-width", "open",
 }  # fmt: skip
 
 
