@@ -2,8 +2,12 @@
 
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -151,3 +155,110 @@ def test_a_file_without_a_json_object_is_named(tmp_path, text):
   path.write_text(text)
   with pytest.raises(ValueError, match=r"a\.json is damaged: "):
     files.read_json(path)
+
+
+def test_the_next_writer_removes_what_killed_ones_left(tmp_path):
+  path = tmp_path / "a-b.png"
+  script = f"""
+import os, pathlib, signal
+from im21k import files
+with files.whole(pathlib.Path({str(path)!r})) as aside:
+  aside.write_text("half")
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+  subprocess.run([sys.executable, "-c", script], check=False)
+  (left,) = os.listdir(tmp_path)
+  assert left.endswith("-a-b.png") and left.startswith(files.TEMPORARY)
+  host, own = files._host(), os.getpid()
+  kept = {
+    f".writing-{host}.1-a-b.png": "its writer lives",
+    f".writing-{host}.{own + 1 << 22}-b.png": "of another file",
+    ".writing-00000000.1-a-b.png": "of another machine, perhaps alive",
+    ".writing-": "no name of a temporary file",
+  }
+  for name in (*kept, f".writing-ffffffff.{own}-a-b.png"):
+    (tmp_path / name).write_text("half")
+  yesterday = time.time() - 2 * 86_400
+  os.utime(tmp_path / f".writing-ffffffff.{own}-a-b.png", (yesterday, yesterday))
+  files.write_text(path, "whole")
+  assert set(os.listdir(tmp_path)) == {path.name, *kept}
+
+
+@pytest.mark.parametrize("length", [200, 255])
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_long_name_is_no_obstacle(tmp_path, length, letter):
+  name = letter * ((length - 4) // len(letter.encode())) + ".png"
+  with files.whole(tmp_path / name) as aside:
+    assert aside.suffix == ".png"
+    aside.write_text("x")
+  assert os.listdir(tmp_path) == [name]
+
+
+def test_a_device_is_written_to_and_stays(tmp_path):
+  before = os.stat("/dev/null")
+  files.write_text(files.Path("/dev/null"), "gone")
+  after = os.stat("/dev/null")
+  assert stat.S_ISCHR(after.st_mode) and after.st_ino == before.st_ino
+  with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+    files.write_text(files.Path("/dev/full"), "text")
+  assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+  assert not [name for name in os.listdir("/dev") if name.startswith(files.TEMPORARY)]
+
+
+def test_a_pipe_is_written_to_if_somebody_reads(tmp_path):
+  pipe = tmp_path / "pipe"
+  os.mkfifo(pipe)
+  with pytest.raises(OSError, match=r"pipe is a pipe from which nobody reads"):
+    files.write_text(pipe, "text")
+  got = []
+  reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+  reader.start()
+  while not got:  # The thread may not have opened it yet.
+    try:
+      files.write_text(pipe, "text")
+      break
+    except OSError:
+      time.sleep(0.01)
+  reader.join()
+  assert got == ["text"] and stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_standard_output_gets_what_is_written_to_it(tmp_path):
+  """Replaced by its name, a redirected output would lose what is printed later."""
+  script = (
+    "from im21k import files; print('a', flush=True); "
+    "files.write_text(files.Path('/dev/stdout'), 'b\\n'); print('c')"
+  )
+  with (tmp_path / "out").open("a") as file:
+    subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
+  assert (tmp_path / "out").read_text() == "a\nb\nc\n"
+  piped = subprocess.run([sys.executable, "-c", script], capture_output=True)
+  assert piped.stdout == b"a\nb\nc\n"
+
+
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path):
+  (tmp_path / "disk").mkdir()
+  for name in ("old", "new"):
+    (tmp_path / f"{name}-link").symlink_to(f"disk/{name}")
+  (tmp_path / "disk" / "old").write_text("old")
+  for name in ("old", "new"):
+    files.write_text(tmp_path / f"{name}-link", "new")
+    assert (tmp_path / f"{name}-link").is_symlink()
+  assert {p.name: p.read_text() for p in (tmp_path / "disk").iterdir()} == {
+    "old": "new", "new": "new",
+  }  # fmt: skip
+
+
+def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+  (tmp_path / "folder").mkdir()
+  (tmp_path / "loop").symlink_to("loop")
+  listening = socket.socket(socket.AF_UNIX)
+  monkeypatch.chdir(tmp_path)  # The path of a socket must be short.
+  listening.bind("socket")
+  for name, message in (
+    ("folder", "Is a directory"), ("loop", "Too many levels"), ("socket", "a socket"),
+  ):  # fmt: skip
+    with pytest.raises(OSError, match=message), files.whole(tmp_path / name):
+      raise AssertionError("entered")
+  listening.close()
+  assert sorted(os.listdir(tmp_path)) == ["folder", "loop", "socket"]
