@@ -35,12 +35,13 @@ def bad_of(item: Item) -> Bad:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-  """The rows of an evaluation file, oldest first; none where there is no file.
+  """The rows of an evaluation file, oldest first; none where there is no file yet.
 
   Raises:
     ValueError: it is another file, which must not be written over.
   """
-  text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+  # A device or pipe may be written to, but not read first.
+  text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
   reader = csv.DictReader(io.StringIO(text))
   if text and not {"date", "answers"} & {*(reader.fieldnames or ())}:
     raise ValueError(f"{path} is not a file of `im21k evaluate`: name another CSV file")
