@@ -169,7 +169,11 @@ PATHS = (
   "{file}/below",
 )  # fmt: skip
 # In place of what takes long, which tests of its own cover.
-WALKED = {**BASE, "pack": "pack {photos} {out}/packed --workers 1"}
+WALKED = {
+  **BASE,
+  "pack": "pack {photos} {out}/packed --workers 1",
+  "plan": "plan --json --config {config}",
+}
 
 
 def walk(command):
@@ -196,9 +200,8 @@ def walk(command):
     for value in values:
       yield [*rest, option.label, value]
     yield [*rest, option.label, "1", option.label, "1"]
-  places = [i for i in range(start, len(base)) if not base[i].startswith("--")]
-  positional = len(arguments) - len(named)
-  for at in places[:positional]:
+  first_option = next((i for i in range(len(base)) if base[i][:2] == "--"), len(base))
+  for at in range(start, first_option):
     for value in ("", "\0", *PATHS):
       yield [*base[:at], value, *base[at + 1 :]]
 
@@ -397,6 +400,7 @@ def record_slow_parts(monkeypatch, calls, root):
   )
   monkeypatch.setattr(loader_speed, "_stages", lambda *_: {"read": 1.0})
   result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
+  result["eval_top_1"] = None
   monkeypatch.setattr(training.loop, "train", record("train", result))
   monkeypatch.setattr(training.parallel, "set_up", lambda devices: None)
 

@@ -38,8 +38,10 @@ def verify(
   """
   if not 0 <= decode <= 1:
     raise ValueError(f"decode is {decode}, but must be between 0 and 1")
-  if workers is not None and workers < 1:
-    raise ValueError(f"workers is {workers}, but must be at least 1")
+  if workers is not None and not 1 <= workers <= machine.MOST_WORKERS:
+    raise ValueError(
+      f"workers is {workers}, but must be at least 1 and at most {machine.MOST_WORKERS}"
+    )
   manifest = Manifest.load(folder)
   classes = manifest.classes(folder)
   shards = [shard for split in manifest.splits.values() for shard in split]

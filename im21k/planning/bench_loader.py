@@ -69,6 +69,9 @@ def bench_loader(
   if not 1 <= image_size <= _MOST_SIZE:
     raise ValueError(f"image_size is {image_size}, but must be from 1 to {_MOST_SIZE}")
   inputs.check_batch(batch_size, image_size)
+  for name, value in (("threads", threads), ("workers", workers)):
+    if value is not None and value > machine.MOST_WORKERS:
+      raise ValueError(f"{name} is {value}, but must be at most {machine.MOST_WORKERS}")
   if (data / manifest.MANIFEST).is_file():
     measured = loader_speed.training(
       TrainLoader(

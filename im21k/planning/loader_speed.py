@@ -17,7 +17,6 @@ from im21k.photos import crops
 
 # Share of the cores' time in use above which the cores are the limit.
 _BUSY = 0.9
-_MOST_THREADS = 1024
 
 
 def training(loader: TrainLoader, batch_size: int, seconds: float) -> dict[str, Any]:
@@ -48,8 +47,10 @@ def evaluation(
   data: Path, batch_size: int, image_size: int, threads: int | None, seconds: float
 ) -> dict[str, Any]:
   """Measures the loader of evaluation, which reads photos of any source."""
-  if threads is not None and not 1 <= threads <= _MOST_THREADS:
-    raise ValueError(f"threads is {threads}, but must be from 1 to {_MOST_THREADS}")
+  if threads is not None and not 1 <= threads <= machine.MOST_WORKERS:
+    raise ValueError(
+      f"threads is {threads}, but must be from 1 to {machine.MOST_WORKERS}"
+    )
   threads = threads or 2 * machine.cores()
   loader = ScoreLoader(
     photos.open(data, classes=synsets.imagenet21k()),
