@@ -173,6 +173,9 @@ def _check(argument: Argument, value: str) -> None:
   if argument.is_read and _is_endless(value):
     # Who reads a pipe may wait for ever, and a device may have no end.
     raise UsageError(f"{label} is {value!r}, but must be a file or a folder")
+  if label in _WRITTEN and any("\ud800" <= c <= "\udfff" for c in value):
+    # The libraries that write shards, weights and checkpoints take no other names.
+    raise UsageError(f"{label} is {value!r}, but must be a name in UTF-8")
   if argument.kind not in (int, float):
     return
   try:
