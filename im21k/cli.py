@@ -113,6 +113,7 @@ def _run(name: str, arguments: list[str]) -> int:
   try:
     call = _parsed(name, command, arguments)
     if call is None:
+      terminal.flush()
       return 0
     result, as_json = call()
     text = terminal.as_json(result) if as_json else _text(command, result)
@@ -157,9 +158,11 @@ def _parsed(
       arguments = usage.ordered(arguments, function, given)
     except usage.UsageError as error:
       raise _UsageError(str(error)) from None
-  return command_line.parse(
-    command_line.deferred(function, **given), f"im21k {name}", arguments
-  )
+  call = command_line.deferred(function, **given)
+  try:
+    return command_line.parse(call, f"im21k {name}", arguments)
+  except OSError as error:  # It prints help.
+    terminal.refused(error)
 
 
 def _text(command: Command, result: dict[str, Any]) -> str:

@@ -117,7 +117,7 @@ def write(text: str) -> None:
     print(text)
     sys.stdout.flush()
   except OSError as error:
-    _refused(error)
+    refused(error)
 
 
 def flush() -> None:
@@ -125,7 +125,16 @@ def flush() -> None:
   try:
     sys.stdout.flush()
   except OSError as error:
-    _refused(error)
+    refused(error)
+
+
+def refused(error: OSError) -> NoReturn:
+  """Raises OutputError, for an error of whoever printed to standard output."""
+  _discard(sys.stdout)
+  if isinstance(error, BrokenPipeError):  # As in `im21k … | head`.
+    reason = "it was closed before the whole result was written"
+    raise OutputError(reason, BROKEN_PIPE) from error
+  raise OutputError((error.strerror or str(error)).lower()) from error
 
 
 def say(line: str) -> None:
@@ -165,14 +174,6 @@ def _valid(value: Any) -> Any:
   if isinstance(value, str) and not value.isascii():
     return "".join(words.visible(c) if "\ud800" <= c <= "\udfff" else c for c in value)
   return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _refused(error: OSError) -> NoReturn:
-  _discard(sys.stdout)
-  if isinstance(error, BrokenPipeError):  # As in `im21k … | head`.
-    reason = "it was closed before the whole result was written"
-    raise OutputError(reason, BROKEN_PIPE) from error
-  raise OutputError((error.strerror or str(error)).lower()) from error
 
 
 def _discard(stream: TextIO) -> None:
