@@ -10,18 +10,16 @@ import difflib
 import importlib
 import importlib.metadata
 import io
-import json
 import os
 import signal
 import sys
+import traceback
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import tyro
-
-from im21k.command_line import deferred, group, subcommands
+from im21k import terminal, words
 
 
 class Command(NamedTuple):
@@ -31,6 +29,7 @@ class Command(NamedTuple):
   function: str
   text: str = "text"
   settings: bool = False  # whether `--config.KEY=VALUE` are options, too
+  raw: bool = False  # whether the text is for a program, not for a terminal
 
 
 COMMANDS = {
@@ -48,77 +47,128 @@ COMMANDS = {
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),
   "convert to-mxnet": Command("im21k.convert.mxnet", "to_mxnet"),
-  "completion": Command("im21k.cli", "completion", "script"),
+  "completion": Command("im21k.cli", "completion", "script", raw=True),
 }
 
 _HELP = ("-h", "--help")
-# As shells report a command that SIGINT or SIGPIPE has ended: 128 + the signal.
-_INTERRUPTED, _BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
+# If it is set, an error that nobody expected is shown with its traceback.
+_TRACEBACK = "IM21K_TRACEBACK"
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Runs the command line; returns its exit status."""
+  """Runs the command line; returns its exit status.
+
+  0: done; 1: an error, or done but not whole; 2: the command line is wrong; 128 + n:
+  ended by signal n. Each status but 0 comes with one line on standard error.
+  """
   try:
-    status = _main(sys.argv[1:] if arguments is None else arguments)
-    sys.stdout.flush()
-    return status
+    with terminal.signals():
+      terminal.prepare()
+      return _main(sys.argv[1:] if arguments is None else arguments)
   except KeyboardInterrupt:
-    print("im21k: interrupted", file=sys.stderr)
-    return _INTERRUPTED
-  except BrokenPipeError:  # As in `im21k … | head`: nobody reads the rest.
-    # Else Python would report the same error once more when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _BROKEN_PIPE
+    terminal.say("im21k: interrupted")
+    return terminal.INTERRUPTED
+  except terminal.Ended as end:
+    terminal.say(f"im21k: ended by {end}")
+    return end.status
+  except terminal.OutputError as error:
+    terminal.say(f"im21k: {error}")
+    return error.status
+  finally:
+    if arguments is None:  # From here on Ctrl-C need not wait for anything.
+      signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _main(arguments: list[str]) -> int:
   name = arguments[0] if arguments else "--help"
   if name == "--version":
-    print(f"im21k {importlib.metadata.version('im21k')}")
+    terminal.write(f"im21k {importlib.metadata.version('im21k')}")
     return 0
   if name in _HELP:
-    print(_overview())
+    terminal.write(_overview())
     return 0
   members = [known for known in COMMANDS if known.startswith(f"{name} ")]
   if members:  # `convert mxnet` is one command.
+    group = name
     if any(word in _HELP for word in arguments[1:2]):
-      print(_overview(f"im21k {name}", members))
+      terminal.write(_overview(f"im21k {group}", members))
       return 0
+    if not arguments[1:]:
+      ways = ", ".join(member.removeprefix(f"{group} ") for member in members)
+      terminal.say(f"im21k: {group} needs one of: {ways}")
+      return 2
     name = " ".join(arguments[:2])
   if name not in COMMANDS:
-    print(f"im21k: unknown command {name!r}{_hint(name, members)}", file=sys.stderr)
+    terminal.say(f"im21k: unknown command {name!r}{_hint(name, members)}")
     return 2
   return _run(name, arguments[len(name.split()) :])
 
 
 def _run(name: str, arguments: list[str]) -> int:
   command = COMMANDS[name]
-  module = importlib.import_module(command.module)
-  given: dict[str, Any] = {}
   try:
-    if command.settings:
-      from im21k.training import overrides
-
-      given["settings"], arguments = overrides.split(arguments)
-    call = tyro.cli(
-      deferred(getattr(module, command.function), **given),
-      prog=f"im21k {name}",
-      args=arguments,
-      config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    call = _parsed(name, command, arguments)
+    if call is None:
+      terminal.flush()
+      return 0
     result, as_json = call()
-  except BrokenPipeError:
+    text = terminal.as_json(result) if as_json else _text(command, result)
+  except _UsageError as error:
+    terminal.say(f"im21k {name}: {error}")
+    return 2
+  except terminal.OutputError:
     raise
-  except (ValueError, OSError, FloatingPointError) as error:
-    print(f"im21k {name}: {_line(error)}", file=sys.stderr)
+  except Exception as error:
+    if os.environ.get(_TRACEBACK):
+      traceback.print_exc()
+    terminal.say(f"im21k {name}: {_line(error)}")
     return 1
-  print(json.dumps(result) if as_json else getattr(module, command.text)(result))
+  terminal.write(text)
   if failed := result.get("failed"):  # It was done, but not whole.
-    print(f"im21k {name}: {failed}", file=sys.stderr)
+    terminal.say(f"im21k {name}: {failed}")
     return 1
   if stopped := result.get("stopped_by"):  # A signal, after which it saved its work.
     return 128 + signal.Signals[stopped]
   return 0
+
+
+class _UsageError(Exception):
+  """The command line is wrong; the message is one line."""
+
+
+def _parsed(
+  name: str, command: Command, arguments: list[str]
+) -> Callable[[], tuple[dict[str, Any], bool]] | None:
+  """The call that a command line asks for, or None where that was for help."""
+  from im21k import command_line, usage  # With tyro, which a version does not need.
+
+  with terminal.quiet():
+    module = importlib.import_module(command.module)
+  function = getattr(module, command.function)
+  given: dict[str, Any] = {}
+  if command.settings:
+    from im21k.training import overrides
+
+    given["settings"], arguments = overrides.split(arguments)
+  before_rest = arguments[: [*arguments, "--"].index("--")]
+  if not any(word in _HELP for word in before_rest):
+    try:
+      arguments = usage.ordered(arguments, function, given)
+    except usage.UsageError as error:
+      raise _UsageError(str(error)) from None
+  call = command_line.deferred(function, **given)
+  try:
+    return command_line.parse(call, f"im21k {name}", arguments)
+  except OSError as error:  # It prints help.
+    terminal.refused(error)
+
+
+def _text(command: Command, result: dict[str, Any]) -> str:
+  """A result for people; what strangers named cannot move the cursor."""
+  text = getattr(importlib.import_module(command.module), command.text)
+  if command.raw:
+    return str(text(result))
+  return words.visible(text(terminal.shown(result)), keep="\n")
 
 
 def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
@@ -127,6 +177,10 @@ def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
   Args:
     shell: Shell that the script is for.
   """
+  import tyro
+
+  from im21k.command_line import deferred, group, subcommands
+
   groups: dict[str, dict[str, Callable[..., Any]]] = {}
   for name, command in COMMANDS.items():
     function = getattr(importlib.import_module(command.module), command.function)
@@ -156,11 +210,19 @@ def script(result: dict[str, str]) -> str:
 def _line(error: Exception) -> str:
   """An error in one line; that of a file as `FILE: no such file or directory`."""
   text = str(error)
-  if isinstance(error, OSError) and error.strerror and error.filename is not None:
+  if isinstance(error, OSError) and error.strerror:
     # Of a file that is renamed, the new name is the one that the user knows.
     file = error.filename if error.filename2 is None else error.filename2
-    text = f"{os.fsdecode(file)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-  return " ".join(text.split())
+    text = f"{error.strerror[:1].lower()}{error.strerror[1:]}"
+    if file is not None:
+      text = f"{os.fsdecode(file) if not isinstance(file, int) else file}: {text}"
+  if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+    return f"out of memory ({text or 'no more is free'}): use a smaller batch or number"
+  if isinstance(error, ValueError | OSError | FloatingPointError):
+    return text or type(error).__name__
+  # Of none of these the message alone says what has happened.
+  hint = f"; with {_TRACEBACK}=1 in the environment it says where"
+  return f"unexpected {type(error).__name__}: {text}{hint}"
 
 
 def _overview(prog: str = "im21k", names: typing.Iterable[str] = COMMANDS) -> str:

@@ -4,9 +4,11 @@ Positional parameters become positional arguments, keyword-only ones and the fie
 dataclass called `options` become options.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
+import io
 import operator
 import re
 import typing
@@ -74,6 +76,33 @@ def deferred(
   return defer
 
 
+def parse(
+  function: Callable[..., Any], prog: str, arguments: list[str]
+) -> Callable[[], Any] | None:
+  """The call that `deferred` makes of arguments; None after printing help.
+
+  Raises:
+    ValueError: the arguments are wrong.
+  """
+  stderr = io.StringIO()
+  try:
+    with contextlib.redirect_stderr(stderr):
+      call: Callable[[], Any] = tyro.cli(
+        function, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+      )
+    return call
+  except SystemExit as end:
+    if not end.code:
+      return None
+    raise ValueError(re.sub(r"[│╭╮╰╯─\s]+", " ", stderr.getvalue()).strip()) from None
+
+
+def options_class(function: Callable[..., Any]) -> Any:
+  """The dataclass that is the type of a function's parameter `options`; None: none."""
+  kind = typing.get_type_hints(function).get("options")
+  return next(filter(dataclasses.is_dataclass, (kind, *typing.get_args(kind))), None)
+
+
 def _options(
   function: Callable[..., Any],
 ) -> tuple[str | None, list[inspect.Parameter]]:
@@ -82,18 +111,15 @@ def _options(
   Its type is a dataclass whose fields carry their text as metadata `help`; the function
   takes changes of them by name too.
   """
-  kind = typing.get_type_hints(function).get("options")
-  for options in (kind, *typing.get_args(kind)):
-    if dataclasses.is_dataclass(options):
-      break
-  else:
+  options = options_class(function)
+  if options is None:
     return None, []
   hints, parameters = typing.get_type_hints(options), []
   for field in dataclasses.fields(options):
     shown = tyro.conf.arg(help=field.metadata["help"])
     parameter = inspect.Parameter(field.name, _KEYWORD, default=field.default)
     parameter = _parameter(parameter, hints[field.name])
-    kind = Annotated[parameter.annotation, shown]
+    kind: Any = Annotated[parameter.annotation, shown]
     parameters.append(parameter.replace(annotation=kind))
   return "options", parameters
 

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import threading
 
+MOST_WORKERS = 1024  # processes or threads that a user may ask for
+
 
 def cores() -> int:
   """Cores that this process may use, by its affinity, not those of the machine."""

@@ -5,15 +5,21 @@ import functools
 import importlib
 import importlib.util
 import io
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
+from glob import glob
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from im21k import cli
+from im21k import cli, synsets, weights
+from im21k.answers import calibration
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -166,6 +172,108 @@ def check_im21k(words, monkeypatch, capsys):
   more = [] if "--json" in words else ["--json"]
   assert cli.main([*words, *more]) == 0
   assert '"ran": true' in capsys.readouterr().out
+
+
+# Lines that are only parsed: what they need, and where the same is run.
+NOT_RUN = {
+  "make": "installs, or takes minutes; the Makefile's targets are checked by name",
+  ". .venv/bin/activate": "the environment of the tests is active",
+  "eval": "tests/test_cli.py sources the script",
+  "python benchmarks/tables.py": "--check is run by a test here",
+  "python docs/generate.py": "--check is run by a test here",
+  "python experiments/run.py": "trains for minutes; tests/test_end_to_end.py",
+  "im21k train": "trains for minutes or days; tests/test_end_to_end.py",
+  "im21k plan": "compiles for a minute; tests/planning/test_plan.py",
+  "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
+  "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
+  "im21k convert to-mxnet": "needs what the line before makes; the same test",
+  "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
+}
+
+
+def lines_to_run():
+  """(page, line) of the commands that run here, each once."""
+  seen = set()
+  for path, line in shell_lines():
+    words = " ".join(line.split())
+    if words not in seen and not any(words.startswith(known) for known in NOT_RUN):
+      yield pytest.param(words, id=f"{name_of(path)}: {words}")
+    seen.add(words)
+
+
+@pytest.fixture(scope="module")
+def data(packed, sample_photos, tmp_path_factory):
+  """What the pages call /data: sample photos in place of millions."""
+  root = tmp_path_factory.mktemp("data")
+  (root / "packed").symlink_to(packed)
+  for name in ("imagenet", "photos"):
+    (root / name).symlink_to(sample_photos)
+  (root / "ILSVRC2012_img_val").mkdir()
+  some = sorted(sample_photos.rglob("*.jpg"))[:3]
+  for number, photo in enumerate(some, 1):
+    name = f"ILSVRC2012_val_{number:08}.JPEG"
+    (root / "ILSVRC2012_img_val" / name).symlink_to(photo)
+  thousand = set(synsets.ilsvrc2012().synsets)
+  for name in ("fall11_whole.tar", "ILSVRC2012_img_train.tar"):
+    with tarfile.open(root / name, "w") as whole:
+      for folder in sorted(sample_photos.iterdir())[:6]:
+        if name.startswith("fall11") or folder.name in thousand:
+          with tarfile.open(root / f"{folder.name}.tar", "w") as one:
+            for photo in sorted(folder.iterdir()):
+              one.add(photo, photo.name)
+          whole.add(root / f"{folder.name}.tar", f"{folder.name}.tar")
+  return root
+
+
+@pytest.fixture
+def workshop(data, linear_weights, sample_photos, tmp_path, monkeypatch):
+  """A folder with all that the lines name; gives what stands for each word."""
+  classes = synsets.imagenet21k()
+  bias = np.zeros(len(classes), np.float32)
+  bias[classes.index("n04587559")] = 3
+  released = linear_weights(np.zeros((48, len(classes)), np.float32), bias, classes)
+  released.save(tmp_path / "WEIGHTS")
+  calibration.save(
+    tmp_path / "WEIGHTS" / weights.ARRAYS, calibration.Calibration(1.5, {0.9: 50.0}, 9)
+  )
+  (run := tmp_path / "runs" / "21k").mkdir(parents=True)
+  (run / "weights").symlink_to(tmp_path / "WEIGHTS")
+  (run / "config.json").write_text(json.dumps({"data": str(data / "packed")}))
+  (run / "metrics.jsonl").write_text('{"step": 1, "images": 9, "train_top_1": 0.5}\n')
+  for name in ("photo.jpg", "mountain.jpg"):
+    shutil.copy(min(sample_photos.rglob("*.jpg")), tmp_path / name)
+  monkeypatch.chdir(tmp_path)
+  return {"/data/": f"{data}/", "fall11_whole": str(data / "fall11_whole"),
+          "ILSVRC2012_img_train": str(data / "ILSVRC2012_img_train")}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", lines_to_run())
+def test_shell_line_runs(workshop, line, capfd):
+  words = shlex.split(line)
+  for at, word in enumerate(words):
+    for named, stand_in in workshop.items():
+      if word.startswith(named):
+        words[at] = stand_in + word.removeprefix(named)
+  if words[1] == "pack":  # Where the other lines find it, it is packed already.
+    words[3] = "packed"
+  if words[1] == "bench-loader":
+    words += ["--seconds", "0.1", "--workers", "0"]
+  words = [name for word in words for name in (sorted(glob(word)) or [word])]
+  status = cli.main(words[1:])
+  out, err = capfd.readouterr()
+  assert (status, err) == (0, "") and out
+  made = {"--plot": "PNG", "--picture": "PNG", "--report": "<!doctype html>"}
+  for option, start in made.items():
+    if option in words:
+      path = Path(words[words.index(option) + 1])
+      assert start.encode() in path.read_bytes()[:20]
+
+
+def test_what_is_not_run_is_in_the_pages():
+  lines = [" ".join(line.split()) for _, line in shell_lines()]
+  for known in NOT_RUN:
+    assert any(line.startswith(known) for line in lines), known
 
 
 def check_config(words):

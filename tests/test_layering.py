@@ -25,12 +25,15 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("inference",),
-  ("command_line",),
+  ("terminal", "command_line"),
+  ("usage",),
   ("cli",),
   ("__main__",),
 )
 # Every part may use these; they use no other.
-COMMON = ("fields", "files", "lock", "machine", "notices", "original")
+COMMON = (
+  "fields", "files", "lock", "machine", "notices", "original", "targets", "words",
+)  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 SOURCES = sorted((ROOT / "im21k").rglob("*.py"))
 MODELS = sorted((ROOT / "im21k" / "models").glob("*.py"))

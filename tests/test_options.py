@@ -4,11 +4,15 @@ Each option is set once beside an otherwise equal command line. `pack` and the k
 config have tests of their own, over all of theirs.
 """
 
+import contextlib
 import importlib
 import inspect
 import json
+import os
 import re
 import shutil
+import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +20,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from im21k import cli, models, synsets, weights
+from im21k import cli, models, synsets, usage, weights
 from im21k.answers import calibration
 from im21k.convert import mxnet
 from im21k.models import registry
@@ -152,6 +156,108 @@ def test_without_options_two_calls_do_the_same(places, capsys, command):
   """Else noise would pass for the effect of an option."""
   first, second = (observe(capsys, places, BASE[command]) for _ in range(2))
   assert first == second
+
+
+# Whatever is typed.
+
+NUMBERS = (
+  "x", "-1", "0", "1.5", "1e400", "nan", "inf", "-inf", "2147483648", "9" * 40,
+)  # fmt: skip
+PATHS = (
+  "{missing}", "{folder}", "{file}", "{pipe}", "{null}", "{full}",
+  "{out}/a\nb\x1b[2J\u202e", "{out}/caf\udce9", "{out}/" + "x" * 300, "x" * 5000,
+  "{file}/below",
+)  # fmt: skip
+# In place of what takes long, which tests of its own cover.
+WALKED = {
+  **BASE,
+  "pack": "pack {photos} {out}/packed --workers 1",
+  "plan": "plan --json --config {config}",
+}
+
+
+def walk(command):
+  """Absurd command lines of a command, each a list of words."""
+  module, function, *_ = cli.COMMANDS[command]
+  function = getattr(importlib.import_module(module), function)
+  base = WALKED[command].split()
+  arguments = list(usage._arguments(function, {"settings"}))
+  named = [one for one in arguments if one.label.startswith("--")]
+  start = len(command.split())
+  yield base[:start]
+  yield [*base[:start], "--"]
+  yield [*base, "--nonsense"]
+  yield [*base, "--nonsense=1", "-x"]
+  yield [*base, "more", "and", "more"] if command != "predict" else [*base, "more"]
+  yield [*base, "--json", "--json"]
+  for option in named:
+    yield [*base, option.label]
+    if option.kind is bool:
+      yield [*base, f"{option.label}=1"]
+      continue
+    values = ["", "\0", *(PATHS if option.kind in (Path, str) else NUMBERS)]
+    rest = without(base, option.label)
+    for value in values:
+      yield [*rest, option.label, value]
+    yield [*rest, option.label, "1", option.label, "1"]
+  first_option = next((i for i in range(len(base)) if base[i][:2] == "--"), len(base))
+  for at in range(start, first_option):
+    for value in ("", "\0", *PATHS):
+      yield [*base[:at], value, *base[at + 1 :]]
+
+
+def without(words, label):
+  """A command line without an option and its value."""
+  if label not in words:
+    return words
+  at = words.index(label)
+  return [*words[:at], *words[at + 2 :]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", WALKED)
+def test_whatever_is_typed_ends_with_a_status_and_one_line(places, capfd, command):
+  (places["root"] / "file").write_text("text\n")
+  os.mkfifo(places["root"] / "pipe")
+  (places["root"] / "folder").mkdir()
+  for device in ("null", "full"):  # A link, for a broken writer might replace a device.
+    (places["root"] / device).symlink_to(f"/dev/{device}")
+  names = ("file", "pipe", "folder", "null", "full")
+  here = {name: places["root"] / name for name in names}
+  for line in walk(command):
+    shutil.rmtree(places["out"], ignore_errors=True)
+    places["out"].mkdir()
+    words = [word.format(**places, **here) for word in line]
+    with time_limit(60, words):
+      status = cli.main(words)
+    out, err = capfd.readouterr()
+    assert err.count("\n") == (status != 0), (words, err)
+    assert status in (0, 1, 2) and (status < 2 or not out), words
+    assert "Traceback" not in err and "unexpected" not in err.replace(
+      "unexpected argument", ""
+    ), (words, err)
+    assert "\x1b" not in err + out and "\u202e" not in err + out, words
+  assert all(here[name].is_char_device() for name in ("null", "full"))
+
+
+class Hang(BaseException):
+  """A command does not end; not an Exception, which the command line catches."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds, words):
+  """Fails where a command hangs."""
+
+  def ring(*_):
+    raise Hang(f"{words} takes more than {seconds} s")
+
+  before = signal.signal(signal.SIGALRM, ring)
+  signal.alarm(seconds)
+  try:
+    yield
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def observe(capsys, places, line):
@@ -294,6 +400,7 @@ def record_slow_parts(monkeypatch, calls, root):
   )
   monkeypatch.setattr(loader_speed, "_stages", lambda *_: {"read": 1.0})
   result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
+  result["eval_top_1"] = None
   monkeypatch.setattr(training.loop, "train", record("train", result))
   monkeypatch.setattr(training.parallel, "set_up", lambda devices: None)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from im21k import files, original, synsets, weights
+from im21k import files, original, synsets, targets, weights, words
 from im21k.convert import arrays as layouts
 from im21k.convert import network
 from im21k.interop import params as mxnet_params
@@ -50,6 +50,7 @@ def from_mxnet(
     ValueError: the file is damaged or too large; arrays are missing, unknown, of
       another shape or type, or not finite; or the label list has other classes.
   """
+  targets.check_folder([], out=out)
   with files.open_regular(params) as file:
     size = os.fstat(file.fileno()).st_size
   if size > _LARGEST:
@@ -59,7 +60,8 @@ def from_mxnet(
   classes = _known(labels)
   if len(classes) not in _MODELS:
     raise ValueError(
-      f"{synset} has {len(classes):,} classes, but the models have 21,841 or 1,000"
+      f"{synset} has {words.counted(len(classes), 'class')}, but the models have "
+      "21,841 or 1,000"
     )
   name = _MODELS[len(classes)]
   fields = {
@@ -98,6 +100,12 @@ def to_mxnet(
     ValueError: the weights are damaged or of another model, or the label list has other
       classes.
   """
+  made = {
+    "params": out.with_name(f"{out.name}-0000.params"),
+    "symbol": out.with_name(f"{out.name}-symbol.json"),
+    "synset": out.with_name(f"{out.name}-synset.txt"),
+  }
+  targets.check([weights_dir, *([synset] if synset else [])], **made)
   released = weights.load(weights_dir)
   model = released.model
   if not isinstance(model, InceptionBN):
@@ -111,11 +119,6 @@ def to_mxnet(
   arrays = {
     layouts.name_of(path): layouts.to_mxnet(path, np.asarray(array), order)
     for path, array in layouts.flat(released.variables).items()
-  }
-  made = {
-    "params": out.with_name(f"{out.name}-0000.params"),
-    "symbol": out.with_name(f"{out.name}-symbol.json"),
-    "synset": out.with_name(f"{out.name}-synset.txt"),
   }
   mxnet_params.write(made["params"], arrays)
   files.write_text(made["symbol"], json.dumps(network.document(model), indent=1) + "\n")

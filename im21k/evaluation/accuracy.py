@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from im21k import synsets
+from im21k.evaluation import results
 from im21k.loading import scoring
 
 TOP_K = (1, 5, 20)
@@ -24,12 +25,15 @@ class Scores:
 
   Attributes:
     unknown: photos of classes that the weights lack, by synset; they count as wrong.
-    bad: reason why a photo cannot be decoded, by its key; they are not counted.
+    bad: photos that cannot be decoded or have no class, with the reason; they are
+      not scored.
+    photos: how many there were, of any of these kinds.
   """
 
   def __init__(self, classes: synsets.ClassList, subsets: Mapping[str, Any]):
     self.unknown: Counter[str] = Counter()
-    self.bad: dict[str, str] = {}
+    self.bad: list[results.Bad] = []
+    self.photos = 0
     self._classes, self._subsets = classes, subsets
     self._thousand = frozenset(synsets.ilsvrc2012().synsets)
     # By set of answers and synset: photos, and right ones for each of TOP_K.
@@ -49,13 +53,14 @@ class Scores:
       examples: the photos in it, without those that fill it up.
       ranks: from `score.rank_step`.
     """
+    self.photos += len(examples)
     for index, example in enumerate(examples):
       if match := scoring.VALIDATION.fullmatch(example.key.rpartition("/")[2]):
         self._numbers.add(match[1])
       else:
         self._others += 1
       if example.error is not None:
-        self.bad[example.key] = example.error
+        self.bad.append(results.bad_of(example))
         continue
       if example.label is None:
         self.unknown[example.synset] += 1
@@ -75,6 +80,16 @@ class Scores:
   def is_validation(self) -> bool:
     """Whether these were the 50,000 validation photos of ILSVRC2012, by their names."""
     return not self._others and len(self._numbers) == VALIDATION_PHOTOS
+
+  def counts(self) -> dict[str, int]:
+    """`scored`, `unknown` and `bad`, which sum to `photos`."""
+    unknown, bad = self.unknown.total(), len(self.bad)
+    scored = sum(int(row[0]) for row in self._all().values()) - unknown
+    return {"photos": self.photos, "scored": scored, "unknown": unknown, "bad": bad}
+
+  def _all(self) -> dict[str, npt.NDArray[np.int64]]:
+    """Counts among all classes."""
+    return next(iter(self._counts.values()))
 
   def rows(self) -> list[dict[str, Any]]:
     """A row for each set of answers that has photos and differs from the first.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from im21k import files, weights
+from im21k import files, targets, weights, words
 from im21k.answers import calibration, hedge
 from im21k.evaluation import inputs, outputs, results, temperature
 from im21k.synsets import hierarchy
@@ -15,7 +15,7 @@ def calibrate(
   weights_dir: Path,
   data: Path,
   *,
-  split: inputs.Split = "eval",
+  split: inputs.Split | None = None,
   labels: Path | None = None,
   images: int = 5_000,
   batch_size: int = 64,
@@ -35,7 +35,7 @@ def calibrate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use.
+    split: Split of packed photos to use; by default eval, and train to recalibrate.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     images: Use at most this many photos; each takes 87 KB of memory with 21,841
@@ -50,12 +50,17 @@ def calibrate(
     `weights`, `images`, `temperature`, `lambdas` by accuracy, `too_few`: accuracies for
     which there are too few photos, `before` and `after`: cross-entropy `loss` and
     expected calibration error `error`, `plot`, and the photos that were left out:
-    `unknown` by synset, `bad` with the reason.
+    `unknown` by synset, `bad` with the reason. `counts`: how many `photos` were read,
+    and of these how many were `used`, of `unknown` classes, and `bad`. `failed`, if a
+    part of an archive could not be read.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
     ValueError: they are damaged, no photo can be used, or an option is out of range.
   """
+  _check(accuracy, confidence)
+  split = inputs.split_for(data, split, "eval")
+  targets.check([data, weights_dir], plot=plot)
   released = weights.load(weights_dir)
   photos = inputs.open_shuffled(data, split, labels, released.classes)
   computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
@@ -89,12 +94,15 @@ def calibrate(
     "plot": str(plot) if plot else None,
     "unknown": computed.unknown,
     "bad": results.as_rows(computed.bad),
+    "counts": computed.counts(),
+    **results.failed(computed.bad),
   }
 
 
 def text(result: dict[str, Any]) -> str:
   """The result of `calibrate` for people."""
-  lines = [f"temperature {result['temperature']:.3f} on {result['images']:,} photos"]
+  photos = words.counted(result["images"], "photo")
+  lines = [f"temperature {result['temperature']:.3f} on {photos}"]
   for name in ("before", "after"):
     values = result[name]
     lines.append(
@@ -105,10 +113,19 @@ def text(result: dict[str, Any]) -> str:
   if result["too_few"]:
     asked = ", ".join(f"{accuracy:g}" for accuracy in result["too_few"])
     lines.append(f"too few photos to be so confident of accuracy {asked}: take more")
-  lines += results.lines_about(result["unknown"], result["bad"], "are left out")
+  lines.append(results.counts_line(result["counts"]))
+  lines += results.lines_about(result["unknown"], result["bad"], "left out")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   return "\n".join(lines)
+
+
+def _check(accuracy: float | None, confidence: float | None) -> None:
+  """ValueError if a number is out of range, before all photos are read for it."""
+  if accuracy is not None and not 0 < accuracy <= 1:
+    raise ValueError(f"accuracy is {accuracy}, but must be above 0 and at most 1")
+  if confidence is not None and not 0 < confidence < 1:
+    raise ValueError(f"confidence is {confidence}, but must be between 0 and 1")
 
 
 def _draw_reliability(path: Path, curves: dict[str, Any]) -> None:

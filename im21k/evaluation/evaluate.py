@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from im21k import files, original, synsets, weights
+from im21k import files, original, synsets, targets, weights
 from im21k.answers import calibration
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import hierarchical as hierarchical_measures
@@ -20,7 +20,7 @@ def evaluate(
   weights_dir: Path,
   data: Path,
   *,
-  split: inputs.Split = "eval",
+  split: inputs.Split | None = None,
   labels: Path | None = None,
   crop_fraction: float | None = None,
   flip: bool = False,
@@ -43,7 +43,7 @@ def evaluate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use.
+    split: Split of packed photos to use; by default eval, and train to recalibrate.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     crop_fraction: Side of the centre crop over the photo's short side; by default as
@@ -63,10 +63,12 @@ def evaluate(
 
   Returns:
     `rows`: one for each set of answers, as in the CSV, with 95 % intervals (Wilson);
-    `unknown`: photos of classes that the weights lack, by synset; `bad`: photos that
-    cannot be decoded, with the reason; `original`: its numbers for each row, if these
-    are ILSVRC2012's 50,000 validation photos and the weights know the 21,841 classes;
-    `hierarchy`, if hierarchical: see `hierarchical.measure`.
+    `counts`: how many `photos` there were, and of these how many were `scored`, of
+    `unknown` classes, and `bad`; `unknown`: photos of classes that the weights lack, by
+    synset; `bad`: photos that cannot be decoded or have no class, with the reason;
+    `failed`, if a part of an archive could not be read; `original`: its numbers for
+    each row, if these are ILSVRC2012's 50,000 validation photos and the weights know
+    the 21,841 classes; `hierarchy`, if hierarchical: see `hierarchical.measure`.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
@@ -75,6 +77,9 @@ def evaluate(
   """
   if trained_on and not hierarchical:
     raise ValueError("trained_on is for hierarchical measures only: add --hierarchical")
+  split = inputs.split_for(data, split, "eval")
+  targets.check([data], csv_file=csv_file, class_csv=class_csv)
+  targets.check([weights_dir], class_csv=class_csv)
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
   results.read_rows(csv_file or weights_dir / results.CSV)  # An error now, not later.
@@ -95,16 +100,18 @@ def evaluate(
     raise ValueError(f"{data}: {error}") from error
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   about: dict[str, Any] = {"date": now, "weights": str(weights_dir), "data": str(data)}
-  about |= {"split": split, "crop_fraction": crop_fraction, "flip": flip}
+  about |= {"split": split or "", "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
   results.add_rows(csv_file or weights_dir / results.CSV, rows)
   if class_csv:
     files.write_text(class_csv, results.as_csv(scores.class_rows()))
   result = {
     "rows": rows,
+    "counts": scores.counts(),
     "unknown": scores.unknown,
     "bad": results.as_rows(scores.bad),
     "original": _original(released.classes, scores, rows),
+    **results.failed(scores.bad),
   }
   if shuffled:
     computed = outputs.compute(
@@ -128,7 +135,8 @@ def table(result: dict[str, Any]) -> str:
     if published := result["original"].get(row["answers"]):
       numbers = "".join(f"{f'{number:.1f} %':>12}" for number in published)
       lines.append(f"{'  the original, 2015':<33}{numbers}")
-  lines += results.lines_about(result["unknown"], result["bad"], "count as wrong")
+  lines.append(results.counts_line(result["counts"]))
+  lines += results.lines_about(result["unknown"], result["bad"], "counted as wrong")
   if "hierarchy" in result:
     lines += ["", hierarchical_measures.text(result["hierarchy"])]
   return "\n".join(lines)

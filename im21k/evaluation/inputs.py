@@ -10,14 +10,16 @@ from jaxtyping import UInt8
 
 from im21k import parallel, photos, synsets, weights
 from im21k.dataset import manifest
-from im21k.photos import Photo, Source, crops, images
+from im21k.photos import Photo, Source, crops, images, tfds
 
 Split = Literal["eval", "train"]
+_MOST_DEVICES = 256
+_MOST_BYTES = 1 << 32  # Of the images of a batch.
 
 
 def open_photos(
   where: Path,
-  split: Split,
+  split: Split | None,
   labels: Path | None = None,
   classes: synsets.ClassList | None = None,
 ) -> Source:
@@ -25,7 +27,7 @@ def open_photos(
 
   Args:
     where: as the parameter `data` of the commands.
-    split: of packed photos.
+    split: of packed photos; None where there are no splits, see `split_for`.
     labels: of ILSVRC2012's validation photos.
     classes: what the numbers in a .rec or .lst index.
 
@@ -37,7 +39,7 @@ def open_photos(
 
 def open_shuffled(
   where: Path,
-  split: Split,
+  split: Split | None,
   labels: Path | None = None,
   classes: synsets.ClassList | None = None,
 ) -> Source:
@@ -47,6 +49,32 @@ def open_shuffled(
   class, and are shuffled here, the same way each time.
   """
   return open_photos(where, split, labels, classes).shuffled()
+
+
+def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
+  """The split of photos that have splits; None for all others.
+
+  Raises:
+    ValueError: a split is asked for of photos that have none.
+  """
+  if is_packed(where) or (where / tfds.INFO).is_file():
+    return asked or usual
+  if asked:
+    raise ValueError(
+      f"split is for photos that im21k pack or TFDS has divided, which {where} is not: "
+      "leave split out"
+    )
+  return None
+
+
+def check_batch(batch_size: int, size: int) -> None:
+  """ValueError if a batch of images of `size` pixels is more than memory holds."""
+  most = _MOST_BYTES // (3 * size**2)
+  if not 1 <= batch_size <= most:
+    raise ValueError(
+      f"batch_size is {batch_size}, but must be from 1 to {most} with images of {size} "
+      "pixels"
+    )
 
 
 def is_packed(where: Path) -> bool:
@@ -70,6 +98,8 @@ def devices_for(count: int | None) -> list[jax.Device]:
     return parallel.devices(parallel.available())
   if count < 1:
     raise ValueError(f"devices is {count}, but must be at least 1")
+  if count > _MOST_DEVICES:
+    raise ValueError(f"devices is {count}, but must be at most {_MOST_DEVICES}")
   # Once JAX runs, its devices cannot be changed.
   with contextlib.suppress(RuntimeError):
     parallel.set_up(count)

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from im21k import weights
-from im21k.evaluation.results import first_of
+from im21k import weights, words
+from im21k.evaluation import inputs, results
 from im21k.loading import scoring
 from im21k.photos import Source
+
+_FIRST = 4_096  # Photos for which there is memory from the beginning.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +27,21 @@ class Outputs:
     labels: `[n]`, the right classes.
     positions: `[n]`, of each photo in the source.
     unknown: photos left out because the weights lack their class, by synset.
-    bad: why photos that were left out cannot be decoded or have no class, by key.
+    bad: photos that were left out since they cannot be decoded or have no class.
   """
 
   logits: Float[np.ndarray, "n classes"]
   labels: Int[np.ndarray, " n"]
   positions: Int[np.ndarray, " n"]
   unknown: Counter[str]
-  bad: dict[str, str]
+  bad: list[results.Bad]
+
+  def counts(self) -> dict[str, int]:
+    """`used`, `unknown` and `bad`, which sum to `photos`, those that were read."""
+    parts = {
+      "used": len(self.labels), "unknown": self.unknown.total(), "bad": len(self.bad)
+    }  # fmt: skip
+    return {"photos": sum(parts.values()), **parts}
 
 
 def compute(
@@ -55,6 +64,7 @@ def compute(
   """
   if most < 1:
     raise ValueError(f"images is {most}, but must be at least 1")
+  inputs.check_batch(batch_size, released.input.size)
   loader = scoring.ScoreLoader(
     photos,
     released.classes,
@@ -65,11 +75,12 @@ def compute(
   )
   run = _forward(released)
   most = min(most, most if photos.count is None else photos.count)
-  logits = np.empty((most, len(released.classes)), np.float32)
+  # Of an archive the number of photos is known at its end.
+  logits = np.empty((min(most, _FIRST), len(released.classes)), np.float32)
   labels: list[int] = []
   positions: list[int] = []
   unknown: Counter[str] = Counter()
-  bad: dict[str, str] = {}
+  bad: list[results.Bad] = []
   with tqdm(total=most, unit=" photos", disable=None) as progress:
     for number, (batch, examples) in enumerate(loader):
       kept = []
@@ -77,7 +88,7 @@ def compute(
         if len(labels) == most:
           break
         if example.error is not None:
-          bad[example.key] = example.error
+          bad.append(results.bad_of(example))
         elif example.label is None:
           unknown[example.synset] += 1
         else:
@@ -85,15 +96,19 @@ def compute(
           labels.append(example.label)
           positions.append(number * batch_size + index)
       begin = len(labels) - len(kept)
+      if len(labels) > len(logits):
+        room = min(most, max(len(labels), 2 * len(logits)))
+        logits.resize((room, logits.shape[1]), refcheck=False)
       logits[begin : len(labels)] = np.asarray(run(batch["image"][0]))[kept]
       progress.update(len(kept))
       if len(labels) == most:
         break
   if not labels:
     raise ValueError(
-      f"none of {len(bad) + unknown.total():,} photos can be used: {len(bad):,} cannot "
-      f"be decoded or have no class{first_of(bad)}, {unknown.total():,} are of classes "
-      "that the weights do not know"
+      f"none of {words.counted(len(bad) + unknown.total(), 'photo')} can be used: "
+      f"{len(bad):,} cannot "
+      f"be decoded or have no class{results.first_of(bad)}, {unknown.total():,} are of "
+      "classes that the weights do not know"
     )
   return Outputs(
     logits[: len(labels)], np.array(labels), np.array(positions), unknown, bad

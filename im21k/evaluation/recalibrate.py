@@ -6,6 +6,7 @@ one batch of 16.
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from im21k import parallel, weights
+from im21k import parallel, targets, weights, words
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs, results, score
 from im21k.evaluation.accuracy import TOP_K
@@ -28,7 +29,7 @@ def recalibrate(
   out: Path,
   *,
   images: int = 10_000,
-  split: inputs.Split = "train",
+  split: inputs.Split | None = None,
   labels: Path | None = None,
   batch_size: int = 256,
   devices: int | None = None,
@@ -47,7 +48,7 @@ def recalibrate(
       tfds:NAME:SPLIT.
     out: Folder for the new weights.
     images: Number of photos, rounded down to whole batches.
-    split: Split of packed photos to use.
+    split: Split of packed photos to use; by default eval, and train to recalibrate.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     batch_size: Photos at a time, over all devices.
@@ -56,7 +57,9 @@ def recalibrate(
   Returns:
     `weights`, `images` used, `bad`: photos that take no part, with the reason, and
     `rows`: top-1, top-5 and top-20 before and after, on the held-out photos if there
-    are any, else on those that were used.
+    are any, else on those that were used. `counts`: how many `photos` were read, and of
+    these how many were `used`, `bad`, and `left` over by whole batches. `failed`, if a
+    part of an archive could not be read.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
@@ -65,6 +68,10 @@ def recalibrate(
   on = inputs.devices_for(devices)
   if out.resolve() == weights_dir.resolve():
     raise ValueError(f"{out} holds the weights that are read: take another OUT")
+  targets.check_folder([data], out=out)
+  if images < 1:
+    raise ValueError(f"images is {images}, but must be at least 1")
+  split = inputs.split_for(data, split, "train")
   released = weights.load(weights_dir)
   photos = inputs.open_shuffled(data, split, labels, released.classes)
   loader = scoring.ScoreLoader(
@@ -75,12 +82,14 @@ def recalibrate(
     image_size=released.input.size,
     short_side=released.input.short_side,
   )
+  inputs.check_batch(batch_size, released.input.size)
   wanted = min(images, images if photos.count is None else photos.count)
-  bad: dict[str, str] = {}
-  stats, count = _statistics(released, loader, wanted // batch_size, on, bad)
+  bad: list[results.Bad] = []
+  read: Counter[str] = Counter()
+  stats, count = _statistics(released, loader, wanted // batch_size, on, bad, read)
   if not count:
     raise ValueError(
-      f"{wanted - len(bad):,} photos make no whole batch of {batch_size}"
+      f"{words.counted(wanted - len(bad), 'photo')} make no whole batch of {batch_size}"
       + (f"; {len(bad):,} cannot be used{results.first_of(bad)}" if bad else "")
     )
   variables = {**released.variables, "batch_stats": stats}
@@ -94,7 +103,7 @@ def recalibrate(
     batch_size=batch_size,
   )
   rows = [
-    {"statistics": name, "split": held_out, **row}
+    {"statistics": name, "split": held_out or "", **row}
     for name, one in (("before", released), ("after", after))
     for row in scorer(one.variables).rows()
   ]
@@ -102,13 +111,22 @@ def recalibrate(
     "weights": str(out),
     "images": count * batch_size,
     "bad": results.as_rows(bad),
+    "counts": {
+      "photos": read["photos"],
+      "used": count * batch_size,
+      "bad": len(bad),
+      "left": read["photos"] - count * batch_size - len(bad),
+    },
     "rows": rows,
+    **results.failed(bad),
   }
 
 
 def text(result: dict[str, Any]) -> str:
   """The result of `recalibrate` for people."""
-  lines = [f"statistics of {result['images']:,} photos: {result['weights']}"]
+  photos = words.counted(result["images"], "photo")
+  lines = [f"statistics of {photos}: {result['weights']}"]
+  lines.append(results.counts_line(result["counts"]))
   lines += [*results.lines_about({}, result["bad"], ""), ""]
   lines.append(f"{'':<10}{'answers among':<24}{'top-1':>9}{'top-5':>9}{'top-20':>9}")
   for row in result["rows"]:
@@ -122,11 +140,12 @@ def _statistics(
   loader: scoring.ScoreLoader,
   batches: int,
   on: Sequence[jax.Device],
-  bad: dict[str, str],
+  bad: list[results.Bad],
+  read: Counter[str],
 ) -> tuple[Any, int]:
   """Statistics of the first batches, pooled, and how many batches there were.
 
-  `bad` gets the reason, by key, of each photo that takes no part.
+  `bad` gets each photo that takes no part, and `read` the number of `photos`.
   """
   measure = parallel.eval_step(_measure(released), on)
   placed = parallel.place(released.variables, on)
@@ -135,7 +154,7 @@ def _statistics(
   with tqdm(
     total=batches, desc="recalibrate", unit=" batches", disable=None
   ) as progress:
-    for image in itertools.islice(_whole_batches(loader, bad), batches):
+    for image in itertools.islice(_whole_batches(loader, bad, read), batches):
       means = jax.device_get(measure(placed, {"image": image}))
       means = jax.tree.map(np.float64, means)
       sums = means if sums is None else jax.tree.map(np.add, sums, means)
@@ -144,7 +163,7 @@ def _statistics(
   return (_pooled(sums, count) if count else None), count
 
 
-def _held_out(data: Path, split: inputs.Split) -> inputs.Split:
+def _held_out(data: Path, split: inputs.Split | None) -> inputs.Split | None:
   """The split to report accuracy on."""
   if inputs.is_packed(data) and "eval" in Manifest.load(data).splits:
     return "eval"
@@ -153,7 +172,8 @@ def _held_out(data: Path, split: inputs.Split) -> inputs.Split:
 
 def _whole_batches(
   loader: scoring.ScoreLoader,
-  bad: dict[str, str],
+  bad: list[results.Bad],
+  read: Counter[str],
 ) -> Iterator[UInt8[np.ndarray, "d b h w 3"]]:
   """Batches of good photos; what is left over at the end is dropped."""
   waiting: list[np.ndarray] = []
@@ -162,7 +182,8 @@ def _whole_batches(
     images = batch["image"].reshape(-1, *shape[2:])
     good = (image for image, e in zip(images, examples, strict=False) if not e.error)
     waiting += good
-    bad.update((e.key, e.error) for e in examples if e.error)
+    bad += [results.bad_of(e) for e in examples if e.error]
+    read["photos"] += len(examples)
     if len(waiting) >= len(images):
       yield np.stack(waiting[: len(images)]).reshape(shape)
       del waiting[: len(images)]

@@ -4,19 +4,42 @@ import codecs
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from im21k import files, synsets
+from im21k import files, synsets, words
+from im21k.loading.scoring import Item
 
 CSV = "evaluation.csv"
 _LARGEST = 2**24  # Bytes; a row has some 300.
 _MEND = "mend or remove that line"
+# Parts of the photos that were there, which sum to `photos`.
+_COUNTED = {
+  "scored": "scored",
+  "used": "used",
+  "unknown": "of unknown classes",
+  "bad": "unreadable or without class",
+  "left": "left over by whole batches",
+}
+
+
+class Bad(NamedTuple):
+  """A photo that cannot be scored: its key, why, and what it has cost of an archive."""
+
+  key: str
+  reason: str
+  loss: Any = None
+
+
+def bad_of(item: Item) -> Bad:
+  """The row of an item that has an error."""
+  return Bad(item.key, item.error or "", item.loss)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-  """The rows of an evaluation file, oldest first; none where there is no file.
+  """The rows of an evaluation file, oldest first; none where there is no file yet.
 
   What is read is written back by `add_rows`: what it could not keep is refused.
 
@@ -25,7 +48,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     ValueError: it is another file, which must not be written over, or damaged; names
       the line.
   """
-  if not os.path.lexists(path):
+  # A device or pipe may be written to, but not read first.
+  if not os.path.lexists(path) or not (path.is_file() or path.is_dir()):
     return []
   with files.open_regular(path) as file:
     data = file.read(_LARGEST + 1)
@@ -104,25 +128,44 @@ def lines_about(
       f"{s} {name} ({unknown[s]:,})" for s, name in zip(unknown, names, strict=True)
     ]
     lines.append(
-      f"{sum(unknown.values()):,} photos of classes that the weights do not know "
-      f"{consequence}: {_first(shown)}"
+      f"{words.counted(sum(unknown.values()), 'photo')} of classes that the weights do "
+      f"not know, {consequence}: {_first(shown)}"
     )
   if bad:
     shown = [f"{one['photo']} ({one['reason']})" for one in bad]
     lines.append(
-      f"{len(bad):,} photos cannot be scored and are left out: {_first(shown)}"
+      f"{words.counted(len(bad), 'photo')} left out, without pixels or class: "
+      f"{_first(shown)}"
     )
   return lines
 
 
-def as_rows(bad: Mapping[str, str]) -> list[dict[str, str]]:
+def as_rows(bad: Sequence[Bad]) -> list[dict[str, str]]:
   """`photo` and `reason` of each photo that cannot be decoded or has no class."""
-  return [{"photo": key, "reason": reason} for key, reason in bad.items()]
+  return [{"photo": one.key, "reason": one.reason} for one in bad]
 
 
-def first_of(bad: Mapping[str, str]) -> str:
+def first_of(bad: Sequence[Bad]) -> str:
   """` (KEY: REASON)` of the first bad photo, for an error message; "" if none is."""
-  return next((f" ({key}: {reason})" for key, reason in bad.items()), "")
+  return f" ({bad[0].key}: {bad[0].reason})" if bad else ""
+
+
+def failed(bad: Sequence[Bad]) -> dict[str, str]:
+  """`failed`, if a part of an archive could not be read: how much of which."""
+  lost: Counter[str] = Counter()
+  for one in bad:
+    if one.loss is not None:
+      lost[one.loss.archive] += one.loss.count
+  if not lost:
+    return {}
+  each = [f"{words.counted(n, 'byte')} of {name}" for name, n in lost.items()]
+  return {"failed": f"not all could be read: {_first(each)} damaged or missing"}
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+  """`12 photos: 9 scored, 2 of unknown classes, 1 unreadable or without class`."""
+  parts = [f"{counts[name]:,} {_COUNTED[name]}" for name in _COUNTED if name in counts]
+  return f"{words.counted(counts['photos'], 'photo')}: {', '.join(parts)}"
 
 
 def _first(shown: list[str]) -> str:

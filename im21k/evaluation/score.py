@@ -15,11 +15,14 @@ import optax
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from im21k import parallel, synsets, weights
+from im21k import parallel, synsets, weights, words
+from im21k.evaluation import inputs
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.results import first_of
 from im21k.loading import scoring
 from im21k.photos import Source
+
+_LEAST_CROP = 1 / 32  # Below it, photos are enlarged to more than memory holds.
 
 
 @runtime_checkable
@@ -92,7 +95,8 @@ class Scorer:
       scores.add(examples, jax.device_get(self._step(placed, batch)))
     if not scores.rows():
       raise ValueError(
-        f"none of {len(scores.bad):,} photos can be scored{first_of(scores.bad)}"
+        f"none of {words.counted(len(scores.bad), 'photo')} can be scored"
+        f"{first_of(scores.bad)}"
       )
     return scores
 
@@ -121,9 +125,12 @@ def for_weights(
     ValueError: crop_fraction is out of range, or batch_size not divisible.
   """
   prepared, classes = released.input, released.classes
+  inputs.check_batch(batch_size, prepared.size)
   if crop_fraction is not None:
-    if not 0 < crop_fraction <= 1:
-      raise ValueError(f"crop_fraction is {crop_fraction}, but must be in (0, 1]")
+    if not _LEAST_CROP <= crop_fraction <= 1:
+      raise ValueError(
+        f"crop_fraction is {crop_fraction}, but must be from {_LEAST_CROP} to 1"
+      )
     short_side = round(prepared.size / crop_fraction)
     prepared = dataclasses.replace(prepared, short_side=short_side)
   subsets: dict[str, Any] = {f"all {len(classes):,}": None}

@@ -40,27 +40,39 @@ def read_photos(
   Args:
     places: image files, or whatever `photos.open` takes.
     classes: class list that the numbers in a .rec or .lst index.
-    bad: gets `photo` and `reason` of each photo of a collection that cannot be decoded.
-
-  Raises:
-    FileNotFoundError, ValueError: a place holds no photos.
-    ImageError: an image file that is named by itself cannot be decoded.
+    bad: gets `photo` and `reason` of each photo that cannot be decoded, and of each
+      place, by its own name, that holds none or cannot be read on.
   """
   for place in places:
-    is_file = place.is_file()
-    if is_file and (
-      place.suffix.lower() in image_files.SUFFIXES or image_files.is_image(place)
-    ):
-      yield str(place), images.read(place)
-      continue
-    for photo in sources.open(place, classes=classes):
-      name = f"{place}/{photo.key}"
-      try:
-        if photo.problem:
-          raise images.ImageError(": ".join(photo.problem))
-        yield name, images.decode(photo.data)
-      except images.ImageError as error:
-        bad.append({"photo": name, "reason": str(error)})
+    try:
+      yield from _read_place(place, classes, bad)
+    except (ValueError, OSError) as error:
+      bad.append({"photo": str(place), "reason": _reason(error)})
+
+
+def _read_place(
+  place: Path, classes: synsets.ClassList, bad: list[dict[str, str]]
+) -> Iterator[tuple[str, Pixels]]:
+  is_file = place.is_file()
+  if is_file and (
+    place.suffix.lower() in image_files.SUFFIXES or image_files.is_image(place)
+  ):
+    yield str(place), images.decode(place.read_bytes())
+    return
+  for photo in sources.open(place, classes=classes):
+    name = f"{place}/{photo.key}"
+    try:
+      if photo.problem:
+        raise images.ImageError(": ".join(photo.problem))
+      yield name, images.decode(photo.data)
+    except images.ImageError as error:
+      bad.append({"photo": name, "reason": str(error)})
+
+
+def _reason(error: ValueError | OSError) -> str:
+  """Why a place gave no photo; its name stands beside the reason."""
+  strerror = error.strerror if isinstance(error, OSError) else None
+  return strerror[:1].lower() + strerror[1:] if strerror else str(error)
 
 
 def batches(

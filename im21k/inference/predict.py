@@ -1,29 +1,30 @@
 """Weights and photos -> the names of what the photos show."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
-from im21k import synsets, weights
+from im21k import synsets, targets, weights, words
 from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
+from im21k.inference import choices
 from im21k.inference.classifier import Classifier
 from im21k.inference.classify import Pixels, batches, read_photos
 from im21k.pages import figures, photo_page
-from im21k.synsets import hierarchy
 
-Answer = Literal["flat", "hedged", "diverse"]
+_TOP_K, _ACCURACY = 5, 0.9
 
 
 def predict(
   weights_dir: Path,
   *photos: Path,
-  top_k: int = 5,
-  answer: Answer = "flat",
-  accuracy: float = 0.9,
+  top_k: int | None = None,
+  answer: choices.Answer = "flat",
+  accuracy: float | None = None,
   under: str | None = None,
   classes: str | None = None,
   only: rules.Only | None = None,
@@ -40,11 +41,12 @@ def predict(
     photos: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars
       or of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS,
       or tfds:NAME:SPLIT.
-    top_k: Number of answers for each photo.
+    top_k: Number of answers for each photo, 5 by default; a hedged answer is one.
     answer: Kind of answer: flat is the most likely classes; hedged is the most specific
       term that is right as often as accuracy asks; diverse is different things none of
       which contains another.
-    accuracy: Accuracy of hedged answers, one of those that were calibrated.
+    accuracy: Accuracy of hedged answers, one of those that were calibrated; 0.9 by
+      default.
     under: Answer only with classes at or below these synset ids, separated by commas.
     classes: Answer only with classes of this list: ilsvrc2012, or a text file of synset
       ids.
@@ -60,25 +62,34 @@ def predict(
     `predictions`: for each photo `image` and `top`, a list of `synset`, `name` and
     `probability` (and `definition`), most likely first; where classes are left out also
     `none`, the probability of all the other classes: the probabilities in `top` assume
-    that it is none of those. `bad`: photos in folders and archives that cannot be
-    decoded, each `photo` and `reason`.
+    that it is none of those. `bad`: photos that cannot be decoded or found, each
+    `photo` and `reason`. `failed`, if some of these were named in `photos`.
 
   Raises:
-    FileNotFoundError: the weights or a photo are missing.
-    ValueError: a file is not an image, no photo can be decoded, the weights are damaged
-      or not calibrated for such an answer, top_k is below 1, or there are too many
-      photos for a plot.
+    FileNotFoundError: the weights are missing.
+    ValueError: no photo can be decoded, the weights are damaged or not calibrated for
+      such an answer, top_k is out of range, an option does not apply, or there are too
+      many photos for a plot.
   """
-  if top_k < 1:
-    raise ValueError(f"top_k is {top_k}, but must be at least 1")
   if not photos:
     raise ValueError("no photo is named")
-  _check_room(len(photos), plot, report)
+  choices.check_options(answer, top_k, accuracy, report)
+  choices.check_room(len(photos), plot, report)
+  targets.check([weights_dir, *photos], plot=plot, report=report)
   released = weights.load(weights_dir)
+  if top_k is not None and top_k > len(released.classes):
+    raise ValueError(
+      f"top_k is {top_k}, but the weights have "
+      f"{words.counted(len(released.classes), 'class')}"
+    )
   calibration = calibrations.load(weights_dir / weights.ARRAYS)
-  lambda_ = _lambda(weights_dir, calibration, accuracy) if answer == "hedged" else 0.0
-  allowed = _allowed(released.classes, answer, under, classes, only)
-  namer = naming.Namer(released.classes, top_k, allowed)
+  allowed = choices.allowed_classes(
+    released.classes, answer, accuracy, under, classes, only
+  )
+  lambda_ = 0.0
+  if answer == "hedged" or accuracy is not None:
+    lambda_ = choices.lambda_of(weights_dir, calibration, accuracy or _ACCURACY)
+  namer = naming.Namer(released.classes, top_k or _TOP_K, allowed)
   temperature = calibration.temperature if calibration else 1.0
   predictions: list[dict[str, Any]] = []
   bad: list[dict[str, str]] = []
@@ -87,7 +98,7 @@ def predict(
   model, drawn = Classifier(released), bool(plot or report)
   pixels = read_photos(photos, released.classes, bad)
   for batch in batches(model, pixels, temperature, thumbnails=drawn):
-    _check_room(len(predictions) + len(batch.names), plot, report)
+    choices.check_room(len(predictions) + len(batch.names), plot, report)
     p, none = batch.probabilities, None
     if allowed is not None:
       p, none = rules.among(p, allowed)
@@ -97,11 +108,11 @@ def predict(
     if report:
       # Accuracy is calibrated over all classes only.
       known = calibration if allowed is None else None
-      every = _every_answer(namer, p, accuracy, known)
+      every = _every_answer(namer, p, accuracy or _ACCURACY, known)
       shown = [Path(name).name for name in batch.names]
       described += map(photo_page.PhotoAnswers, shown, batch.thumbnails, p, every)
   if not predictions:
-    raise ValueError(f"{photos[0]}: none of {len(bad):,} photos can be decoded")
+    raise ValueError(_none(photos, bad))
   if plot:
     tops = [prediction["top"] for prediction in predictions]
     figures.draw_predictions(plot, thumbnails, tops)
@@ -112,6 +123,7 @@ def predict(
     "bad": bad,
     "plot": str(plot) if plot else None,
     "report": str(report) if report else None,
+    **_failed(photos, bad),
   }
 
 
@@ -129,7 +141,8 @@ def text(result: dict[str, Any]) -> str:
   if bad := result["bad"]:
     shown = [f"{one['photo']} ({one['reason']})" for one in bad[:5]]
     more = "; …" if len(bad) > len(shown) else ""
-    lines.append(f"{len(bad):,} photos cannot be decoded: {'; '.join(shown)}{more}")
+    what = words.counted(len(bad), "photo")
+    lines.append(f"{what} cannot be decoded: {'; '.join(shown)}{more}")
   if result["plot"]:
     lines.append(f"picture: {result['plot']}")
   if result.get("report"):
@@ -137,56 +150,31 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _check_room(photos: int, plot: Path | None, report: Path | None) -> None:
-  """ValueError if a picture or page is asked for of more photos than it holds."""
-  for what, asked, most in (
-    ("report", report, photo_page.MOST_PHOTOS),
-    ("plot", plot, figures.MOST_PHOTOS),
-  ):
-    if asked and photos > most:
-      raise ValueError(
-        f"a {what} has room for {most} photos, but there are {photos}: name fewer"
-      )
+def _none(photos: Sequence[Path], bad: list[dict[str, str]]) -> str:
+  """The error where no photo could be decoded: how many, and why not the first."""
+  if not bad:
+    return f"{photos[0]}: it holds no photos"
+  first = f"{bad[0]['photo']}: {bad[0]['reason']}"
+  if len(bad) == 1:
+    return first
+  return f"none of {len(bad):,} photos can be decoded; {first}"
 
 
-def _lambda(
-  weights_dir: Path, calibration: calibrations.Calibration | None, accuracy: float
-) -> float:
-  if calibration is None:
-    raise ValueError(
-      f"{weights_dir} is not calibrated, so hedged answers cannot reach an accuracy: "
-      "run im21k calibrate first"
-    )
-  return calibration.lambda_for(accuracy)
-
-
-def _allowed(
-  known: synsets.ClassList,
-  answer: Answer,
-  under: str | None,
-  classes: str | None,
-  only: rules.Only | None,
-) -> Bool[np.ndarray, " classes"] | None:
-  """Which classes may be answered; None: all."""
-  if not (under or classes or only):
-    return None
-  if answer == "hedged":
-    raise ValueError(
-      "hedged answers are calibrated over all classes: leave out under, classes "
-      "and only"
-    )
-  return rules.allowed_classes(
-    hierarchy.over(known),
-    known,
-    under.split(",") if under else (),
-    synsets.get(classes) if classes else None,
-    only,
-  )
+def _failed(photos: Sequence[Path], bad: list[dict[str, str]]) -> dict[str, str]:
+  """`failed`, if what was asked for by name could not be answered."""
+  named = {str(place) for place in photos}
+  missed = [row for row in bad if row["photo"] in named]
+  if not missed:
+    return {}
+  first = f"{missed[0]['photo']}: {missed[0]['reason']}"
+  return {
+    "failed": f"{len(missed):,} of {len(photos):,} named photos have no answer; {first}"
+  }
 
 
 def _named(
   namer: naming.Namer,
-  answer: Answer,
+  answer: choices.Answer,
   lambda_: float,
   probabilities: Float32[np.ndarray, "b classes"],
 ) -> list[naming.Named]:

@@ -33,12 +33,14 @@ class Item:
     synset: its class; "" where nothing says it.
     label: of its class in the class list; None where the list lacks it.
     error: why its image is black; None where it is not.
+    loss: bytes of an archive that this stands for, as `photos.Photo.loss`.
   """
 
   key: str
   synset: str
   label: int | None
   error: str | None
+  loss: Any = None
 
 
 class ScoreLoader:
@@ -135,7 +137,8 @@ class ScoreLoader:
         image = crops.center_crop(whole, self._size, self._short_side)
       except images.ImageError as reason:
         error = str(reason)
-    return image, Item(photo.key, photo.synset, label, error)
+    loss = getattr(photo, "loss", None)
+    return image, Item(photo.key, photo.synset, label, error, loss)
 
   def _lay_out(
     self, batch: Sequence[tuple[npt.NDArray[np.uint8], Item]]

@@ -134,6 +134,10 @@ class PackOptions:
       value, least = getattr(self, field.name), field.metadata["at_least"]
       if None not in (value, least) and value < least:
         raise ValueError(f"{field.name} is {value}, but must be at least {least}")
+    if self.workers is not None and self.workers > machine.MOST_WORKERS:
+      raise ValueError(
+        f"workers is {self.workers}, but must be at most {machine.MOST_WORKERS}"
+      )
     if self.eval_fraction and self.eval_per_class:
       raise ValueError("give eval_fraction or eval_per_class, not both")
     if self.eval_keys and (self.eval_fraction or self.eval_per_class):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from im21k import machine
+from im21k import machine, words
 from im21k.dataset import records
 from im21k.packing import repair, scratch, shard_writer
 from im21k.packing.config import PackOptions
@@ -147,7 +147,8 @@ def text(result: dict[str, Any]) -> str:
   """An estimate as text."""
   hours = result["hours"]
   return (
-    f"{result['photos']:,} photos, {result['source_bytes'] / 1e9:,.2f} GB; packed "
+    f"{words.counted(result['photos'], 'photo')}, "
+    f"{result['source_bytes'] / 1e9:,.2f} GB; packed "
     f"{result['packed_bytes'] / 1e9:,.2f} GB, and {result['scratch_bytes'] / 1e9:,.2f} "
     f"GB of scratch until then; {result['free_bytes'] / 1e9:,.2f} GB free; "
     f"{result['memory_gb']:,.1f} GB of memory a worker\n"

@@ -9,7 +9,7 @@ DESTINATION/.packing until all is, so that a killed run can be resumed.
 from pathlib import Path
 from typing import Any
 
-from im21k import synsets
+from im21k import synsets, words
 from im21k.dataset.manifest import MANIFEST
 from im21k.packing import arguments, estimate, final_files, outcomes
 from im21k.packing.config import PackOptions, with_changes
@@ -89,8 +89,10 @@ def text(result: dict[str, Any]) -> str:
     return estimate.text(result)
   damage = outcomes.about_damage(result.get("damaged_archives", {}))
   return (
-    f"packed {result['train']:,} train and {result['eval']:,} held-out photos of "
-    f"{result['classes']:,} classes into {result['shards']:,} shards "
+    f"packed {result['train']:,} train and "
+    f"{words.counted(result['eval'], 'held-out photo')} of "
+    f"{words.counted(result['classes'], 'class')} into "
+    f"{words.counted(result['shards'], 'shard')} "
     f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected\n"
     + "".join(f"{line}\n" for line in damage)
     + f"manifest: {result['manifest']}"

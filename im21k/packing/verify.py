@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xxhash
 from tqdm import tqdm
 
-from im21k import files, machine
+from im21k import files, machine, words
 from im21k.dataset import records, shard_files
 from im21k.dataset.manifest import MANIFEST, REMEDY, Manifest, Shard
 from im21k.fields import Fields
@@ -51,8 +51,10 @@ def verify(
   """
   if not 0 <= decode <= 1:
     raise ValueError(f"decode is {decode}, but must be between 0 and 1")
-  if workers is not None and workers < 1:
-    raise ValueError(f"workers is {workers}, but must be at least 1")
+  if workers is not None and not 1 <= workers <= machine.MOST_WORKERS:
+    raise ValueError(
+      f"workers is {workers}, but must be at least 1 and at most {machine.MOST_WORKERS}"
+    )
   manifest = Manifest.load(folder)
   classes = manifest.classes(folder)
   shards = [shard for split in manifest.splits.values() for shard in split]
@@ -212,9 +214,12 @@ def text(result: dict[str, Any]) -> str:
   """The result of `verify` as text."""
   strays = result["strays"]
   shown = ", ".join(map(repr, strays[:3])) + (", …" if len(strays) > 3 else "")
-  note = f"\n{len(strays):,} shards are not in the manifest: {shown}" if strays else ""
+  note = f"\nnot in the manifest: {words.counted(len(strays), 'shard')} ({shown})"
+  note = note if strays else ""
   return (
-    f"all sound: {result['photos']:,} photos ({result['decoded']:,} decoded) of "
-    f"{result['classes']:,} classes, {result['smallest']:,} to {result['largest']:,} a "
-    f"class, in {result['shards']:,} shards ({result['bytes'] / 1e6:,.1f} MB){note}"
+    f"all sound: {words.counted(result['photos'], 'photo')} "
+    f"({result['decoded']:,} decoded) of {words.counted(result['classes'], 'class')}, "
+    f"{result['smallest']:,} to {result['largest']:,} a class, in "
+    f"{words.counted(result['shards'], 'shard')} ({result['bytes'] / 1e6:,.1f} MB)"
+    f"{note}"
   )

@@ -1,22 +1,35 @@
 """Values -> HTML pages: one environment, in which every value is escaped.
 
-Pages use neither scripts nor the network: photos are data URIs. The templates are in
+Pages use neither scripts nor the network, and their policy allows neither: photos are
+data URIs. In every text, what cannot be seen is written out, for names may hold control
+characters, turn the direction of text, or be no Unicode. The templates are in
 `templates/`; a value that a template expects and does not get is an error.
 """
 
 import base64
 import functools
+import hashlib
 from typing import Any
 
 import cv2
 import jinja2
+import markupsafe
 import numpy as np
 from jaxtyping import UInt8
+
+from im21k import words
 
 
 def page(template: str, **values: Any) -> str:
   """The page of a template, `photo_page` say, with these values."""
-  return _environment().get_template(f"{template}.html.jinja").render(values)
+  environment = _environment()
+  style = environment.get_template("style.css").render()
+  digest = hashlib.sha256(style.encode()).digest()
+  return environment.get_template(f"{template}.html.jinja").render(
+    values,
+    style=markupsafe.Markup(style),
+    style_hash=base64.b64encode(digest).decode("ascii"),
+  )
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
@@ -44,4 +57,12 @@ def _environment() -> jinja2.Environment:
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    finalize=_seen,
   )
+
+
+def _seen(value: Any) -> Any:
+  """A value as templates show it; markup is that of other templates."""
+  if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+    return words.visible(value)
+  return value

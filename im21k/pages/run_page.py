@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import files, original, weights
+from im21k import files, original, targets, weights, words
 from im21k.answers import calibration
 from im21k.evaluation import accuracy, inputs, outputs, results
 from im21k.pages import charts, mistakes, render
@@ -19,7 +19,7 @@ def report(
   workdir: Path,
   *,
   data: Path | None = None,
-  split: inputs.Split = "eval",
+  split: inputs.Split | None = None,
   images: int = 2_000,
   batch_size: int = 64,
   page_file: Path | None = None,
@@ -27,18 +27,21 @@ def report(
   """Writes a page about a run: curve, scores, confusion, best and worst classes.
 
   Args:
-    workdir: Work folder of the run; the page of an unfinished run is shorter.
+    workdir: Work folder of the run. The page of an unfinished run evaluates nothing:
+      data, split, images and batch_size have no effect yet.
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT; by default the photos that the run was trained on.
-    split: Split of the photos to evaluate.
+    split: Split of packed photos to evaluate, eval by default.
     images: Maximum number of photos; each takes 87 KB of memory with 21,841 classes.
     batch_size: Photos in a batch.
     page_file: HTML file to write; by default report.html in workdir.
 
   Returns:
     `page`: the file; `finished`: whether the run has weights; `images`: how many photos
-    were evaluated; `top_1` of these (None: there are none).
+    were evaluated; `top_1` of these (None: there are none); `counts` (None: the same):
+    how many `photos` were read, and of these how many were `used`, of `unknown`
+    classes, and `bad`. `failed`, if a part of an archive could not be read.
 
   Raises:
     FileNotFoundError: workdir holds no run, or there are no such photos.
@@ -46,10 +49,14 @@ def report(
   """
   if images < 1:
     raise ValueError(f"images is {images}, but must be at least 1")
+  target = page_file or workdir / "report.html"
+  targets.check([], page_file=target)
+  read = [workdir / name for name in ("config.json", "metrics.jsonl", "weights")]
+  targets.check([*read, *([data] if data else [])], page_file=page_file)
   config = _read(workdir / "config.json")
   rows = read_rows(workdir / "metrics.jsonl")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
-  evaluated: dict[str, Any] = {"images": 0, "top_1": None}
+  evaluated: dict[str, Any] = {"images": 0, "top_1": None, "counts": None}
   if finished:
     if data is None and "data" not in config:
       raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
@@ -65,13 +72,14 @@ def report(
     config=_pairs(config),
     environment=_pairs(_read(recorded)) if recorded.is_file() else None,
   )
-  target = page_file or workdir / "report.html"
   files.write_text(target, page)
   return {
     "page": str(target),
     "finished": finished,
     "images": evaluated["images"],
     "top_1": evaluated["top_1"],
+    "counts": evaluated["counts"],
+    **evaluated.get("failed", {}),
   }
 
 
@@ -79,7 +87,9 @@ def text(result: dict[str, Any]) -> str:
   """The result of `report` for people."""
   lines = [f"page: {result['page']}"]
   if result["finished"]:
-    lines.append(f"{result['images']:,} photos, top-1 accuracy {result['top_1']:.2%}")
+    photos = words.counted(result["images"], "photo")
+    lines.append(f"{photos}, top-1 accuracy {result['top_1']:.2%}")
+    lines.append(results.counts_line(result["counts"]))
   else:
     lines.append("the run has not ended: there are no weights to evaluate")
   return "\n".join(lines)
@@ -92,9 +102,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _evaluated(
-  folder: Path, data: Path, split: inputs.Split, most: int, batch_size: int
+  folder: Path, data: Path, split: inputs.Split | None, most: int, batch_size: int
 ) -> dict[str, Any]:
   """`images`, `top_1`, and `mistakes` for the template."""
+  split = inputs.split_for(data, split, "eval")
   released = weights.load(folder)
   photos = inputs.open_shuffled(data, split, classes=released.classes)
   computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
@@ -111,13 +122,26 @@ def _evaluated(
 
   best, worst = mistakes.best_and_worst(graph, p, labels, squares)
   shown = {
-    "summary": f"{len(labels):,} {split} photos, top-1 accuracy {_percent(top_1)}.",
+    "summary": f"{_counted(computed, split)}, top-1 accuracy {_percent(top_1)}.",
     "head": head,
     "rows": rows,
     "best": best,
     "worst": worst,
   }
-  return {"images": len(labels), "top_1": top_1, "mistakes": shown}
+  return {
+    "images": len(labels),
+    "top_1": top_1,
+    "mistakes": shown,
+    "counts": computed.counts(),
+    "failed": results.failed(computed.bad),
+  }
+
+
+def _counted(computed: outputs.Outputs, split: str | None) -> str:
+  """How many photos were evaluated, and how many could not be."""
+  used = words.counted(len(computed.labels), f"{split} photo" if split else "photo")
+  rest = computed.counts()["photos"] - len(computed.labels)
+  return f"{used}{f' ({rest:,} more cannot be scored)' if rest else ''}"
 
 
 def _curve(rows: list[dict[str, Any]]) -> charts.LineChart | None:

@@ -4,10 +4,13 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from im21k import files, machine
+from im21k import files, machine, targets, words
 from im21k.dataset import manifest
+from im21k.evaluation import inputs
 from im21k.loading.train import TrainLoader
 from im21k.planning import loader_speed
+
+_MOST_SECONDS, _MOST_SIZE = 86_400, 4_096  # A day, and a side in pixels.
 
 
 def bench_loader(
@@ -15,8 +18,8 @@ def bench_loader(
   *,
   batch_size: int = 128,
   image_size: int = 224,
-  crop: Literal["straight", "inception"] = "inception",
-  order: Literal["blockwise", "global"] = "blockwise",
+  crop: Literal["straight", "inception"] | None = None,
+  order: Literal["blockwise", "global"] | None = None,
   threads: int | None = None,
   workers: int | None = None,
   seconds: float = 10.0,
@@ -26,7 +29,7 @@ def bench_loader(
   """Measures how fast photos become batches, and what limits it.
 
   Packed photos go through the loader of training. Others go through that of evaluation,
-  which `crop`, `order` and `workers` do not concern.
+  which has no `crop`, `order` and `workers`.
 
   Args:
     data: Photos: a folder from `im21k pack`, of class folders or of photos,
@@ -35,9 +38,9 @@ def bench_loader(
     batch_size: Examples a batch.
     image_size: Side of an example in pixels.
     crop: Crop a square of the downscaled photo (straight), or a random area and aspect
-      (inception).
-    order: Shuffle blocks of consecutive records (blockwise: disks), or all records
-      (global: SSDs).
+      (inception, by default).
+    order: Shuffle blocks of consecutive records (blockwise, by default: disks), or all
+      records (global: SSDs).
     threads: Threads that make batches, in each worker; by default by the number of
       cores.
     workers: Processes that make batches, 0 for threads alone; by default by the number
@@ -56,18 +59,27 @@ def bench_loader(
   Raises:
     ValueError: an argument is wrong, or there are no photos that can be read.
   """
-  if not seconds > 0:
-    raise ValueError(f"seconds is {seconds}, but must be more than 0")
+  if not 0 < seconds <= _MOST_SECONDS:
+    raise ValueError(
+      f"seconds is {seconds}, but must be more than 0 and at most {_MOST_SECONDS}"
+    )
   if not 0 < gpu_images_per_s < math.inf:
     raise ValueError(f"gpu_images_per_s is {gpu_images_per_s}, but must be more than 0")
+  targets.check([data], picture=picture)
+  if not 1 <= image_size <= _MOST_SIZE:
+    raise ValueError(f"image_size is {image_size}, but must be from 1 to {_MOST_SIZE}")
+  inputs.check_batch(batch_size, image_size)
+  for name, value in (("threads", threads), ("workers", workers)):
+    if value is not None and value > machine.MOST_WORKERS:
+      raise ValueError(f"{name} is {value}, but must be at most {machine.MOST_WORKERS}")
   if (data / manifest.MANIFEST).is_file():
     measured = loader_speed.training(
       TrainLoader(
         data,
         batch_size=batch_size,
         image_size=image_size,
-        crop=crop,
-        order=order,
+        crop=crop or "inception",
+        order=order or "blockwise",
         threads=threads,
         workers=workers,
         max_bad_share=1.0,
@@ -76,6 +88,11 @@ def bench_loader(
       seconds,
     )
   else:
+    for name, given in (("crop", crop), ("order", order), ("workers", workers)):
+      if given is not None:
+        raise ValueError(
+          f"{name} is for packed photos only, which {data} does not hold: leave it out"
+        )
     measured = loader_speed.evaluation(data, batch_size, image_size, threads, seconds)
   each = measured["cpu_ms_per_image"] / 1e3
   return {
@@ -92,12 +109,17 @@ def bench_loader(
 def table(result: dict[str, Any]) -> str:
   """Formats the result of `bench_loader` for reading."""
   cores = ", ".join(f"{k}: {v:g}" for k, v in result["cores_for_gpus"].items())
+
+  def count(key: str, noun: str) -> str:
+    number = result[key] or 1 if key == "workers" else result[key]
+    return words.counted(number, noun)
+
   return "\n".join(
     [
-      f"{result['images_per_s']:,.0f} images/s with {result['threads']} threads in "
-      f"each of {result['workers'] or 1} processes, on {result['cores']} cores",
+      f"{result['images_per_s']:,.0f} images/s with {count('workers', 'process')} "
+      f"of {count('threads', 'thread')}, on {count('cores', 'core')}",
       f"{result['cpu_ms_per_image']:.3f} ms of processor time an image; first batch "
-      f"after {result['first_batch_s']:.2f} s; {result['bad_photos']} bad photos",
+      f"after {result['first_batch_s']:.2f} s; {count('bad_photos', 'bad photo')}",
       "of an image's time, ms: "
       + ", ".join(f"{name} {ms:.3f}" for name, ms in result["stages"].items()),
       f"limit: {result['limit']}",

@@ -98,6 +98,7 @@ class Gpu:
     )
 
 
+_MOST = 1e9  # Of any figure of a card.
 # Capability, multiprocessors, cores, GHz, GiB, GB/s, MiB of L2, and both peaks in
 # TFLOP/s: datasheet figures, dense, GeForce's with float32 sums.
 _ROWS: dict[str, tuple[Any, ...]] = {
@@ -146,11 +147,15 @@ def get(name: str) -> Gpu:
       f"{', '.join(sorted(keys - fields)) or 'none'}"
     )
   numbers = [*given["capability"]] if isinstance(given["capability"], list) else []
-  if len(numbers) != 2 or not all(isinstance(n, int) for n in numbers):
+  if len(numbers) != 2 or not all(type(n) is int and 0 <= n < 100 for n in numbers):
     raise ValueError(f"{path}: capability must be [major, minor], as in [8, 6]")
   for key in fields - {"name", "capability"}:
     if isinstance(given[key], bool) or not isinstance(given[key], int | float):
       raise ValueError(f"{path}: {key} must be a number, but is {given[key]!r}")
-    if not given[key] > 0:
-      raise ValueError(f"{path}: {key} must be above 0, but is {given[key]}")
+    if not 0 < given[key] < _MOST:
+      raise ValueError(
+        f"{path}: {key} must be above 0 and below 10^9, but is {given[key]}"
+      )
+  if not isinstance(given["name"], str) or not given["name"].isprintable():
+    raise ValueError(f"{path}: name must be a word, but is {given['name']!r}")
   return Gpu(**{**given, "capability": tuple(numbers)})

@@ -47,6 +47,10 @@ def evaluation(
   data: Path, batch_size: int, image_size: int, threads: int | None, seconds: float
 ) -> dict[str, Any]:
   """Measures the loader of evaluation, which reads photos of any source."""
+  if threads is not None and not 1 <= threads <= machine.MOST_WORKERS:
+    raise ValueError(
+      f"threads is {threads}, but must be from 1 to {machine.MOST_WORKERS}"
+    )
   threads = threads or 2 * machine.cores()
   loader = ScoreLoader(
     photos.open(data, classes=synsets.imagenet21k()),

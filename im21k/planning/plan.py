@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from im21k import original
+from im21k import original, targets, words
 from im21k.planning import cards, sweeps
 from im21k.planning.compiled import LINK, MIB, Compiled
 from im21k.planning.compiler import Compiler
@@ -44,21 +44,31 @@ def plan(
     split_head: Divide the classes of the head among the GPUs.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
-      --dump, by default plan/.
+      --dump, by default plan/; none of the three may be given.
     dump: Folder for program.txt, the scheduled program, and memory.json, every field of
       XLA's memory analysis.
 
   Raises:
     ValueError: an argument is wrong, or the compiler is missing or has another version.
   """
+  _check(devices, batch, reserve_mib)
+  if sweep:
+    swept = {"batch": batch, "dtype": dtype, "remat": remat}
+    for name, value in swept.items():
+      if value is not None:
+        raise ValueError(f"{name} is what --sweep varies: leave out one of them")
+  if dump or sweep:
+    targets.check_folder([], dump=dump or SWEEP)
   card = cards.get(gpu)
+  if reserve_mib * MIB >= card.memory:
+    raise ValueError(
+      f"reserve_mib is {reserve_mib}, but {card.name} has {card.memory // MIB} MiB"
+    )
   settings = {"devices": devices, "model.dtype": dtype, "model.remat": remat}
   given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
   if split_head:
     given["split_head"] = True
   experiment = configs.load(config, given)
-  if batch is not None and batch < 1:
-    raise ValueError(f"batch is {batch}, but must be 1 or more")
   compiler = Compiler(card, reserve_mib * MIB)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
@@ -76,13 +86,25 @@ def plan(
   return result
 
 
+def _check(devices: int | None, batch: int | None, reserve_mib: int) -> None:
+  """ValueError if a number is out of range."""
+  for name, value, least, most in (
+    ("devices", devices, 1, 256),
+    ("batch", batch, 1, 65_536),
+    ("reserve_mib", reserve_mib, 0, 1 << 30),
+  ):
+    if value is not None and not least <= value <= most:
+      raise ValueError(f"{name} is {value}, but must be from {least} to {most}")
+
+
 def text(result: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   r = result
   lines = [
-    f"{r['devices']} x {r['gpu']}, {r['batch']} images each, {r['dtype']}, "
+    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
+    f"{r['dtype']}, "
     f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
     "",
     f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
@@ -105,8 +127,9 @@ def text(result: dict[str, Any]) -> str:
     ]
   lines += [_speed(r)]
   if "largest_batch" in r:
+    largest = words.counted(r["largest_batch"], "image")
     more = " or more" if r["largest_batch"] == MOST else ""
-    lines += ["", f"largest batch that fits: {r['largest_batch']} images each{more}"]
+    lines += ["", f"largest batch that fits: {largest} each{more}"]
     if "at_largest_batch" in r:
       lines += [_speed(r["at_largest_batch"])]
   return "\n".join(lines)

@@ -29,7 +29,8 @@ def test_batches_add_up_and_each_photo_counts_once():
     "top_20_low": wilson(2, 3)[0], "top_20_high": wilson(2, 3)[1],
     "unknown": 1, "bad": 1,
   }  # fmt: skip
-  assert scores.bad == {"b": "damaged"} and scores.unknown == {"n04399382": 1}
+  assert scores.bad == [("b", "damaged", None)] and scores.unknown == {"n04399382": 1}
+  assert scores.counts() == {"photos": 4, "scored": 2, "unknown": 1, "bad": 1}
   assert not scores.is_validation
   assert [(row["synset"], row["photos"]) for row in scores.class_rows()] == [
     (GOLDFISH, 1),

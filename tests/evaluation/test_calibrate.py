@@ -89,8 +89,8 @@ def test_photos_that_cannot_be_used_are_left_out_and_named(saved, tmp_path, jpeg
   assert (found["images"], found["unknown"]) == (2, {"n04399382": 1})
   assert [row["photo"] for row in found["bad"]] == ["ILSVRC2012_val_00000004.JPEG"]
   text = calibrate.text(found)
-  assert "1 photos of classes that the weights do not know are left out" in text
-  assert "1 photos cannot be scored and are left out" in text
+  assert "1 photo of classes that the weights do not know, left out" in text
+  assert "1 photo left out, without pixels or class" in text
 
 
 def test_a_margin_hedges_more_and_names_what_it_cannot_promise(saved, packed):

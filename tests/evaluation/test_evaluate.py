@@ -234,6 +234,8 @@ def test_missing_class_is_wrong_and_reported(
   ]
   assert [(row["unknown"], row["bad"]) for row in result["rows"]] == [(2, 1), (2, 1)]
   assert result["unknown"] == {TEDDY: 2}
+  assert result["counts"] == {"photos": 6, "scored": 3, "unknown": 2, "bad": 1}
+  assert "failed" not in result
   (bad,) = result["bad"]
   assert bad["photo"] == "ILSVRC2012_val_00000003.JPEG"
   assert bad["reason"].endswith("it begins with b'GIF89a'")
@@ -244,7 +246,7 @@ def test_missing_class_is_wrong_and_reported(
   text = table(result)
   assert "  the original, 2015                   68.3 %      89.0 %      96.0 %" in text
   assert "2 photos of classes that the weights do not know" in text
-  assert "1 photos cannot be scored and are left out: ILSVRC2012_val_00000003" in text
+  assert "1 photo left out, without pixels or class: ILSVRC2012_val_00000003" in text
   lines = (tmp_path / "classes.csv").read_text().splitlines()
   assert lines == [
     "answers,synset,name,photos,top_1,top_5,top_20",
@@ -287,7 +289,9 @@ def test_photos_of_which_none_can_be_decoded(linear_weights, tmp_path):
 
 @pytest.mark.parametrize("fraction", [0.0, -1.0, 1.1, float("nan")])
 def test_crop_fraction_that_cannot_be(packed, saved, fraction):
-  with pytest.raises(ValueError, match=r"crop_fraction is .*, but must be in"):
+  with pytest.raises(
+    ValueError, match=r"crop_fraction is .*, but must be from 0.03125"
+  ):
     evaluate(saved, packed, crop_fraction=fraction)
 
 
@@ -400,6 +404,7 @@ def test_table_is_aligned():
   other = {"answers": "999 of ilsvrc2012", "images": 40, "top_1": 0.0, "top_5": 1.0}
   result = {
     "rows": [{**bounds, **row, "top_20": 0.8}, {**bounds, **other, "top_20": 1.0}],
+    "counts": {"photos": 1235807, "scored": 1234567, "unknown": 1234, "bad": 6},
     "unknown": {"n04399382": 1234},
     "bad": [{"photo": f"{i}.JPEG", "reason": "no bytes"} for i in range(6)],
     "original": {"all 21,841": (41.9, 69.6, 83.6)},
@@ -411,9 +416,11 @@ def test_table_is_aligned():
     "  the original, 2015                   41.9 %      69.6 %      83.6 %\n"
     "999 of ilsvrc2012              40       0.00%     100.00%     100.00%\n"
     "  95 % interval                     50.0–50.0   50.0–50.0   50.0–50.0\n"
-    "1,234 photos of classes that the weights do not know count as wrong: n04399382 "
+    "1,235,807 photos: 1,234,567 scored, 1,234 of unknown classes, 6 unreadable or "
+    "without class\n"
+    "1,234 photos of classes that the weights do not know, counted as wrong: n04399382 "
     "teddy, teddy bear (1,234)\n"
-    "6 photos cannot be scored and are left out: 0.JPEG (no bytes); 1.JPEG (no bytes)"
+    "6 photos left out, without pixels or class: 0.JPEG (no bytes); 1.JPEG (no bytes)"
     "; 2.JPEG (no bytes); 3.JPEG (no bytes); 4.JPEG (no bytes); …"
   )
 

@@ -51,7 +51,10 @@ def test_logits_are_those_of_the_first_photos_that_can_be_used(
     found.logits, tiles @ head["kernel"] + head["bias"], rtol=1e-3, atol=1e-4
   )
   assert found.logits.dtype == np.float32
-  assert found.bad["1"].endswith("it begins with b'GIF89a'") and len(found.bad) == 1
+  (bad,) = found.bad
+  assert bad.key == "1" and bad.reason.endswith("it begins with b'GIF89a'")
+  counts = found.counts()
+  assert counts.pop("photos") == sum(counts.values())
   assert found.unknown == ({TEDDY: 1} if most > 3 else {})
 
 

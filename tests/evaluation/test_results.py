@@ -20,11 +20,11 @@ def test_appended_rows_keep_those_before_and_their_columns(tmp_path):
 
 
 def test_lines_name_five_photos_at_most():
-  bad = results.as_rows({f"{i}.jpg": "empty" for i in range(6)})
+  bad = results.as_rows([results.Bad(f"{i}.jpg", "empty") for i in range(6)])
   assert bad[0] == {"photo": "0.jpg", "reason": "empty"}
-  classes, photos = results.lines_about({"n02121620": 1200}, bad, "are left out")
+  classes, photos = results.lines_about({"n02121620": 1200}, bad, "left out")
   assert classes == (
-    "1,200 photos of classes that the weights do not know are left out: n02121620 cat, "
+    "1,200 photos of classes that the weights do not know, left out: n02121620 cat, "
     "true cat (1,200)"
   )
   assert photos.endswith("3.jpg (empty); 4.jpg (empty); …")

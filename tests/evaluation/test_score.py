@@ -147,9 +147,8 @@ def test_each_call_scores_the_variables_it_is_given(source, devices, batch_size)
       assert (row["answers"], row["images"], row["bad"]) == ("all 2", 9, 1)
       assert row["top_1"] == top_1 and row["top_20"] == 1
       assert row["loss"] == pytest.approx(loss, rel=1e-5)
-      assert scores.bad == {
-        "3": "not an image of a common format; it begins with b'GIF89a'"
-      }
+      why = "not an image of a common format; it begins with b'GIF89a'"
+      assert scores.bad == [("3", why, None)]
   assert model.traced == 1
 
 

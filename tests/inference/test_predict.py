@@ -62,9 +62,11 @@ def test_probabilities_sum_to_one_over_all_classes(saved, some):
   assert total == pytest.approx(1, abs=1e-5)
 
 
-def test_more_classes_than_there_are_gives_all(saved, some):
-  (prediction,) = predict(saved, some[0], top_k=99999)["predictions"]
-  assert len(prediction["top"]) == len(FULL)
+def test_more_classes_than_there_are_is_refused(saved, some):
+  with pytest.raises(
+    ValueError, match="top_k is 99999, but the weights have 21,841 cl"
+  ):
+    predict(saved, some[0], top_k=99999)
 
 
 # Kinds of files.
@@ -186,10 +188,11 @@ def test_damaged_photos_of_a_place_are_listed(saved, folder, tmp_path):
   assert len(result["predictions"]) == 4
   (bad,) = result["bad"]
   assert bad["photo"].endswith("/n01443537/broken.jpg") and bad["reason"]
-  assert f"1 photos cannot be decoded: {bad['photo']} (" in text(result)
+  assert f"1 photo cannot be decoded: {bad['photo']} (" in text(result)
+  assert "failed" not in result  # It is in a folder; nobody asked for it by name.
   for photo in folder.rglob("*.jpg"):
     photo.write_bytes(b"\xff\xd8\xff no photo")
-  with pytest.raises(ValueError, match="copy: none of 5 photos can be decoded"):
+  with pytest.raises(ValueError, match=r"^none of 5 photos can be decoded; .*/copy/n"):
     predict(saved, folder)
 
 
@@ -210,25 +213,62 @@ def test_a_place_that_is_none_is_named(saved, tmp_path):
 # What cannot be named.
 
 
-def test_text_file_called_jpg_is_named(saved, tmp_path, some):
-  path = tmp_path / "holiday.jpg"
-  path.write_text("not a photo")
+def test_a_bad_photo_among_good_ones_is_a_row_and_a_failure(saved, tmp_path, some):
+  (text_file := tmp_path / "holiday.jpg").write_text("not a photo")
+  (half := tmp_path / "half.jpg").write_bytes(some[0].read_bytes()[:3000])
+  (notes := tmp_path / "notes").write_text("text")
+  missing, long = tmp_path / "nowhere.jpg", tmp_path / ("x" * 300)
+  given = [some[0], text_file, half, some[1], missing, notes, long, some[2]]
+  result = predict(saved, *given)
+  assert [p["image"] for p in result["predictions"]] == list(map(str, some[:3]))
+  bad = {row["photo"]: row["reason"] for row in result["bad"]}
+  assert bad.pop(str(text_file)).startswith("not an image of a common format")
+  assert bad.pop(str(half)).startswith("Premature end of JPEG file")
+  assert "does not exist" in bad.pop(str(missing))
+  assert "none of what photos can be" in bad.pop(str(notes))
+  assert bad.pop(str(long)) == "file name too long" and not bad
+  assert result["failed"].startswith(
+    f"5 of 8 named photos have no answer; {text_file}: not an image of a common format"
+  )
+  alone = predict(saved, some[0])["predictions"]
+  assert tops(result)[0] == tops({"predictions": alone})[0]
+
+
+def test_a_bad_photo_alone_is_an_error_that_names_it(saved, tmp_path, some):
+  (half := tmp_path / "half.jpg").write_bytes(some[0].read_bytes()[:3000])
+  with pytest.raises(ValueError, match=r"^/.*/half\.jpg: Premature end of JPEG file"):
+    predict(saved, half)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"accuracy": 0.9}, "accuracy is for hedged answers only"),
+    ({"accuracy": 0.9, "answer": "diverse"}, "accuracy is for hedged answers only"),
+    ({"accuracy": float("nan"), "answer": "hedged"}, "accuracy is nan, but must be"),
+    ({"accuracy": 1.5, "answer": "hedged"}, "accuracy is 1.5, but must be above 0"),
+    ({"top_k": 3, "answer": "hedged"}, "top_k has no effect on hedged answers"),
+    ({"plot": "."}, "plot is ., which is a folder"),
+    ({"plot": "a", "report": "./a"}, "report and plot are the same file"),
+  ],
+)
+def test_what_does_not_apply_is_refused(saved, some, tmp_path, options, message):
+  where = {k: Path(v) for k, v in options.items() if k in ("plot", "report")}
+  with pytest.raises(ValueError, match=message):
+    predict(saved, some[0], **{**options, **where})
+
+
+def test_no_photo_is_overwritten(saved, some, tmp_path):
+  photo = Path(shutil.copy(some[0], tmp_path / "a.jpg"))
+  before = photo.read_bytes()
+  for places in ([photo], [tmp_path]):
+    with pytest.raises(ValueError, match=r"plot is .*a.jpg, which would overwrite"):
+      predict(saved, *places, plot=photo)
   with pytest.raises(
-    images.ImageError, match=r"holiday\.jpg: not an image of a common format"
+    ValueError, match=r"report is .*model.json, which would overwrite"
   ):
-    predict(saved, some[0], path)
-
-
-def test_photo_cut_short_is_named(saved, tmp_path, some):
-  path = tmp_path / "half.jpg"
-  path.write_bytes(some[0].read_bytes()[:3000])
-  with pytest.raises(images.ImageError, match=r"half\.jpg: Premature end of JPEG file"):
-    predict(saved, path)
-
-
-def test_missing_image_is_named(saved, some):
-  with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
-    predict(saved, some[0], some[0].with_name("nowhere.jpg"))
+    predict(saved, photo, report=saved / "model.json")
+  assert photo.read_bytes() == before
 
 
 def test_missing_weights_are_named(tmp_path, some):

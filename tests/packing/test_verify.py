@@ -137,7 +137,7 @@ def test_shards_that_the_manifest_does_not_list_are_noted(copied):
   result = verify(copied, workers=1)
   assert result["strays"] == ["train-00007-of-00004.array_record"]
   assert text(result).splitlines()[1] == (
-    "1 shards are not in the manifest: 'train-00007-of-00004.array_record'"
+    "not in the manifest: 1 shard ('train-00007-of-00004.array_record')"
   )
 
 

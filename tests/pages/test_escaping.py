@@ -1,7 +1,10 @@
 """No name becomes markup: each that reaches a page is one that would be a script."""
 
+import base64
+import hashlib
 import html.parser
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,12 +18,13 @@ EVIL = "<script>alert(1)</script>\"'& <b onclick='x'>"
 TAGS = {
   "html", "head", "meta", "link", "title", "style", "body", "main", "h1", "h2",
   "h3", "section", "img", "table", "thead", "tbody", "tr", "th", "td", "svg",
-  "path", "line", "text", "details", "summary", "p", "div", "figure", "figcaption",
+  "path", "line", "text", "bdi", "details", "summary", "p", "div", "figure",
+  "figcaption",
 }  # fmt: skip
 ATTRIBUTES = {
-  "lang", "charset", "name", "content", "rel", "href", "alt", "src", "class",
-  "scope", "viewbox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1", "y2",
-  "opacity", "text-anchor", "stroke-width", "open",
+  "lang", "charset", "http-equiv", "name", "content", "rel", "href", "alt", "src",
+  "class", "scope", "viewbox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1",
+  "y2", "opacity", "text-anchor", "stroke-width", "open",
 }  # fmt: skip
 
 
@@ -80,7 +84,7 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "places"),
-  [("name", ("h2", "img alt")), ("heading", ("h3",)), ("answer", ("td",))],
+  [("name", ("bdi", "img alt")), ("heading", ("h3",)), ("answer", ("td",))],
 )
 def test_name_of_a_photo_a_heading_or_an_answer(photos, name, places):
   check(photos(**{name: EVIL}), *places)
@@ -127,10 +131,10 @@ def run(released_for, linear_weights, packed, tmp_path):
   ("changed", "places"),
   [
     # A name of a folder has no slash.
-    ({"config": {EVIL: 1}}, ("th",)),
-    ({"config": {"note": EVIL}}, ("td",)),
-    ({"environment": {EVIL: "4"}}, ("th",)),
-    ({"environment": {"devices": EVIL}}, ("td",)),
+    ({"config": {EVIL: 1}}, ("bdi",)),
+    ({"config": {"note": EVIL}}, ("bdi",)),
+    ({"environment": {EVIL: "4"}}, ("bdi",)),
+    ({"environment": {"devices": EVIL}}, ("bdi",)),
   ],
   ids=["config key", "config value", "environment key", "environment value"],
 )
@@ -148,12 +152,41 @@ def test_name_of_the_work_folder(run, monkeypatch):
   name = EVIL.replace("/", "|")
   monkeypatch.setitem(globals(), "EVIL", name)
   # The parser leaves alone what it sees within the title.
-  check(run(workdir=name), "title", "h1")
+  check(run(workdir=name), "title", "bdi")
 
 
 def test_name_of_a_class_or_branch(run, monkeypatch):
   monkeypatch.setattr(lookup, "distinct_name", lambda synset: f"{EVIL} {synset}")
   check(run(), "th", "img alt", "figcaption")
+
+
+@pytest.mark.parametrize(
+  ("name", "shown"),
+  [
+    ("a\x1b[2Jb\r\n.jpg", r"a\x1b[2Jb\r\n.jpg"),
+    ("\u202egpj.exe", r"\u202egpj.exe"),
+    ("</script>\u2028'.jpg", r"&lt;/script&gt;\u2028&#39;.jpg"),
+    ("caf\udce9.jpg", r"caf\xe9.jpg"),
+    ("تمرين.jpg", "تمرين.jpg"),
+  ],
+)
+def test_what_cannot_be_seen_in_a_name_is_written_out(photos, name, shown):
+  text = photos(name).read_bytes().decode("utf-8")
+  assert f"<h2><bdi>{shown}</bdi></h2>" in text and f'alt="{shown}"' in text
+
+
+def test_the_policy_allows_the_styles_of_the_page_alone(photos):
+  text = photos().read_text(encoding="utf-8")
+  (policy,) = re.findall(
+    r'<meta http-equiv="Content-Security-Policy" content="(.*)">', text
+  )
+  (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+  digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+  assert policy == (
+    f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
+    "form-action 'none'"
+  )
+  assert "<script" not in text and " style=" not in text
 
 
 def test_the_checks_see_what_is_not_escaped(tmp_path):

@@ -34,7 +34,9 @@ def test_page_is_small_escaped_and_needs_no_network(written):
   text = written.read_text(encoding="utf-8")
   assert len(text.encode()) < 3_000_000
   assert "<script" not in text
-  assert "<h2>&lt;script&gt;alert(1)&lt;|script&gt;&#34;&#39;.jpg</h2>" in text
+  assert (
+    "<h2><bdi>&lt;script&gt;alert(1)&lt;|script&gt;&#34;&#39;.jpg</bdi></h2>" in text
+  )
   assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
   assert "http" not in text
   assert text.count("<section>") == text.count("<img alt=") == 20

@@ -33,7 +33,7 @@ def test_cores_follow_from_the_time_of_an_image(result):
 
 def test_text_and_picture(result):
   text = bench_loader.table(result)
-  assert "1 threads in each of 1 processes" in text and "limit: " in text
+  assert "1 process of 1 thread" in text and "limit: " in text
   assert "cores needed, by number of GPUs of 500 images/s: 1: " in text
   with open(result["picture"], "rb") as file:
     assert file.read(4) == b"\x89PNG"

@@ -44,7 +44,7 @@ def test_a_card_from_a_file(tmp_path):
   ("change", "message"),
   [
     ({"memory_gib": "4"}, "memory_gib must be a number, but is '4'"),
-    ({"clock_ghz": 0}, "clock_ghz must be above 0, but is 0"),
+    ({"clock_ghz": 0}, "clock_ghz must be above 0 and below 10.9, but is 0"),
     ({"capability": [8]}, r"capability must be \[major, minor\]"),
     ({"cores_": 1}, "unknown: cores_"),
     ({"cores": None}, "missing: cores; unknown: none"),

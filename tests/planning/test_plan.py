@@ -183,8 +183,8 @@ def test_a_picture_of_the_sweep(tmp_path):
   ("arguments", "message"),
   [
     ({"gpu": "gtx1560"}, "did you mean 'gtx1650'"),
-    ({"batch": 0}, "batch is 0, but must be 1 or more"),
-    ({"devices": 0}, "devices is 0, but must be 1 or more"),
+    ({"batch": 0}, "batch is 0, but must be from 1 to 65536"),
+    ({"devices": 0}, "devices is 0, but must be from 1 to 256"),
     ({"remat": "blok"}, "did you mean 'block'"),
     ({"dtype": "float16"}, "dtype is 'float16'"),
     ({"config": Path("nowhere.py")}, "there is no config nowhere.py"),
