@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-from im21k.photos import crops, images, jpeg_header, orientation
+from im21k.photos import crops, images, jpeg_header, orientation, pillow
 
 KEEP, REPAIR, REJECT = "keep", "repair", "reject"
 RULES = {
@@ -38,6 +38,7 @@ RULES = {
   "damaged": REJECT,
   "too large": REJECT,
   "too small": REJECT,  # one pixel high or wide
+  "unsupported": REJECT,  # a JPEG of a kind that no decoder reads
   "unreadable": REJECT,
   "refused path": REJECT,  # absolute, or leaves its folder
   "link or device": REJECT,
@@ -85,13 +86,17 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   Raises:
     Rejected: the file is to be left out.
   """
-  if not data:
-    raise Rejected("empty", "no bytes")
+  try:
+    return _prepare(data, rules)
+  except images.ImageError as error:
+    raise Rejected.of(error) from error
+
+
+def _prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   if not data.startswith(jpeg_header.START):
+    images.check_not_empty(data)
     return _convert(data, rules)
-  header = jpeg_header.read(data)
-  if not header.has_end(data):
-    raise Rejected("truncated", "Premature end of JPEG file")
+  header = images.check_header(data)
   if kind := _rare_kind(header):
     return _convert(data, rules, kind)
   try:
@@ -99,7 +104,7 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   except KeyError:  # simplejpeg has no name for 4:4:1 and rarer ones.
     return _convert(data, rules, "unusual sampling")
   except ValueError as error:
-    if header.frame and "subsampling" in str(error):
+    if "subsampling" in str(error):
       return _convert(data, rules, "unusual sampling")
     raise Rejected("damaged", str(error)) from error
   _check_size(height, width)
@@ -109,10 +114,7 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   if rules.resize and min(height, width) > rules.resize:
     return _smaller(data, height, width, bool(kinds), rules), kinds
   if rules.decode:
-    try:
-      images.check_pixels(data)
-    except images.ImageError as error:
-      raise Rejected.of(error) from error
+    images.check_pixels(data)
   return data, kinds
 
 
@@ -136,7 +138,7 @@ def _smaller(data: bytes, height: int, width: int, grey: bool, rules: Rules) -> 
     )
   except ValueError as error:
     if "extraneous bytes before marker" not in str(error):
-      raise Rejected.of(images.image_error(error)) from error
+      raise images.image_error(error) from error
     pixels = simplejpeg.decode_jpeg(data, strict=False, **how)
   return _encode(_shrink(pixels, height, width, rules.resize), rules.quality)
 
@@ -164,25 +166,24 @@ def _encode(pixels: UInt8[np.ndarray, "h w c"], quality: int) -> bytes:
 def _convert(
   data: bytes, rules: Rules, kind: str | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
-  """Through Pillow, upright, as a JPEG of three colours."""
-  if not data.strip(b"\0"):
-    raise Rejected("zero bytes", "nothing but zero bytes")
-  try:
-    picture = images.decode_by_pillow(data)
-  except images.ImageError as error:
-    raise Rejected.of(error) from error
-  pixels = picture.pixels
-  _check_size(*pixels.shape[:2])
-  name = _NAMES.get(picture.format, picture.format)
-  kinds = [kind or (name if name in RULES else "other format")]
-  if picture.is_16_bit:
-    kinds.append("16-bit")
-  if picture.is_transparent:
-    kinds.append("transparent")
-  if picture.is_animated:
-    kinds.append("animated")
-  if picture.was_turned:
+  """Upright, as a JPEG of three colours; `kind` is that of a JPEG."""
+  if kind:
+    pixels, kinds = images.decode(data), [kind]
+    was_turned = jpeg_header.read(data).orientation != orientation.UPRIGHT
+  else:
+    picture = pillow.decode(data)
+    pixels, was_turned = picture.pixels, picture.was_turned
+    name = _NAMES.get(picture.format, picture.format)
+    kinds = [name if name in RULES else "other format"]
+    if picture.is_16_bit:
+      kinds.append("16-bit")
+    if picture.is_transparent:
+      kinds.append("transparent")
+    if picture.is_animated:
+      kinds.append("animated")
+  if was_turned:
     kinds.append("EXIF orientation")
+  _check_size(*pixels.shape[:2])
   quality = REPAIR_QUALITY
   if rules.resize and min(pixels.shape[:2]) > rules.resize:
     pixels = _shrink(pixels, pixels.shape[0], pixels.shape[1], rules.resize)
@@ -191,9 +192,5 @@ def _convert(
 
 
 def _check_size(height: int, width: int) -> None:
-  try:
-    images.check_size(height, width)
-  except images.ImageError as error:
-    raise Rejected.of(error) from error
   if min(height, width) < 2:
     raise Rejected("too small", f"{width}×{height} pixels")

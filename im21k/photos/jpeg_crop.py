@@ -71,7 +71,7 @@ class Decoder:
     """
     self._whole = None
     header = jpeg_header.read(data) if data.startswith(jpeg_header.START) else None
-    if header is None or not _gives_parts(header):
+    if header is None or not _gives_parts(header) or not header.has_end(data):
       self._whole = images.decode(data)
       return self._whole.shape[0], self._whole.shape[1]
     images.check_size(header.height, header.width)
