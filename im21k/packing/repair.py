@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-from im21k.photos import crops, images, jpeg_header, orientation, pillow
+from im21k.photos import crops, images, jpeg_header, jpeg_mend, orientation, pillow
 
 KEEP, REPAIR, REJECT = "keep", "repair", "reject"
 RULES = {
@@ -29,6 +29,7 @@ RULES = {
   "unusual sampling": REPAIR,
   "lossless JPEG": REPAIR,
   "other format": REPAIR,  # AVIF, JPEG 2000 and others that Pillow decodes
+  "unusual header": REPAIR,  # numbers that decoders warn of; the pixels stay
   "duplicate in class": KEEP,  # unless `duplicates` says otherwise
   "duplicate across classes": KEEP,
   "empty": REJECT,
@@ -89,7 +90,11 @@ def prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   try:
     return _prepare(data, rules)
   except images.ImageError as error:
-    raise Rejected.of(error) from error
+    mended = jpeg_mend.mended(data, jpeg_header.read(data), str(error))
+    if mended == data:
+      raise Rejected.of(error) from error
+  jpeg, kinds = prepare(mended, rules)
+  return jpeg, ("unusual header", *kinds)
 
 
 def _prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
@@ -106,7 +111,7 @@ def _prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
   except ValueError as error:
     if "subsampling" in str(error):
       return _convert(data, rules, "unusual sampling")
-    raise Rejected("damaged", str(error)) from error
+    raise images.image_error(error) from error
   _check_size(height, width)
   if header.orientation != orientation.UPRIGHT:
     return _convert(data, rules, "EXIF orientation")

@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-from im21k.photos import jpeg_header, limits, orientation, pillow
+from im21k.photos import jpeg_header, jpeg_mend, limits, orientation, pillow
 from im21k.photos.errors import ImageError as ImageError
 from im21k.photos.errors import image_error as image_error
 from im21k.photos.jpeg_header import Header
@@ -21,6 +21,11 @@ check_size = limits.check_size
 of_picture = pillow.of_picture
 # Some writers pad with them, and `decode` skips them (36,700 of them tried).
 _STRAY = "extraneous bytes before marker"
+# How libjpeg's warnings begin.
+_WARNINGS = (
+  "Corrupt JPEG data", "Premature end of JPEG file", "Warning: ", "Unknown Adobe",
+  "Inconsistent progression", "Invalid SOS parameters for sequential",
+)  # fmt: skip
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -36,12 +41,17 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     check_not_empty(data)
     return pillow.decode(data).pixels
   header = check_header(data)
-  if header.is_common:
-    pixels = _by_turbo(data)
-    if pixels is not None:
-      return orientation.upright(pixels, header.orientation)
-  check_rare(data)
-  return pillow.decode(data).pixels
+  try:
+    pixels = _by_turbo(data) if header.is_common else None
+    if pixels is None:
+      _check_rare(data)
+      return pillow.decode(data).pixels
+  except ImageError as error:
+    mended = jpeg_mend.mended(data, header, str(error))
+    if mended == data:
+      raise
+    return decode(mended)
+  return orientation.upright(pixels, header.orientation)
 
 
 def read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -114,14 +124,15 @@ def check_pixels(data: bytes) -> None:
       raise image_error(error) from error
 
 
-def check_rare(jpeg: bytes) -> None:
+def _check_rare(jpeg: bytes) -> None:
   """Raises ImageError for damage in a JPEG that Pillow decodes, which steps over it."""
   try:
     check_pixels(jpeg)
   except KeyError:
     pass  # It has no name for the sampling.
   except ImageError as error:
-    if "Corrupt JPEG data" in str(error) or error.kind == "truncated":
+    # Others are what simplejpeg cannot do, and Pillow can.
+    if str(error).startswith(_WARNINGS):
       raise
 
 
@@ -138,8 +149,11 @@ def _by_turbo(jpeg: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
       return None
     if _STRAY not in reason:
       raise image_error(error) from error
-  pixels = simplejpeg.decode_jpeg(jpeg, strict=False)
-  return pixels
+  try:
+    pixels = simplejpeg.decode_jpeg(jpeg, strict=False)
+    return pixels
+  except ValueError as error:
+    raise image_error(error) from error
 
 
 def _header_damage(jpeg: bytes) -> str:

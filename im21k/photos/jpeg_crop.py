@@ -82,8 +82,12 @@ class Decoder:
       raise MemoryError("libturbojpeg has no memory for a decoder")
     self._jpeg, self._frame = data, header.frame
     self._height, self._width = header.height, header.width
-    self._read_header(np.frombuffer(data, np.uint8))
-    self._check_header(self._height)
+    try:
+      self._read_header(np.frombuffer(data, np.uint8))
+      self._check_header(self._height)
+    except images.ImageError:
+      self._whole = images.decode(data)
+      return self._whole.shape[0], self._whole.shape[1]
     return self._height, self._width
 
   def crop(self, box: Box, least: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -15,7 +15,7 @@ END = b"\xff\xd9"
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
 ARITHMETIC, PROGRESSIVE_ARITHMETIC = 0xC9, 0xCA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SCAN, _APP1 = 0xDA, 0xE1
+SCAN, _APP1 = 0xDA, 0xE1
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # Followed by the 32 digits of a name that the first XMP gives, the length of the whole
@@ -117,7 +117,7 @@ def read(jpeg: bytes) -> Header:
       continue
     if marker == 0xD9:
       break
-    if marker == _SCAN:
+    if marker == SCAN:
       xmp += _joined(more_xmp, xmp)
       return _header(jpeg, frame if frames == 1 else 0, at, exif, xmp)
     end = at + 2 + (jpeg[at + 2] << 8 | jpeg[at + 3])
@@ -136,14 +136,20 @@ def read(jpeg: bytes) -> Header:
 
 def scans(jpeg: bytes, header: Header) -> Iterator[bytes]:
   """The names of the components in each scan, up to the end marker."""
-  at = header.scan
-  while at and at + 4 < len(jpeg):
-    marker = jpeg[at + 1]
-    if marker == 0xD9:
-      return
-    if marker == _SCAN:
+  for at in segments(jpeg, header.scan):
+    if jpeg[at + 1] == SCAN:
       yield jpeg[at + 5 : at + 5 + 2 * jpeg[at + 4] : 2]
-    if marker not in _WITHOUT_LENGTH:
+
+
+def segments(jpeg: bytes, at: int) -> Iterator[int]:
+  """Offsets of the segments from the marker at `at` to the end, coded pixels between.
+
+  The last four bytes are no segment.
+  """
+  last = len(jpeg) - 4
+  while 0 < at < last and jpeg[at + 1] != 0xD9:
+    if jpeg[at + 1] not in _WITHOUT_LENGTH:
+      yield at
       at += jpeg[at + 2] << 8 | jpeg[at + 3]
     found = _MARKER.search(jpeg, at + 2)
     at = found.start() if found else 0
