@@ -1,6 +1,6 @@
 """Pictures of every format, damaged in a structured way, through every verb's decoder.
 
-A child process takes small sound pictures (tests/photos/kinds.py), changes them (bits,
+A child process takes small sound pictures (tests/photos/kinds.py and rare_kinds.py), changes them (bits,
 lengths, sizes, segments and chunks, parts of others, with checksums set right), and
 gives them to what prediction, packing, verification, training and pages decode with.
 A finding is whatever else than `ImageError` or `Rejected` comes out, more than 10 s of
@@ -99,8 +99,11 @@ def _parent(seconds: int, seed: int, findings: Path) -> dict:
 def _child(seconds: int, seed: int, findings: Path) -> None:
   sys.path.insert(0, str(_ROOT / "tests" / "photos"))
   from kinds import KINDS
+  from rare_kinds import RARE, REFUSED
 
   tries, rng, seeds = _Tries(), random.Random(seed), list(KINDS.values())
+  seeds += [data for data, _ in RARE.values()]
+  seeds += [data for data, _, _ in REFUSED.values() if data]
   for data in seeds:  # Also loads every decoder before memory is measured.
     if fault := tries.fault(data, rng):
       raise AssertionError(fault)

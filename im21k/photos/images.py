@@ -35,7 +35,8 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
   stay; bytes behind the end are ignored. `packing.repair` lets in the same files.
 
   Raises:
-    ImageError: it is no image, is damaged, ends early, is too large, or of a kind that no decoder reads.
+    ImageError: it is no image, is damaged, ends early, is too large, or of
+      a kind that no decoder reads.
   """
   if not data.startswith(jpeg_header.START):
     check_not_empty(data)
@@ -79,7 +80,8 @@ def check_header(jpeg: bytes) -> Header:
   """The header of a JPEG that a decoder may be given.
 
   Raises:
-    ImageError: it is damaged, ends early, is too large, would take too long, or is of a kind that no decoder reads.
+    ImageError: it is damaged, ends early, is too large, would take too long, or is
+      of a kind that no decoder reads.
   """
   header = jpeg_header.read(jpeg)
   if not header.has_end(jpeg):

@@ -1,4 +1,4 @@
-"""Numbers of a JPEG that decoders warn of, though no pixel depends on them -> set right.
+"""Numbers of a JPEG that decoders warn of, and no pixel depends on -> set right.
 
 In: the bytes of a JPEG whose decoder warned. Out: bytes that it decodes without a
 warning to the same pixels. A decoder reports its first warning only: behind a harmless
@@ -32,8 +32,9 @@ def mended(jpeg: bytes, header: Header, warning: str) -> bytes:
     if marker == _JFIF and jpeg.startswith(b"JFIF\0", at + 4):
       data[at + 9 : at + 10] = b"\1"
     elif marker == _ADOBE and jpeg.startswith(b"Adobe", at + 4):
-      if jpeg[at + 15] > 2:
-        data[at + 15] = 2 if len(header.factors) == 4 else 1
+      usual = 2 if len(header.factors) == 4 else 1
+      if jpeg[at + 15] not in (0, usual):
+        data[at + 15] = usual
     elif marker == jpeg_header.SCAN and header.coding in _SEQUENTIAL:
       end = at + 5 + 2 * jpeg[at + 4]
       if end + 3 <= len(data):

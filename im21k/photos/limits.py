@@ -73,6 +73,8 @@ def check_jpeg(header: Header, jpeg: bytes) -> None:
   """
   if reason := _unsupported(header):
     raise ImageError(reason, "unsupported")
+  if not header.width:
+    raise ImageError("its width is 0")
   usual = header.is_common and header.is_in_one_scan
   check_size(header.height, header.width, MAX_PIXELS if usual else OTHER_PIXELS)
   if usual and header.coding != ARITHMETIC:

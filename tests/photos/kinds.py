@@ -57,7 +57,7 @@ def _with_segments(jpeg: bytes, *payloads: bytes) -> bytes:
   return jpeg[:2] + b"".join(map(_segment, payloads)) + jpeg[2:]
 
 
-def _exif(order: str, kind: int, value: int) -> bytes:
+def exif(order: str, kind: int, value: int) -> bytes:
   mark = b"II*\0" if order == "<" else b"MM\0*"
   data = struct.pack(order + ("H" if kind == 3 else "I"), value).ljust(4, b"\0")
   entry = struct.pack(order + "HHI", 0x0112, kind, 1) + data
@@ -85,9 +85,9 @@ def _jpegs() -> dict[str, bytes]:
     made[f"EXIF {value}"] = saved(image, exif=_turned(value))
   plain = saved(image, quality=90)
   for order, kind in (("<", 3), ("<", 4), (">", 3), (">", 4)):
-    made[f"EXIF 8 {order}{kind}"] = _with_segments(plain, _exif(order, kind, 8))
+    made[f"EXIF 8 {order}{kind}"] = _with_segments(plain, exif(order, kind, 8))
   made["EXIF 1, XMP 6"] = _with_segments(
-    plain, _exif(">", 3, 1), XMP + b'<a tiff:Orientation="6"/>'
+    plain, exif(">", 3, 1), XMP + b'<a tiff:Orientation="6"/>'
   )
   made["EXIF 6 progressive"] = saved(image, exif=_turned(6), progressive=True)
   made["EXIF 6 grey"] = saved(image.convert("L"), exif=_turned(6))
