@@ -1,13 +1,13 @@
 """Pictures of every format, damaged in a structured way, through every verb's decoder.
 
-A child process takes small sound pictures (tests/photos/kinds.py and rare_kinds.py), changes them (bits,
-lengths, sizes, segments and chunks, parts of others, with checksums set right), and
-gives them to what prediction, packing, verification, training and pages decode with.
-A finding is whatever else than `ImageError` or `Rejected` comes out, more than 10 s of
-processor time or 1 GiB of memory above what the process began with, a signal, or verbs
-that disagree: packing and prediction accept the same files with pixels of the same
-size, and any crop that training cuts of what was packed is that of the whole. Findings
-are written to `--findings`, and this program ends with status 1.
+A child process takes small sound pictures (`kinds` and `rare_kinds` of tests/photos),
+changes them (bits, lengths, sizes, segments and chunks, parts of others, with checksums
+set right), and gives them to what prediction, packing, verification, training and pages
+decode with. A finding is whatever else than `ImageError` or `Rejected` comes out, more
+than 10 s of processor time or 1 GiB of memory above what the process began with, a
+signal, or verbs that disagree: packing and prediction accept the same files, with
+pixels of the same size, and any crop that training cuts of what was packed is that of
+the whole. Findings are written to `--findings`, and this program ends with status 1.
 
   PYTHONPATH=. python benchmarks/fuzz_images.py --seconds 60
 

@@ -6,6 +6,7 @@ seconds (`benchmarks/fuzz_images.py`; the table is in docs/packing.md).
 """
 
 import struct
+from collections.abc import Iterator
 
 from im21k.photos import jpeg2000
 from im21k.photos.errors import ImageError
@@ -37,6 +38,7 @@ _SLOW = 16
 _DECODED = frozenset(
   (BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, ARITHMETIC, PROGRESSIVE_ARITHMETIC)
 )
+_ICON = b"\0\0\1\0"
 _CODINGS = {
   LOSSLESS: "lossless JPEG",
   0xC5: "hierarchical JPEG",
@@ -110,22 +112,43 @@ def check_picture(kind: str, height: int, width: int, data: bytes) -> None:
     jpeg2000.check(data, PIXELS[kind])
 
 
-def check_icon(data: bytes) -> None:
-  """Raises ImageError if a picture in a Windows icon is larger than an icon may be.
+def check_unopened(data: bytes) -> None:
+  """Raises ImageError where Pillow takes memory before it tells the size.
 
-  Pillow decodes the picture as it opens the file, and believes its own header then, not
-  that of the icon.
+  For a WebP as it opens the file. Of a Windows icon it decodes the picture then, and
+  believes the picture's own header, not that of the icon.
   """
-  (count,) = struct.unpack_from("<H", data, 4)
-  for at in range(6, min(6 + 16 * count, len(data) - 15), 16):
+  if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    check_size(*_size_of_webp(data), PIXELS["WEBP"])
+  elif data.startswith(_ICON):
+    for height, width in _sizes_in_icon(data):
+      if height * width > OTHER_PIXELS:
+        check_size(height, width, OTHER_PIXELS)
+
+
+def _size_of_webp(data: bytes) -> tuple[int, int]:
+  """Height and width; zeros where the file ends early."""
+  kind, head = data[12:16], data[20:30].ljust(10, b"\0")
+  if kind == b"VP8X":
+    width, height = head[4:7], head[7:10]
+    return 1 + int.from_bytes(height, "little"), 1 + int.from_bytes(width, "little")
+  if kind == b"VP8L":
+    (bits,) = struct.unpack_from("<I", head, 1)
+    return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
+  width, height = struct.unpack_from("<HH", head, 6)
+  return height & 0x3FFF, width & 0x3FFF
+
+
+def _sizes_in_icon(data: bytes) -> Iterator[tuple[int, int]]:
+  for at in range(6, len(data) - 15, 16):
+    if at >= 6 + 16 * int.from_bytes(data[4:6], "little"):
+      return
     (start,) = struct.unpack_from("<I", data, at + 12)
     if data.startswith(b"\x89PNG", start):
-      head = struct.Struct(">II").iter_unpack(data[start + 16 : start + 24])
+      sizes = struct.iter_unpack(">II", data[start + 16 : start + 24].ljust(8, b"\0"))
     else:
-      head = struct.Struct("<ii").iter_unpack(data[start + 4 : start + 12])
-    for width, height in head:
-      if abs(width * height) > OTHER_PIXELS:
-        check_size(abs(height), abs(width), OTHER_PIXELS)
+      sizes = struct.iter_unpack("<ii", data[start + 4 : start + 12].ljust(8, b"\0"))
+    yield from ((abs(height), abs(width)) for width, height in sizes)
 
 
 def _unsupported(header: Header) -> str | None:

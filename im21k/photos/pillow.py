@@ -21,7 +21,6 @@ _FORMATS = (
   "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "PSD",
   "QOI",
 )  # fmt: skip
-_ICON = b"\0\0\1\0"
 # Pixels that are converted at a time: a large picture is in memory once, not thrice.
 _BAND = 2**20
 # TIFF's tags.
@@ -55,8 +54,7 @@ def decode(data: bytes) -> Picture:
     ImageError: see `images.decode`.
   """
   try:
-    if data.startswith(_ICON):
-      limits.check_icon(data)
+    limits.check_unopened(data)
     with Image.open(io.BytesIO(data), formats=_formats()) as image:
       return _picture(image, data)
   except Exception as error:

@@ -117,6 +117,8 @@ def _jpegs() -> dict[str, bytes]:
     "restarts": coarse.jpeg(*_SMALL, b"\x21\x11\x11", restart=1),
     "two pixels": coarse.jpeg(2, 2, _420),
     "wide": coarse.jpeg(2, 3000, _420),
+    "arithmetic coding": (CASES / "arithmetic.jpeg").read_bytes(),
+    "arithmetic, progressive": (CASES / "arithmetic_progressive.jpeg").read_bytes(),
     "longest side": coarse.jpeg(2, 65_500, b"\x11"),
   }
   return made
