@@ -302,7 +302,7 @@ def _marker(data, others, rng):
   if rng.random() < 0.4:
     old = bytes((0xFF, rng.choice((0xC0, 0xC2))))
     return data.replace(old, bytes((0xFF, rng.choice((*range(0xC0, 0xD0),)))), 1)
-  at = rng.randrange(2, len(data))
+  at = rng.randrange(2, len(data) + 1)
   new = rng.choice(
     (b"\xff\xd9", b"\xff\xd0", b"\xff" * 9, b"\xff\xda\0\x08\1\1\0\0\x3f\0")
   )

@@ -22,15 +22,6 @@ from im21k.photos.jpeg_header import Header
 _SUBSAMPLING, _WIDTH, _HEIGHT = 4, 5, 6
 _DECOMPRESS, _RGB, _WARNING = 1, 0, 0
 _MCU_WIDTH = (8, 16, 16, 8, 8, 32, 8)
-# Sampling factors of 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and grey as everybody writes
-# them. libjpeg-turbo names 2×1, 2×1, 2×1 4:4:4 too, but cuts it at other columns.
-_FACTORS = frozenset(
-  bytes(factors)
-  for factors in (
-    (0x11, 0x11, 0x11), (0x21, 0x11, 0x11), (0x22, 0x11, 0x11), (0x12, 0x11, 0x11),
-    (0x41, 0x11, 0x11), (0x11,),
-  )
-)  # fmt: skip
 # Upsampling looks one pixel further than the part that is wanted, and treats a single
 # column of chroma samples, which is two pixels wide, as no other.
 _MARGIN = 2
@@ -167,16 +158,7 @@ class Decoder:
 
 
 def _gives_parts(header: Header) -> bool:
-  """Whether it is upright, baseline, sampled as usual, and all of it in one scan."""
-  return (
-    header.is_common
-    and header.coding in (jpeg_header.BASELINE, jpeg_header.EXTENDED)
-    and header.factors in _FACTORS
-    and header.in_scan == len(header.factors)
-    and header.height > 0
-    and header.width > 0
-    and header.orientation == orientation.UPRIGHT
-  )
+  return header.is_plain and header.orientation == orientation.UPRIGHT
 
 
 class _Scale(ctypes.Structure):

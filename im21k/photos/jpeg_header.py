@@ -22,6 +22,15 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # and the offset of this part, each four bytes; then the part.
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _NAME, _OFFSET, _PART = slice(32), slice(36, 40), slice(40, None)
+# Sampling factors of 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and grey as everybody writes
+# them. libjpeg-turbo names 2×1, 2×1, 2×1 4:4:4 too, but cuts it at other columns.
+_USUAL_FACTORS = frozenset(
+  bytes(factors)
+  for factors in (
+    (0x11, 0x11, 0x11), (0x21, 0x11, 0x11), (0x22, 0x11, 0x11), (0x12, 0x11, 0x11),
+    (0x41, 0x11, 0x11), (0x11,),
+  )
+)  # fmt: skip
 _FILL = re.compile(b"\xff+")
 # Among coded pixels 0xFF is followed by 0, or by the number of a restart.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -67,6 +76,18 @@ class Header(NamedTuple):
       and self.coding != LOSSLESS
       and self.precision == 8
       and len(self.factors) in (1, 3)
+    )
+
+  @property
+  def is_plain(self) -> bool:
+    """Whether it is baseline, sampled as usual, and all of it in one scan."""
+    return (
+      self.coding in (BASELINE, EXTENDED)
+      and self.precision == 8
+      and self.factors in _USUAL_FACTORS
+      and self.in_scan == len(self.factors)
+      and self.height > 0
+      and self.width > 0
     )
 
   @property
@@ -118,7 +139,8 @@ def read(jpeg: bytes) -> Header:
     if marker == 0xD9:
       break
     if marker == SCAN:
-      xmp += _joined(more_xmp, xmp)
+      if more_xmp:
+        xmp += _joined(more_xmp, xmp)
       return _header(jpeg, frame if frames == 1 else 0, at, exif, xmp)
     end = at + 2 + (jpeg[at + 2] << 8 | jpeg[at + 3])
     if marker in _FRAMES:

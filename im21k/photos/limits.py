@@ -73,6 +73,9 @@ def check_jpeg(header: Header, jpeg: bytes) -> None:
     header: of a JPEG, with a frame.
     jpeg: the JPEG.
   """
+  if header.is_plain:
+    check_size(header.height, header.width)
+    return
   if reason := _unsupported(header):
     raise ImageError(reason, "unsupported")
   if not header.width:
@@ -84,7 +87,9 @@ def check_jpeg(header: Header, jpeg: bytes) -> None:
   blocks = header.blocks
   slow = header.coding not in (BASELINE, EXTENDED, PROGRESSIVE)
   most = MAX_BLOCKS // (_SLOW if slow else 1)
-  # Mostly the product says enough: it counts each scan as one of all components.
+  # Mostly these say enough: each scan has ten bytes, and as many blocks as all of them.
+  if sum(blocks) * (len(jpeg) // 10) <= most:
+    return
   if sum(blocks) * (jpeg.count(b"\xff\xda", header.scan) or 1) <= most:
     return
   of_name = dict(zip(header.names, blocks, strict=True))
