@@ -186,6 +186,7 @@ class _Tries:
     self.accepted += 1
     self._figures.thumbnail(pixels)
     images.check_jpeg(packed)
+    self._decoder.check(packed)
     if not resize and images.decode(packed).shape != pixels.shape:
       return "packed in another size"
     return self._other_crop(packed, rng) or self._other_crop(data, rng)

@@ -142,7 +142,7 @@ def _smaller(data: bytes, height: int, width: int, grey: bool, rules: Rules) -> 
       data, min_height=least[0], min_width=least[1], min_factor=2, **how
     )
   except ValueError as error:
-    if "extraneous bytes before marker" not in str(error):
+    if images.STRAY not in str(error):
       raise images.image_error(error) from error
     pixels = simplejpeg.decode_jpeg(data, strict=False, **how)
   return _encode(_shrink(pixels, height, width, rules.resize), rules.quality)

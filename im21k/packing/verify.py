@@ -13,7 +13,7 @@ from im21k import machine
 from im21k.dataset import records
 from im21k.dataset.manifest import Manifest, Shard
 from im21k.packing.workers import run_local
-from im21k.photos import images
+from im21k.photos.jpeg_crop import Decoder
 
 _BATCH = 256
 
@@ -73,6 +73,7 @@ def _check(
   """Number of photos of each label in a shard, and of those that were decoded."""
   path = folder / shard.name
   checksum, sizes, decoded = records.Checksum(), Counter[int](), 0
+  decoder = Decoder()  # That of training.
   try:
     for index, record in enumerate(_records(path, shard.count)):
       try:
@@ -81,7 +82,7 @@ def _check(
         if example.label >= classes:
           raise ValueError(f"label {example.label} of {classes:,} classes")
         if every and index % every == 0:
-          images.check_jpeg(example.jpeg)
+          decoder.check(example.jpeg)
           decoded += 1
       except ValueError as error:
         raise ValueError(f"{path} record {index:,}: {error}") from error

@@ -20,7 +20,7 @@ MAX_PIXELS = limits.MAX_PIXELS
 check_size = limits.check_size
 of_picture = pillow.of_picture
 # Some writers pad with them, and `decode` skips them (36,700 of them tried).
-_STRAY = "extraneous bytes before marker"
+STRAY = "extraneous bytes before marker"
 # How libjpeg's warnings begin.
 _WARNINGS = (
   "Corrupt JPEG data", "Premature end of JPEG file", "Warning: ", "Unknown Adobe",
@@ -122,7 +122,7 @@ def check_pixels(data: bytes) -> None:
       data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8
     )
   except ValueError as error:
-    if _STRAY not in str(error):
+    if STRAY not in str(error):
       raise image_error(error) from error
 
 
@@ -149,7 +149,7 @@ def _by_turbo(jpeg: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
     reason = str(error)
     if "subsampling" in reason:
       return None
-    if _STRAY not in reason:
+    if STRAY not in reason:
       raise image_error(error) from error
   try:
     pixels = simplejpeg.decode_jpeg(jpeg, strict=False)

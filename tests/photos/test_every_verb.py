@@ -58,6 +58,7 @@ def test_a_rare_kind_is_the_same_for_prediction_training_and_packing(
   has_crops_of(decoder, data, expected, rng)
   packed, kinds = repair.prepare(data, repair.Rules())
   images.check_jpeg(packed)
+  decoder.check(packed)
   whole = images.decode(packed)
   if repair.KEEP in {repair.RULES[kind] for kind in kinds} or not kinds:
     assert packed == data
@@ -78,8 +79,9 @@ def test_a_refused_kind_has_the_same_reason_for_all(name, decoder):
   assert predicted.value.kind == rejected.value.kind == kind
   assert str(predicted.value) == str(rejected.value)
   assert repair.RULES[kind] == repair.REJECT
-  with pytest.raises(images.ImageError):
-    images.check_jpeg(data)
+  for check in (images.check_jpeg, decoder.check):
+    with pytest.raises(images.ImageError):
+      check(data)
 
 
 SAMPLINGS = [
@@ -109,7 +111,7 @@ def test_every_sampling_is_decoded_alike_or_refused_by_name(decoder, rng):
     whole = images.decode(data)
     has_crops_of(decoder, data, whole, rng)
     packed, _ = repair.prepare(data, repair.Rules())
-    images.check_jpeg(packed)
+    decoder.check(packed)
     assert difference(images.decode(packed), whole).mean() < 3 * REPAIRED, factors
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from im21k.photos import images
 from im21k.photos.images import ImageError
+from im21k.photos.jpeg_crop import Decoder
 
 
 def segments(jpeg: bytes) -> dict[int, int]:
@@ -313,9 +314,14 @@ def test_read_of_damaged_bytes_raises_image_error_at_worst(
       assert str(path) in str(error)
 
 
+@pytest.fixture(scope="module")
+def decoder():
+  return Decoder()
+
+
 @settings(max_examples=300)
 @given(data=st.data())
-def test_damage_is_found_as_if_all_pixels_were_made(jpeg, data):
+def test_damage_is_found_as_if_all_pixels_were_made(decoder, jpeg, data):
   """One pixel of 64 without colours gives the verdict and words of a whole decoding."""
   options = data.draw(st.sampled_from([{}, {"progressive": True}, {"mode": "L"}]))
   whole = bytearray(jpeg(data.draw(st.integers(0, 3)), 60, 80, quality=90, **options))
@@ -334,5 +340,6 @@ def test_damage_is_found_as_if_all_pixels_were_made(jpeg, data):
       verdicts.append(str(error))
   assert verdicts[0] == verdicts[1]
   sound = verdicts[0] == "sound" or "extraneous bytes before marker" in verdicts[0]
-  with contextlib.nullcontext() if sound else pytest.raises(ImageError):
-    images.check_pixels(bytes(whole))
+  for check in (images.check_pixels, images.check_jpeg, decoder.check):
+    with contextlib.nullcontext() if sound else pytest.raises(ImageError):
+      check(bytes(whole))
