@@ -11,7 +11,7 @@ the whole. Findings are written to `--findings`, and this program ends with stat
 
   PYTHONPATH=. python benchmarks/fuzz_images.py --seconds 60
 
-Columns: reader; executions; executions_per_second; accepted: share of the pictures that
+Columns: executions; executions_per_second; accepted: share of the pictures that
 were sound after all; slowest_s: processor time of one picture; peak_mib: memory at its
 highest above the beginning; findings: files.
 """
@@ -85,8 +85,7 @@ def _parent(seconds: int, seed: int, findings: Path) -> dict:
     dead.append(str(name))
   count = sum(row["executions"] for row in rows)
   return {
-    "table": "fuzz",
-    "reader": "images",
+    "table": "fuzz-images",
     "executions": count,
     "executions_per_second": round(count / max(1, seconds)),
     "accepted": round(sum(row["accepted"] for row in rows) / max(1, count), 2),

@@ -82,6 +82,14 @@ TABLES: dict[str, Columns] = {
     "peak": "{peak_mib} MiB",
     "findings": "{findings}",
   },
+  "fuzz-images": {
+    "pictures": "{executions:,}",
+    "a second": "{executions_per_second:,}",
+    "accepted": "{accepted:.0%}",
+    "longest": "{slowest_s} s",
+    "peak": "{peak_mib} MiB",
+    "findings": "{findings}",
+  },
   "pack": {
     "bytes unchanged": "{way}",
     "ms an image, median": "{cpu_ms:.3f}",

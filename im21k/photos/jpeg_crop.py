@@ -71,6 +71,8 @@ class Decoder:
     self._handle = self._library.tj3Init(_DECOMPRESS)
     if not self._handle:
       raise MemoryError("libturbojpeg has no memory for a decoder")
+    if not data.endswith(jpeg_header.END):  # A film behind the photo, perhaps.
+      data = data[: data.index(jpeg_header.END, header.scan) + 2]
     self._jpeg, self._frame = data, header.frame
     self._height, self._width = header.height, header.width
     try:
@@ -95,8 +97,10 @@ class Decoder:
       return self._whole[top : top + height, left : left + width]
     down = next(d for d in (8, 4, 2, 1) if d == 1 or min(height, width) >= d * least)
     step = _MCU_WIDTH[self._get(_SUBSAMPLING)] // down or 1
-    y0, y1 = round(top / down), round((top + height) / down)
-    x0, x1 = round(left / down), round((left + width) / down)
+    y0, x0 = round(top / down), round(left / down)
+    # Halves are rounded to even, which could leave nothing between two of them.
+    y1 = max(y0 + 1, round((top + height) / down))
+    x1 = max(x0 + 1, round((left + width) / down))
     start = max(0, x0 - _MARGIN) // step * step
     stop = min(-(-self._width // down), x1 + _MARGIN)
     data = self._without_rows_from(top + height + _MARGIN * down)

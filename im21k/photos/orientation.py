@@ -41,7 +41,7 @@ def of_picture(picture: Image.Image) -> int:
     return of_segments(exif, info.get("xmp", b""))
   try:
     tag = picture.getexif().get(_TAG)
-  except (SyntaxError, ValueError, OSError, KeyError, TypeError, struct.error):
+  except Exception:  # Pillow raises nearly anything.
     return UPRIGHT  # The tags are damaged; the pixels need not be.
   if tag is None:
     xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""

@@ -7,7 +7,7 @@ import coarse
 import numpy as np
 from kinds import CASES, HEIGHT, WIDTH, XMP, picture, reference, saved
 from kinds import exif as exif_of
-from PIL import Image
+from PIL import Image, features
 
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _TURN = '<x:xmpmeta xmlns:x="a"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
@@ -159,6 +159,8 @@ def _turned() -> dict[str, tuple[bytes, np.ndarray]]:
     shown,
   )
   for kind, how in (("WEBP", {"xmp": _TURN.encode()}), ("AVIF", {"exif": tags})):
+    if kind == "AVIF" and not features.check("avif"):
+      continue
     lying = reference(saved(image, kind, quality=90))
     made[f"{kind} turned"] = saved(image, kind, quality=90, **how), turned(lying)
   return made
@@ -168,6 +170,12 @@ def _with_chunk(data: bytes, kind: bytes, payload: bytes, last: bool = False) ->
   at = len(data) - 12 if last else 33
   chunk = png_of((kind, payload))[8:]
   return data[:at] + chunk + data[at:]
+
+
+def _qoi(pixels: np.ndarray) -> bytes:
+  height, width = pixels.shape[:2]
+  coded = np.insert(pixels, 0, 0xFE, axis=2).tobytes()  # Red, green and blue follow.
+  return b"qoif" + struct.pack(">IIBB", width, height, 3, 0) + coded + bytes(7) + b"\1"
 
 
 def _others() -> dict[str, tuple[bytes, np.ndarray]]:
@@ -188,7 +196,7 @@ def _others() -> dict[str, tuple[bytes, np.ndarray]]:
     "GIF with a clear colour": (
       saved(few, "GIF", transparency=2), np.asarray(few.convert("RGB")),
     ),
-    "QOI": (saved(image, "QOI"), pixels),
+    "QOI": (_qoi(pixels), pixels),
     "ICO": (saved(image.resize((32, 32)), "ICO"), np.asarray(image.resize((32, 32)))),
     "PPM": (saved(image, "PPM"), pixels),
     "TIFF pages": (

@@ -95,6 +95,13 @@ def test_upsampling_at_a_fraction_of_the_scale_too(decoder, rng, kind, down):
     np.testing.assert_array_equal(part, expected)
 
 
+def test_a_crop_of_a_single_pixel_at_a_fraction_of_the_scale(decoder, jpeg):
+  """Of rows 12 to 20 at 1/8: both ends round to 2."""
+  decoder.open(jpeg(1, 60, 70))
+  assert decoder.crop(Box(12, 12, 8, 8), least=1).shape == (1, 1, 3)
+  assert decoder.crop(Box(52, 60, 8, 8), least=1).shape == (2, 1, 3), "at the edge"
+
+
 def test_one_photo_gives_many_crops(decoder, jpeg):
   data = jpeg(1, 60, 70)
   whole = images.decode(data)
@@ -102,6 +109,16 @@ def test_one_photo_gives_many_crops(decoder, jpeg):
   for top in (0, 50, 10):
     part = decoder.crop(Box(top, 3, 10, 20), least=99)
     np.testing.assert_array_equal(part, whole[top : top + 10, 3:23])
+
+
+def test_what_is_behind_the_end_is_not_copied_for_each_crop(jpeg):
+  """Some telephones keep a film of many megabytes there."""
+  decoder, data = Decoder(), jpeg(1, 60, 70)
+  decoder.open(data + bytes(10**7))
+  np.testing.assert_array_equal(
+    decoder.crop(Box(1, 2, 30, 40), least=99), images.decode(data)[1:31, 2:42]
+  )
+  assert decoder._data.nbytes == len(data)
 
 
 def test_another_kind_of_image_is_decoded_whole(decoder, picture):
