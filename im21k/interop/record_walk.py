@@ -136,7 +136,7 @@ def _end(at: int, length: int) -> int:
 
 
 def _refuse_swallowed(start: int, part: bytes) -> None:
-  """Raises Damaged if records lie within a part, whose length has grown over them.
+  """Raises Damaged if heads lie within a part, whose length has grown over them.
 
   Writers split a record at each aligned magic word, so sound data holds none.
 
@@ -155,6 +155,6 @@ def _refuse_swallowed(start: int, part: bytes) -> None:
   inner = (ends == stop) | (
     (ends < len(words)) & (words[ends % len(words)] == _MAGIC_WORD)
   )
-  if (inner & (lengths >> 29 <= _FIRST)).any():
+  if inner.any():
     at = start + 4 * int(places[inner][0])
-    raise Damaged(f"its length goes over the record at byte {at}")
+    raise Damaged(f"its length goes over the head at byte {at}")

@@ -126,6 +126,15 @@ def test_lengths_that_shrink_or_grow_over_others_give_no_other_data(tmp_path):
     assert set(found) <= {b"%d" % i * 12 for i in range(5)}
 
 
+def test_a_part_that_grows_over_the_next_gives_no_other_data(tmp_path):
+  """Found by benchmarks/fuzz_records.py."""
+  data = b"a" * 12 + 3 * recordio.MAGIC + b"b"
+  whole = bytearray(written(data))
+  assert whole[:8] == recordio.MAGIC + struct.pack("<I", 1 << 29 | 12)
+  whole[4] += 8
+  assert not scanned(tmp_path / "a.rec", bytes(whole))
+
+
 @pytest.mark.parametrize("hole", [bytes(16), b"\xab" * 16, b""])
 @pytest.mark.parametrize("cut", [0, 1, 2, 30])
 def test_after_a_hole_reading_goes_on(tmp_path, hole, cut):
