@@ -4,8 +4,7 @@ Each case damages something sound whose content is known. What comes out must be
 went in, under its key and with its class, or be reported: as a row, as bytes that are
 lost, or as one line that names the file. `fuzzing.py` bounds time and memory.
 
-  PYTHONPATH=. python benchmarks/fuzz_records.py --seconds 60 >> \\
-    benchmarks/results/fuzz.jsonl
+  PYTHONPATH=. python benchmarks/fuzz_records.py --seconds 60
 
 A .rec and a text have no checksums: of those, what was not damaged is compared; of
 shards all. Columns: those of `fuzzing.py`; reader is rec, lst, tsv, manifest or shard.
