@@ -90,6 +90,16 @@ TABLES: dict[str, Columns] = {
     "peak": "{peak_mib} MiB",
     "findings": "{findings}",
   },
+  "fuzz-records": {
+    "reader": "{reader}",
+    "executions": "{executions:,}",
+    "a second": "{executions_per_second:,}",
+    "refused": "{refused:.0%}",
+    "read with bytes lost": "{damaged:.0%}",
+    "longest": "{slowest_s} s",
+    "peak": "{peak_mib} MiB",
+    "findings": "{findings}",
+  },
   "pack": {
     "bytes unchanged": "{way}",
     "ms an image, median": "{cpu_ms:.3f}",

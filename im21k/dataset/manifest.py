@@ -18,6 +18,7 @@ from im21k.synsets import from_file as classes_from_file
 
 MANIFEST, CLASSES = "manifest.json", "classes.txt"
 SPLITS = "train", "eval"
+_LONGEST = 255  # characters of a name
 REMEDY = "copy it again, or pack again"
 
 
@@ -89,9 +90,12 @@ class Manifest:
       )
     fields = Fields(files.read_json(path, REMEDY), path, REMEDY)
     fields.version(FORMAT_VERSION)
+    class_list_hash = _short(fields, "class_list_hash")
+    if not class_list_hash.isprintable():
+      raise fields.error("class_list_hash", f"is {class_list_hash!r}")
     manifest = cls(
-      class_list=fields.text("class_list"),
-      class_list_hash=fields.text("class_list_hash"),
+      class_list=_short(fields, "class_list"),
+      class_list_hash=class_list_hash,
       seed=fields.integer("seed"),
       options=fields.object("options").document,
       splits={name: _shards(split) for name, split in fields.object("splits").parts()},
@@ -166,6 +170,14 @@ def check_count(path: str, count: int, stated: int) -> None:
     )
 
 
+def _short(fields: Fields, name: str) -> str:
+  """A text that messages can show."""
+  text = fields.text(name)
+  if len(text) > _LONGEST:
+    raise fields.error(name, f"has {len(text):,} characters, more than {_LONGEST}")
+  return text
+
+
 def _shards(split: Fields) -> tuple[Shard, ...]:
   """The shards of a split, whose sums must be those that it states."""
   shards = tuple(map(_shard, split.objects("shards")))
@@ -178,7 +190,7 @@ def _shards(split: Fields) -> tuple[Shard, ...]:
 
 
 def _shard(fields: Fields) -> Shard:
-  name = fields.text("name")
+  name = _short(fields, "name")
   if not name.isprintable() or name in ("", ".", "..") or set(name) & {"/", "\\"}:
     raise fields.error("name", f"is {name[:80]!r}, but must be a file in this folder")
   size = fields.integer("bytes", at_least=0)

@@ -49,6 +49,8 @@ class Walk:
     data = parts[0] if len(parts) == 1 else MAGIC.join(parts)
     if not self._begins(stop) and not data.endswith(_ENDINGS):
       raise Damaged(f"the record ends at byte {stop}, where no other begins")
+    if self._goes_on(stop):
+      raise Damaged(f"the record ends at byte {stop}, where its next part begins")
     return data, stop
 
   def next_sound(self, at: int) -> int:
@@ -89,6 +91,16 @@ class Walk:
     return after == self.size or (
       after <= self.size - 8 and self._head(after)[0] == MAGIC
     )
+
+  def _goes_on(self, at: int) -> bool:
+    """Whether the last parts of a record begin at a byte, up to its very last."""
+    part, stop = _MIDDLE, at
+    while part == _MIDDLE and stop - at <= self._largest and self.size - stop >= 8:
+      magic, part, length = self._head(stop)
+      if magic != MAGIC:
+        return False
+      stop = _end(stop, length)
+    return part == _LAST
 
   def _parts(self, start: int) -> tuple[list[tuple[int, int]], int]:
     """Offset and length of the data of each part of a record, and the record's end."""
@@ -136,7 +148,7 @@ def _end(at: int, length: int) -> int:
 
 
 def _refuse_swallowed(start: int, part: bytes) -> None:
-  """Raises Damaged if records lie within a part, whose length has grown over them.
+  """Raises Damaged if heads lie within a part, whose length has grown over them.
 
   Writers split a record at each aligned magic word, so sound data holds none.
 
@@ -155,6 +167,6 @@ def _refuse_swallowed(start: int, part: bytes) -> None:
   inner = (ends == stop) | (
     (ends < len(words)) & (words[ends % len(words)] == _MAGIC_WORD)
   )
-  if (inner & (lengths >> 29 <= _FIRST)).any():
+  if inner.any():
     at = start + 4 * int(places[inner][0])
-    raise Damaged(f"its length goes over the record at byte {at}")
+    raise Damaged(f"its length goes over the head at byte {at}")

@@ -42,21 +42,34 @@ class Prepared:
     return Path(tfds.builder(self.where, data_dir=data).data_path)
 
   def photos(self) -> Iterator[Photo]:
-    """The photos in the order of the split."""
+    """The photos in the order of the split; a damaged one has a problem."""
     examples, ids = _load(self.where, self.by_name, self.split)
     for index in range(self.count):
-      example = examples[index]
-      synset = ids[int(example["label"])]
-      name = example.get("file_name", f"{self.split}-{index}")
-      name = name.decode("utf-8") if isinstance(name, bytes) else name
-      yield Photo(f"{synset}/{name}", synset, bytes(example["image"]))
+      yield self._photo(examples, ids, index)
 
   def located(self) -> Iterator[Photo]:
     """The same, each read at its place when it is asked for."""
     examples, _ = _load(self.where, self.by_name, self.split)
     for index, photo in enumerate(self.photos()):
+      if photo.problem:
+        yield photo
+        continue
       read = functools.partial(_image, examples, index)
       yield Photo(photo.key, photo.synset, read)
+
+  def _photo(self, examples: Any, ids: list[str], index: int) -> Photo:
+    place = f"{self.split}-{index}"
+    try:
+      example = examples[index]
+      label, image = int(example["label"]), bytes(example["image"])
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+      reason = " ".join(f"{self.where} example {index}: {error}".split())
+      return Photo(place, "", problem=("unreadable", reason))
+    name = example.get("file_name", place)
+    name = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    # That of ImageNet's test photos is -1: they have no class.
+    synset = ids[label] if 0 <= label < len(ids) else ""
+    return Photo(f"{synset}/{name}" if synset else name, synset, image)
 
 
 def in_folder(path: Path, split: str | None) -> Prepared:
@@ -89,7 +102,10 @@ def by_name(name: str) -> Prepared:
 
 
 def _image(examples: Any, index: int) -> bytes:
-  return bytes(examples[index]["image"])
+  try:
+    return bytes(examples[index]["image"])
+  except (RuntimeError, ValueError, KeyError, IndexError) as error:
+    raise OSError(str(error)) from error
 
 
 def _prepared(where: str, by_name: bool, split: str) -> Prepared:

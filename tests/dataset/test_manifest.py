@@ -26,8 +26,8 @@ def splits(draw):
 @given(
   manifest=st.builds(
     Manifest,
-    class_list=st.text(),
-    class_list_hash=st.text(max_size=16),
+    class_list=st.text(max_size=99),
+    class_list_hash=st.text("0123456789abcdef", max_size=16),
     seed=st.integers(),
     options=st.dictionaries(st.text(), st.none() | st.integers() | st.text()),
     splits=splits(),
@@ -120,6 +120,8 @@ FIRST = rf"{TRAIN}\.shards\[0\]"
     (document(color=1), "color is not a field of this format"),
     (document(class_list=None), "class_list is missing"),
     (document(class_list_hash=7), "class_list_hash is 7, but must be a string"),
+    (document(class_list_hash="x" * 10_000), "class_list_hash has 10,000 characters"),
+    (document(class_list_hash="a\nb"), r"class_list_hash is 'a\\nb'"),
     (document(seed=0.5), r"seed is 0\.5, but must be a whole number"),
     (document(options=[]), r"options is \[\], but must be a JSON object"),
     (document(rejected=-1), "rejected is -1, but must be a whole number of at least 0"),

@@ -126,6 +126,23 @@ def test_lengths_that_shrink_or_grow_over_others_give_no_other_data(tmp_path):
     assert set(found) <= {b"%d" % i * 12 for i in range(5)}
 
 
+def test_a_part_that_grows_over_the_next_gives_no_other_data(tmp_path):
+  """Found by benchmarks/fuzz_records.py."""
+  data = b"a" * 12 + 3 * recordio.MAGIC + b"b"
+  whole = bytearray(written(data))
+  assert whole[:8] == recordio.MAGIC + struct.pack("<I", 1 << 29 | 12)
+  whole[4] += 8
+  assert not scanned(tmp_path / "a.rec", bytes(whole))
+
+
+def test_the_first_of_several_parts_is_not_the_whole(tmp_path):
+  """Found by benchmarks/fuzz_records.py: a photo's end may stand at the part's."""
+  whole = bytearray(written(b"a\xff\xd9b" + b"\xff\xd9" * 2 + 2 * recordio.MAGIC))
+  whole[7] ^= 1 << 5  # kind 1 becomes 0
+  assert not scanned(tmp_path / "a.rec", bytes(whole))
+  assert len(scanned(tmp_path / "a.rec", bytes(whole) + written(b"b"))) == 1
+
+
 @pytest.mark.parametrize("hole", [bytes(16), b"\xab" * 16, b""])
 @pytest.mark.parametrize("cut", [0, 1, 2, 30])
 def test_after_a_hole_reading_goes_on(tmp_path, hole, cut):
