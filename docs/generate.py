@@ -23,6 +23,8 @@ ROOMS = {
   "files": "",
   "machine": "",
   "original": "",
+  "targets": "",
+  "words": "",
   "synsets": "what is a class?",
   "interop": "other people's files: bytes <-> numpy",
   "dataset": "what is on disk between packing and loading?",
@@ -39,7 +41,9 @@ ROOMS = {
   "planning": "what fits, how fast, what limits?",
   "pages": "show me",
   "inference": "what is it?",
+  "terminal": "",
   "command_line": "",
+  "usage": "",
   "cli": "",
 }
 # Files that exist for Python's sake.

@@ -51,8 +51,6 @@ COMMANDS = {
 }
 
 _HELP = ("-h", "--help")
-# If it is set, an error that nobody expected is shown with its traceback.
-_TRACEBACK = "IM21K_TRACEBACK"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -119,11 +117,14 @@ def _run(name: str, arguments: list[str]) -> int:
   except terminal.OutputError:
     raise
   except Exception as error:
-    if os.environ.get(_TRACEBACK):
+    if os.environ.get(terminal.TRACEBACK):
       traceback.print_exc()
-    terminal.say(f"im21k {name}: {_line(error)}")
+    terminal.say(f"im21k {name}: {terminal.line_of(error)}")
     return 1
   terminal.write(text)
+  if stopped := result.get("stopped_by"):  # A signal, after which it saved its work.
+    terminal.say(f"im21k {name}: stopped by {stopped}: the same command resumes")
+    return 128 + signal.Signals[stopped]
   if failed := result.get("failed"):  # It was done, but not whole.
     terminal.say(f"im21k {name}: {failed}")
     return 1
@@ -205,24 +206,6 @@ def completion(shell: Literal["bash", "zsh"]) -> dict[str, str]:
 def script(result: dict[str, str]) -> str:
   """The completion script."""
   return result["script"]
-
-
-def _line(error: Exception) -> str:
-  """An error in one line; that of a file as `FILE: no such file or directory`."""
-  text = str(error)
-  if isinstance(error, OSError) and error.strerror:
-    # Of a file that is renamed, the new name is the one that the user knows.
-    file = error.filename if error.filename2 is None else error.filename2
-    text = f"{error.strerror[:1].lower()}{error.strerror[1:]}"
-    if file is not None:
-      text = f"{os.fsdecode(file) if not isinstance(file, int) else file}: {text}"
-  if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-    return f"out of memory ({text or 'no more is free'}): use a smaller batch or number"
-  if isinstance(error, ValueError | OSError | FloatingPointError):
-    return text or type(error).__name__
-  # Of none of these the message alone says what has happened.
-  hint = f"; with {_TRACEBACK}=1 in the environment it says where"
-  return f"unexpected {type(error).__name__}: {text}{hint}"
 
 
 def _overview(prog: str = "im21k", names: typing.Iterable[str] = COMMANDS) -> str:

@@ -7,6 +7,7 @@ and whatever a result holds, what is written is whole or the exit status says so
 import codecs
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
@@ -19,6 +20,8 @@ from im21k import words
 
 # As shells report a command that a signal has ended: 128 + the signal.
 INTERRUPTED, BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
+# If it is set, an error that nobody expected is shown with its traceback.
+TRACEBACK = "IM21K_TRACEBACK"
 _LONGEST = 2_000  # Characters of an error, of which a path can be most.
 _LATIN = {
   "–": "-", "—": "-", "−": "-", "×": "x", "·": "*", "…": "...", "λ": "lambda",
@@ -32,6 +35,13 @@ class Ended(BaseException):
   def __init__(self, number: int):
     super().__init__(signal.Signals(number).name)
     self.status = 128 + number
+
+
+class _OneLine(logging.Formatter):
+  """A record as one line, with nothing that moves the cursor."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    return words.visible(" ".join(super().format(record).split()))
 
 
 class OutputError(Exception):
@@ -55,6 +65,8 @@ def prepare() -> None:
       os.open(os.devnull, os.O_RDWR)
   if sys.stderr is None:
     sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+  if logging.lastResort:  # What prints warnings that nobody else handles.
+    logging.lastResort.setFormatter(_OneLine())
   codecs.register_error("im21k", _in_ascii)
   for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
@@ -146,6 +158,24 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
   except OSError:
     _discard(sys.stderr)
+
+
+def line_of(error: Exception) -> str:
+  """An error in one line; that of a file as `FILE: no such file or directory`."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    # Of a file that is renamed, the new name is the one that the user knows.
+    file = error.filename if error.filename2 is None else error.filename2
+    text = f"{error.strerror[:1].lower()}{error.strerror[1:]}"
+    if file is not None:
+      text = f"{os.fsdecode(file) if not isinstance(file, int) else file}: {text}"
+  if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+    return f"out of memory ({text or 'no more is free'}): use a smaller batch or number"
+  if isinstance(error, ValueError | OSError | FloatingPointError):
+    return text or type(error).__name__
+  # Of none of these the message alone says what has happened.
+  hint = f"; with {TRACEBACK}=1 in the environment it says where"
+  return f"unexpected {type(error).__name__}: {text}{hint}"
 
 
 def as_json(result: Any) -> str:

@@ -216,7 +216,7 @@ def data(packed, sample_photos, tmp_path_factory):
   thousand = set(synsets.ilsvrc2012().synsets)
   for name in ("fall11_whole.tar", "ILSVRC2012_img_train.tar"):
     with tarfile.open(root / name, "w") as whole:
-      for folder in sorted(sample_photos.iterdir())[:6]:
+      for folder in sorted(filter(Path.is_dir, sample_photos.iterdir()))[:6]:
         if name.startswith("fall11") or folder.name in thousand:
           with tarfile.open(root / f"{folder.name}.tar", "w") as one:
             for photo in sorted(folder.iterdir()):
@@ -248,7 +248,7 @@ def workshop(data, linear_weights, sample_photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", lines_to_run())
+@pytest.mark.parametrize("line", list(lines_to_run()))
 def test_shell_line_runs(workshop, line, capfd):
   words = shlex.split(line)
   for at, word in enumerate(words):

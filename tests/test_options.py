@@ -143,8 +143,9 @@ def test_an_option_has_an_effect(places, capsys, option):
   name, _, flag = option.partition(" --")
   value = OPTIONS[option].format(**places)
   _, _, context = value.partition(" ")
+  rest = " ".join(without(BASE[name].split(), f"--{flag}"))
   before = observe(capsys, places, f"{BASE[name]} {context}")
-  after = observe(capsys, places, f"{BASE[name]} --{flag} {value}")
+  after = observe(capsys, places, f"{rest} --{flag} {value}")
   assert before["status"] == 0, before["err"]
   assert "Traceback" not in after["err"]
   assert after["status"] in (0, 1) and before != after
@@ -206,6 +207,57 @@ def walk(command):
       yield [*base[:at], value, *base[at + 1 :]]
 
 
+# What has no effect, or would write over what is read, is refused: one line of why.
+REFUSED = {
+  "evaluate {weights} {photos} --split train": "split is for photos that im21k pack",
+  "calibrate {weights} {photos} --split eval": "split is for photos that im21k pack",
+  "recalibrate {weights} {photos} {out}/new --split eval": "split is for photos that",
+  "report {run} --data {photos} --split eval": "split is for photos that im21k pack",
+  "evaluate {weights} {packed} --labels {list}": "labels are only used for numbered",
+  "evaluate {weights} {packed} --trained-on {packed}": "add --hierarchical",
+  "predict {calibrated} {photo} --accuracy 0.7": "accuracy is for hedged answers only",
+  "predict {calibrated} {photo} --answer hedged --top-k 2": "top_k has no effect on",
+  "predict {calibrated} {photo} --accuracy 0.7 --report {out}/a --only objects":
+    "hedged answers are calibrated over all classes",
+  "predict {calibrated} {photo} --accuracy 0.8 --report {out}/a": "was not calibrated",
+  "bench-loader {photos} --crop straight": "crop is for packed photos only",
+  "bench-loader {photos} --order global": "order is for packed photos only",
+  "bench-loader {photos} --workers 0": "workers is for packed photos only",
+  "plan --config demo --sweep --batch 8": "batch is what --sweep varies",
+  "plan --config demo --sweep --dtype bfloat16": "dtype is what --sweep varies",
+  "plan --config demo --sweep --remat none": "remat is what --sweep varies",
+  "plan --config demo --reserve-mib 4096": "reserve_mib is 4096, but gtx1650 has 4096",
+  "evaluate {weights} {packed} --csv-file {out}/a --class-csv {out}/a": "the same file",
+  "evaluate {weights} {packed} --class-csv {weights}/model.json": "would overwrite",
+  "evaluate {weights} {packed} --csv-file {packed}/manifest.json": "would overwrite",
+  "evaluate {weights} {packed} --crop-fraction 0.001": "crop_fraction is 0.001, but",
+  "calibrate {weights} {packed} --plot {weights}/model.json": "would overwrite",
+  "calibrate {weights} {packed} --confidence 1": "confidence is 1.0, but must be",
+  "calibrate {weights} {packed} --accuracy 0": "accuracy is 0.0, but must be above 0",
+  "recalibrate {weights} {packed} {packed}": "which is read: name another folder",
+  "recalibrate {weights} {packed} {weights}": "holds the weights that are read",
+  "predict {calibrated} {photo} --plot {photo}": "would overwrite",
+  "report {run} --page-file {run}/config.json": "would overwrite",
+  "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
+  "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
+  "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_has_no_effect_or_writes_over_its_input_is_refused(places, capsys):
+  places["out"].mkdir()
+  before = {p: p.read_bytes() for p in places["root"].rglob("*") if p.is_file()}
+  for line, message in REFUSED.items():
+    status = cli.main(line.format(**places).split())
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, ""), line
+    assert message in err and err.count("\n") == 1, err
+  assert not list(places["out"].iterdir())
+  after = {p: p.read_bytes() for p in places["root"].rglob("*") if p.is_file()}
+  assert after == before
+
+
 def without(words, label):
   """A command line without an option and its value."""
   if label not in words:
@@ -238,6 +290,38 @@ def test_whatever_is_typed_ends_with_a_status_and_one_line(places, capfd, comman
     ), (words, err)
     assert "\x1b" not in err + out and "\u202e" not in err + out, words
   assert all(here[name].is_char_device() for name in ("null", "full"))
+
+
+@pytest.mark.slow
+def test_names_that_strangers_gave_are_shown_and_written_as_text(places, capfd):
+  out = places["out"]
+  names = ["a\x1b[2J\nim21k: all is well.jpg", "caf\udce9 \u202egpj.jpg"]
+  shown = [r"a\x1b[2J\nim21k: all is well.jpg", r"caf\xe9 \u202egpj.jpg"]
+  folder = out / "=1+1\udce9" / FISH
+  folder.mkdir(parents=True)
+  for name in names:
+    shutil.copy(places["photo"], folder / name)
+  (folder / "b\r\x9b.jpg").write_bytes(b"no photo")
+  predict = ["predict", str(places["calibrated"]), str(folder.parent)]
+  assert cli.main([*predict, "--report", str(out / "page.html")]) == 0
+  text, err = capfd.readouterr()
+  assert err == ""
+  assert all(line.isprintable() for line in text.splitlines())
+  assert all(f"/{FISH}/{name}\n" in text for name in shown)
+  assert r"b\r\x9b.jpg (not an image" in text
+  page = (out / "page.html").read_bytes().decode("utf-8")
+  assert all(f"<bdi>{name}</bdi>" in page for name in shown)
+  assert cli.main([*predict, "--json"]) == 0
+  names_in_json = [p["image"] for p in json.loads(capfd.readouterr()[0])["predictions"]]
+  assert [name.rpartition("/")[2] for name in sorted(names_in_json)] == [
+    names[0], "caf\\xe9 \u202egpj.jpg"
+  ]  # fmt: skip
+  csv = out / "rows.csv"
+  evaluate = ["evaluate", str(places["weights"]), str(folder.parent)]
+  assert cli.main([*evaluate, "--csv-file", str(csv)]) == 0
+  text, err = capfd.readouterr()
+  assert "3 photos: 2 scored, 0 of unknown classes, 1 unreadable or" in text
+  assert err == "" and r"=1+1\xe9" in csv.read_bytes().decode("utf-8")
 
 
 class Hang(BaseException):

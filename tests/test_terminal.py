@@ -129,9 +129,10 @@ def test_an_error_is_one_line_of_bounded_length(capsys):
 
 def test_a_warning_is_one_line():
   code = (
-    "from im21k import terminal; import warnings\n"
+    "from im21k import terminal; import logging, warnings\n"
+    "terminal.prepare(); logging.getLogger('a').warning('%s', 'c\\nd\\x1b')\n"
     "with terminal.signals(): warnings.warn('a\\nb\\x1b')"
   )
   run = [sys.executable, "-c", code]
   done = subprocess.run(run, capture_output=True, text=True, check=True)
-  assert done.stderr == "im21k: warning: a b\\x1b\n"
+  assert done.stderr == "c d\\x1b\nim21k: warning: a b\\x1b\n"

@@ -99,7 +99,8 @@ def evaluate(
   except ValueError as error:
     raise ValueError(f"{data}: {error}") from error
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  about: dict[str, Any] = {"date": now, "weights": str(weights_dir), "data": str(data)}
+  about: dict[str, Any] = {"date": now}
+  about |= {"weights": results.cell(weights_dir), "data": results.cell(data)}
   about |= {"split": split or "", "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
   results.add_rows(csv_file or weights_dir / results.CSV, rows)

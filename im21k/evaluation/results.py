@@ -111,6 +111,12 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
+def cell(path: Path) -> str:
+  """A path as a spreadsheet takes it: no formula, and in UTF-8."""
+  text = words.visible(str(path))
+  return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def lines_about(
   unknown: Mapping[str, int], bad: Sequence[Mapping[str, str]], consequence: str
 ) -> list[str]:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 def read_photos(
-  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, str]]
+  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, Any]]
 ) -> Iterator[tuple[str, Pixels]]:
   """Name and pixels of each photo at some places.
 
@@ -41,7 +41,8 @@ def read_photos(
     places: image files, or whatever `photos.open` takes.
     classes: class list that the numbers in a .rec or .lst index.
     bad: gets `photo` and `reason` of each photo that cannot be decoded, and of each
-      place, by its own name, that holds none or cannot be read on.
+      place, by its own name, that holds none or cannot be read to its end; also
+      `lost_bytes`, where it stands for a part of an archive.
   """
   for place in places:
     try:
@@ -51,7 +52,7 @@ def read_photos(
 
 
 def _read_place(
-  place: Path, classes: synsets.ClassList, bad: list[dict[str, str]]
+  place: Path, classes: synsets.ClassList, bad: list[dict[str, Any]]
 ) -> Iterator[tuple[str, Pixels]]:
   is_file = place.is_file()
   if is_file and (
@@ -66,7 +67,9 @@ def _read_place(
         raise images.ImageError(": ".join(photo.problem))
       yield name, images.decode(photo.data)
     except images.ImageError as error:
-      bad.append({"photo": name, "reason": str(error)})
+      loss = getattr(photo, "loss", None)
+      lost = {"lost_bytes": loss.count} if loss else {}
+      bad.append({"photo": name, "reason": str(error), **lost})
 
 
 def _reason(error: ValueError | OSError) -> str:

@@ -63,7 +63,8 @@ def predict(
     `probability` (and `definition`), most likely first; where classes are left out also
     `none`, the probability of all the other classes: the probabilities in `top` assume
     that it is none of those. `bad`: photos that cannot be decoded or found, each
-    `photo` and `reason`. `failed`, if some of these were named in `photos`.
+    `photo` and `reason`, and `lost_bytes` where it stands for a part of an archive.
+    `failed`, if there is such a part, or some of these were named in `photos`.
 
   Raises:
     FileNotFoundError: the weights are missing.
@@ -92,7 +93,7 @@ def predict(
   namer = naming.Namer(released.classes, top_k or _TOP_K, allowed)
   temperature = calibration.temperature if calibration else 1.0
   predictions: list[dict[str, Any]] = []
-  bad: list[dict[str, str]] = []
+  bad: list[dict[str, Any]] = []
   thumbnails: list[Pixels] = []
   described: list[photo_page.PhotoAnswers] = []
   model, drawn = Classifier(released), bool(plot or report)
@@ -150,7 +151,7 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _none(photos: Sequence[Path], bad: list[dict[str, str]]) -> str:
+def _none(photos: Sequence[Path], bad: list[dict[str, Any]]) -> str:
   """The error where no photo could be decoded: how many, and why not the first."""
   if not bad:
     return f"{photos[0]}: it holds no photos"
@@ -160,10 +161,16 @@ def _none(photos: Sequence[Path], bad: list[dict[str, str]]) -> str:
   return f"none of {len(bad):,} photos can be decoded; {first}"
 
 
-def _failed(photos: Sequence[Path], bad: list[dict[str, str]]) -> dict[str, str]:
+def _failed(photos: Sequence[Path], bad: list[dict[str, Any]]) -> dict[str, str]:
   """`failed`, if what was asked for by name could not be answered."""
   named = {str(place) for place in photos}
   missed = [row for row in bad if row["photo"] in named]
+  cut = [row for row in bad if "lost_bytes" in row]
+  if not missed and cut:
+    lost = words.counted(sum(row["lost_bytes"] for row in cut), "byte")
+    return {
+      "failed": f"{lost} could not be read; {cut[0]['photo']}: {cut[0]['reason']}"
+    }
   if not missed:
     return {}
   first = f"{missed[0]['photo']}: {missed[0]['reason']}"

@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import jinja2
-import markupsafe
 import numpy as np
 from jaxtyping import UInt8
 
@@ -27,7 +26,7 @@ def page(template: str, **values: Any) -> str:
   digest = hashlib.sha256(style.encode()).digest()
   return environment.get_template(f"{template}.html.jinja").render(
     values,
-    style=markupsafe.Markup(style),
+    style=style,
     style_hash=base64.b64encode(digest).decode("ascii"),
   )
 
@@ -63,6 +62,6 @@ def _environment() -> jinja2.Environment:
 
 def _seen(value: Any) -> Any:
   """A value as templates show it; markup is that of other templates."""
-  if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+  if isinstance(value, str) and not hasattr(value, "__html__"):
     return words.visible(value)
   return value

@@ -88,8 +88,9 @@ def bench_loader(
       seconds,
     )
   else:
-    for name, given in (("crop", crop), ("order", order), ("workers", workers)):
-      if given is not None:
+    given = {"crop": crop, "order": order, "workers": workers}
+    for name, option in given.items():
+      if option is not None:
         raise ValueError(
           f"{name} is for packed photos only, which {data} does not hold: leave it out"
         )

@@ -282,7 +282,7 @@ def test_photos_of_which_none_can_be_decoded(linear_weights, tmp_path):
   (tmp_path / "photos" / CAT).mkdir(parents=True)
   (tmp_path / "photos" / CAT / "a.jpg").write_bytes(b"")
   with pytest.raises(
-    ValueError, match=r"1 photos can be scored \(n02121620/a.jpg: no b"
+    ValueError, match=r"1 photo can be scored \(n02121620/a.jpg: no b"
   ):
     evaluate(tmp_path / "w", tmp_path / "photos", batch_size=4)
 

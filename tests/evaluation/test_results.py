@@ -1,6 +1,8 @@
 """Rows of scores in a CSV file, and lines about photos that do not count."""
 
 import os
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +19,46 @@ def test_appended_rows_keep_those_before_and_their_columns(tmp_path):
     {"date": "1", "top_1": "", "loss": "", "note": "a, b"},
     {"date": "2", "top_1": "0.5", "loss": "", "note": ""},
   ]
+
+
+@pytest.mark.parametrize(
+  ("path", "expected"),
+  [
+    ("packed", "packed"),
+    ("/data/=1", "/data/=1"),
+    ("=HYPERLINK(1)", "./=HYPERLINK(1)"),
+    ("@a", "./@a"),
+    ("-1+1", "./-1+1"),
+    ("caf\udce9\n", r"caf\xe9\n"),
+  ],
+)
+def test_a_path_is_no_formula_and_valid_utf8(path, expected):
+  assert results.cell(Path(path)) == expected
+
+
+def test_a_damaged_archive_is_a_failure_with_its_bytes():
+  class Loss(NamedTuple):
+    archive: str
+    count: int
+
+  bad = [
+    results.Bad("a.jpg", "truncated"),
+    results.Bad("one.tar@512", "damaged header", Loss("one.tar", 1)),
+    results.Bad("two.tar@0", "zeros", Loss("two.tar", 1024)),
+    results.Bad("two.tar@4096", "zeros", Loss("two.tar", 512)),
+  ]
+  assert results.failed(bad) == {
+    "failed": "not all could be read: 1 byte of one.tar; 1,536 bytes of two.tar "
+    "damaged or missing"
+  }
+  assert results.failed(bad[:1]) == {}
+
+
+def test_counts_in_a_line():
+  counts = {"photos": 1, "scored": 0, "unknown": 0, "bad": 1}
+  assert results.counts_line(counts) == (
+    "1 photo: 0 scored, 0 of unknown classes, 1 unreadable or without class"
+  )
 
 
 def test_lines_name_five_photos_at_most():

@@ -171,5 +171,5 @@ def test_no_photo_that_can_be_decoded_is_an_error(source):
     devices=parallel.devices(1),
     batch_size=5,
   )
-  with pytest.raises(ValueError, match=r"none of 1 photos can be scored \(.*: "):
+  with pytest.raises(ValueError, match=r"none of 1 photo can be scored \(.*: "):
     scorer({"factor": np.float32(1)})

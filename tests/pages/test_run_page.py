@@ -71,7 +71,7 @@ def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
   assert text.count(str(markupsafe.escape(EVIL))) == 1 + 1
   assert "<h1>Run <bdi>&lt;b&gt;run</bdi></h1>" in text
   assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
-  assert "http" not in text and len(text) < 3_000_000
+  assert "http" not in text.replace("http-equiv", "") and len(text) < 3_000_000
 
 
 def test_validation_scores_stand_beside_the_originals(run):
