@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     ValueError: it is another file, which must not be written over, or damaged; names
       the line.
   """
-  if not os.path.lexists(path):
+  # A device or pipe may be written to, but not read first.
+  if not (path.is_file() or path.is_dir()):
     return []
   with files.open_regular(path) as file:
     data = file.read(_LARGEST + 1)
