@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from im21k import files, synsets
 
 CSV = "evaluation.csv"
 _LARGEST = 2**24  # Bytes; a row has some 300.
+_SHARE = re.compile(r"top_[0-9]+(_low|_high)?")
 _MEND = "mend or remove that line"
 
 
@@ -59,7 +61,7 @@ def _fault(row: dict[Any, Any]) -> str | None:
   if None in row or None in row.values():
     return "not a value for each column"
   for name, value in row.items():
-    limit = 1e12 if name == "images" else 1.0 if name.startswith("top_") else None
+    limit = 1e12 if name == "images" else 1.0 if _SHARE.fullmatch(name) else None
     if value and limit and not _is_number(value, limit):
       return f"{name} is {value[:40]!r}, not a number from 0 to {limit:g}"
   return None
