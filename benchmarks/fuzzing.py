@@ -99,12 +99,12 @@ def run(
   totals: Counter[str] = Counter()
   worst = {"peak_mib": 0, "slowest_s": 0.0}
   findings, index = 0, 0
-  end = time.monotonic() + seconds
+  left = seconds
   with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
-    while time.monotonic() < end and findings < _MOST_FINDINGS:
+    while left > 0 and findings < _MOST_FINDINGS:
       child = _Child(name, make_case, check, seed, index, Path(scratch))
       try:
-        for done in child.cases(end):
+        for done in child.cases(left):
           index = done["index"] + 1
           totals[done["outcome"]] += 1
           for key in worst:
@@ -114,6 +114,7 @@ def run(
             _keep(name, seed, done, Path(scratch))
             break  # A fresh child: what this one has in memory is not trusted.
       finally:
+        left -= child.used()
         child.end()
   return {
     "reader": name, "seconds": seconds, "seed": seed, "executions": totals.total(),
@@ -139,7 +140,7 @@ class _Child:
   ):  # fmt: skip
     spawn = multiprocessing.get_context("spawn")  # Forking after import jax may hang.
     self.pipe, theirs = spawn.Pipe()
-    self.next = first
+    self.next, self.began = first, 0.0
     self.process = spawn.Process(
       target=_work,
       args=(name, make_case, check, seed, first, scratch, theirs), daemon=True,
@@ -147,15 +148,20 @@ class _Child:
     self.process.start()
     theirs.close()
 
-  def cases(self, end: float) -> Iterator[dict[str, Any]]:
-    """The result of each case until `end`; the caller stops at a finding."""
+  def cases(self, seconds: float) -> Iterator[dict[str, Any]]:
+    """The result of each case for so long after the start, or until a finding."""
     if done := self._answer(_START_S):
       yield done
-    while time.monotonic() < end:
+    self.began = time.monotonic()
+    while self.used() < seconds:
       self.pipe.send("next")
       if done := self._answer(LIMIT_S):
         self.next += 1
         yield done
+
+  def used(self) -> float:
+    """Seconds since the first case."""
+    return time.monotonic() - self.began if self.began else 0.0
 
   def _answer(self, limit: float) -> dict[str, Any] | None:
     """What the child sends, None at its start; a finding if it sends nothing."""

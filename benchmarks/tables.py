@@ -100,6 +100,14 @@ TABLES: dict[str, Columns] = {
     "peak": "{peak_mib} MiB",
     "findings": "{findings}",
   },
+  "fuzz-formats": {
+    "file": "`{reader}`",
+    "cases": "{executions:,}",
+    "a second": "{executions_per_second:,}",
+    "memory": "{peak_mib} MiB",
+    "slowest": "{slowest_s:.2f} s",
+    "findings": "{findings}",
+  },
   "pack": {
     "bytes unchanged": "{way}",
     "ms an image, median": "{cpu_ms:.3f}",

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from im21k.loading.scoring import Item
 
 CSV = "evaluation.csv"
 _LARGEST = 2**24  # Bytes; a row has some 300.
+_SHARE = re.compile(r"top_[0-9]+(_low|_high)?")
 _MEND = "mend or remove that line"
 # Parts of the photos that were there, which sum to `photos`.
 _COUNTED = {
@@ -49,7 +50,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
       the line.
   """
   # A device or pipe may be written to, but not read first.
-  if not os.path.lexists(path) or not (path.is_file() or path.is_dir()):
+  if not (path.is_file() or path.is_dir()):
     return []
   with files.open_regular(path) as file:
     data = file.read(_LARGEST + 1)
@@ -83,7 +84,7 @@ def _fault(row: dict[Any, Any]) -> str | None:
   if None in row or None in row.values():
     return "not a value for each column"
   for name, value in row.items():
-    limit = 1e12 if name == "images" else 1.0 if name.startswith("top_") else None
+    limit = 1e12 if name == "images" else 1.0 if _SHARE.fullmatch(name) else None
     if value and limit and not _is_number(value, limit):
       return f"{name} is {value[:40]!r}, not a number from 0 to {limit:g}"
   return None

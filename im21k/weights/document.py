@@ -100,10 +100,9 @@ def variables_of(
   try:
     output, shapes = jax.eval_shape(start, images)
   except Exception as error:  # Of any registered model, in layers of other people.
-    reason = " ".join(str(error).split())[:200]
     raise ValueError(
       f"{path}: model.fields and input.size make no model "
-      f"({type(error).__name__}: {reason}): {REMEDY}"
+      f"({type(error).__name__}: {_line(error)}): {REMEDY}"
     ) from error
   logits = output[0] if isinstance(output, tuple) else output
   if logits.shape != (1, classes):
@@ -146,7 +145,7 @@ def _model(name: str, fields: Fields) -> nn.Module:
   try:
     return models.create(name, **fields.document)
   except (ValueError, TypeError, OverflowError) as error:
-    raise fields.error("", f"describe no model: {error}") from error
+    raise fields.error("", f"describe no model: {_line(error)}") from error
 
 
 def _input(fields: Fields) -> Input:
@@ -170,6 +169,11 @@ def _input(fields: Fields) -> Input:
     raise fields.error("", str(error)) from error
   fields.done()
   return made
+
+
+def _line(error: Exception) -> str:
+  """What a model says of its fields: short, on one line."""
+  return " ".join(str(error).split())[:_LONGEST_NAME]
 
 
 def _name(fields: Fields) -> str:

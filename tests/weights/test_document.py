@@ -128,7 +128,7 @@ def test_a_wrong_value_is_named_with_its_field(saved, edit, change, message):
     {"width": 1e9}, {"width": -1}, {"width": True}, {"num_classes": 10**9},
     {"num_classes": 0}, {"bn_epsilon": -1}, {"bn_momentum": 2}, {"dtype": "int8"},
     {"remat": 3}, {"reduce": 1}, {"name": "x"}, {"parent": None}, {"table": "tall"},
-    {"pooling": ["ceil"]},
+    {"pooling": ["ceil"]}, {"pooling": "x" * 10_000}, {"remat": "a\nb"},
   ],
 )  # fmt: skip
 def test_absurd_fields_of_the_network_are_named(saved, edit, change):

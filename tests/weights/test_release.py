@@ -143,6 +143,35 @@ def test_save_over_older_weights_replaces_them(small, saved):
   assert weights.load(saved).scores == {"eval_top_1": 1.0}
 
 
+@pytest.mark.parametrize("already", [1, 2, 3, 4])
+def test_weights_that_a_run_writes_meanwhile_are_old_or_new_or_one_line(
+  monkeypatch, small, saved, already
+):
+  """A run has written so many of its four files when they are read one by one."""
+  new = dataclasses.replace(
+    small, variables=jax.tree.map(np.ones_like, small.variables), scores={"x": 1.0}
+  )
+  read = release.documents.read
+
+  def meanwhile(path):
+    document = read(path)
+    if already < 4:
+      save_killed(monkeypatch, new, saved, before_file=already)
+    else:
+      new.save(saved)
+    return document
+
+  with monkeypatch.context() as patch:
+    patch.setattr(release.documents, "read", meanwhile)
+    with pytest.raises(
+      ValueError, match=r"safetensors .*its checksum differs"
+    ) as caught:
+      weights.load(saved)
+  assert "\n" not in str(caught.value)
+  if already == 4:
+    assert weights.load(saved).scores == {"x": 1.0}
+
+
 # What cannot be loaded.
 
 
