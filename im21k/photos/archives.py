@@ -74,6 +74,8 @@ class Reader:
           or self._is_moved
           or not (zeros or tar_headers.resembles(block))
         )
+        if zeros and self._is_padding(zeros):
+          start = self._data.at
         yield self._damage(start, "what should be a header is none", doubtful)
         continue
       self.is_behind_zeros = zeros > 0
@@ -94,6 +96,10 @@ class Reader:
       yield found
       if isinstance(found, Member):
         yield from self._leave(found)
+
+  def continues(self, begin: int) -> None:
+    """Says that the tar began there, and that what is before was read elsewhere."""
+    self._begin, self.is_after_gap = begin, True
 
   @property
   def at(self) -> int:
@@ -226,7 +232,8 @@ class Reader:
   ) -> Lost:
     """Goes on to the next sound header, and says what lies before it."""
     block = self._data.peek(BLOCK)
-    end = 0 if name else tar_headers.likely_end(block)
+    is_damaged = not name and not tar_headers.read(block)
+    end = tar_headers.likely_end(block) if is_damaged else 0
     following = self._data.peek(end + BLOCK)[end:] if 0 < end <= _HINT else b""
     if len(following) == BLOCK and (
       tar_headers.read(following) or not following.strip(b"\0")

@@ -91,7 +91,8 @@ class Tar:
         data = tar_input.Input(file, at)
         try:
           reader = Reader(data, stop, is_tar=_is_class_tar)
-          reader.is_after_gap = self.is_rest
+          if self.is_rest:
+            reader.continues(0)
           yield from walk.photos(reader, self.synset, self.offset)
         finally:
           at = data.at
