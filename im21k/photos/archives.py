@@ -67,21 +67,17 @@ class Reader:
         yield from self._end(start, zeros, block)
         return
       info = tar_headers.read(block)
+      doubtful = self._is_unclear or self._is_moved
       if info is None:
-        doubtful = (
-          self._is_unclear
-          or self._is_moved
-          or not (zeros or tar_headers.resembles(block))
-        )
+        doubtful |= not (zeros or tar_headers.resembles(block))
         if zeros and self._is_padding(zeros):
           start = self._data.at
         yield self._damage(start, "what should be a header is none", doubtful)
         continue
       self.is_behind_zeros = zeros > 0
       if zeros:
-        if self._is_unclear or not self._is_padding(zeros):
-          reason = "zeros where a header should be"
-          yield self._gap(start, zeros, reason, self._is_unclear)
+        if doubtful or not self._is_padding(zeros):
+          yield self._gap(start, zeros, "zeros where a header should be", doubtful)
           self.is_after_gap = self.damaged = True
         self._begin = self._data.at
       elif self._is_moved:
@@ -89,9 +85,7 @@ class Reader:
         self.is_after_gap = self.damaged = True
       found = self._member(info)
       self._is_unclear = self._is_moved = False
-      self._suspect = None
-      if isinstance(found, Member) and found.size:
-        self._suspect = found
+      self._suspect = found if isinstance(found, Member) and found.size else None
       yield found
       if isinstance(found, Member):
         yield from self._leave(found)
