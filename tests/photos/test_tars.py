@@ -174,6 +174,31 @@ def test_bytes_that_were_removed_from_a_photo_cost_it(tmp_path):
   assert [photo.key for photo in found[2:]] == NAMES[2:]
 
 
+def test_a_photo_with_another_ones_header_in_it_is_lost(tmp_path):
+  """A block of the first was removed, and a block's remainder hides the rest."""
+  name = f"{TENCH}/long.jpg"
+  info = tarfile.TarInfo(name)
+  info.size = 2048
+  first = info.tobuf(tarfile.GNU_FORMAT) + b"x" * 1024  # and 1,024 more
+  found = list(photos.open(put(tmp_path, first + tar(NAMES))))
+  assert found[0].key == name and found[0].problem[0] == "damaged archive"
+  assert [photo.key for photo in found if not photo.problem] == NAMES[1:]
+
+
+def test_behind_damage_in_a_tar_of_tars_only_what_is_certain_is_read(tmp_path):
+  inner = tar([f"{FISH}/a.jpg", "b.jpg"])
+  path = inside(tmp_path, {f"{TENCH}.tar": inner, f"{FISH}.tar": inner})
+  data = bytearray(path.read_bytes())
+  data[512 + len(inner) : 1024 + len(inner)] = bytes(512)  # the second header
+  found = list(photos.open(put(tmp_path, data)))
+  good = [photo.key for photo in found if not photo.problem]
+  assert good == [f"{TENCH}/{FISH}/a.jpg", f"{TENCH}/b.jpg"]
+  uncertain = [
+    p for p in found if p.problem and "nothing says of which" in p.problem[1]
+  ]
+  assert len(uncertain) == 2 and uncertain[0].loss == ("x.tar", 1024)
+
+
 def test_a_tar_without_an_end_may_be_cut_off(tmp_path):
   (*good, bad) = photos.open(put(tmp_path, tar(NAMES)[:2048]))
   assert [photo.key for photo in good] == NAMES[:2]
