@@ -51,7 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
       _damage(rng, Path(folder), counts, seed, given.damages)
   names = "differing", "damaged", "photos", "read", "wrong_labels", "wrong_keys"
-  row = {"table": "archive_trees", "trees": given.trees, "packs": counts["packs"]}
+  row = {"table": "archive-trees", "trees": given.trees, "packs": counts["packs"]}
   row |= {name: counts[name] for name in (*names, "other_bytes", "untold")}
   command = f"python benchmarks/archive_trees.py --trees {given.trees}"
   print(json.dumps({**row, "source": "measured", "command": command}))

@@ -108,6 +108,18 @@ TABLES: dict[str, Columns] = {
     "slowest": "{slowest_s:.2f} s",
     "findings": "{findings}",
   },
+  "archive-trees": {
+    "trees": "{trees:,}",
+    "packs": "{packs:,}",
+    "with other bytes": "{differing}",
+    "damaged archives": "{damaged:,}",
+    "photos in them": "{photos:,}",
+    "read": "{read:,}",
+    "wrong label": "{wrong_labels}",
+    "wrong key": "{wrong_keys}",
+    "other bytes": "{other_bytes}",
+    "not accounted for": "{untold}",
+  },
   "pack": {
     "bytes unchanged": "{way}",
     "ms an image, median": "{cpu_ms:.3f}",

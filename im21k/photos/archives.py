@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 
 from im21k.photos import tar_chain, tar_headers
 from im21k.photos.tar_headers import BLOCK
-from im21k.photos.tar_input import Input, Window
+from im21k.photos.tar_input import RECORD, Input, Window
 from im21k.photos.tar_parts import Lost, Member
 
-RECORD = 20 * BLOCK  # what most writers fill a tar up to a multiple of
 PADDING = 1 << 20  # most zeros at the end of a tar
 _SMALL = 1 << 20  # bytes of a member that are read to see whether all is well
 _HINT = 4 << 20  # most bytes that a damaged header is believed to have behind it
@@ -49,7 +48,7 @@ class Reader:
     self._data, self._is_tar, self.damaged = Window(data, stop), is_tar, damaged
     self._begin = data.at  # of the first of perhaps several tars
     self._suspect: Member | None = None  # the last one, if it has data of its own
-    self._ends_in_zero = False  # that data
+    self._is_unclear = False  # that data: it ends in zero, or is followed by others
     self._clean = self._dirty = 0  # members, by what fills their last blocks
     self._is_moved = False  # that data is not all its own
     self._is_short = False
@@ -68,32 +67,32 @@ class Reader:
         yield from self._end(start, zeros, block)
         return
       info = tar_headers.read(block)
+      doubtful = self._is_unclear or self._is_moved
       if info is None:
-        doubtful = (
-          self._ends_in_zero
-          or self._is_moved
-          or not (zeros or tar_headers.resembles(block))
-        )
+        doubtful |= not (zeros or tar_headers.resembles(block))
+        if zeros and self._is_padding(zeros):
+          start = self._data.at
         yield self._damage(start, "what should be a header is none", doubtful)
         continue
       self.is_behind_zeros = zeros > 0
       if zeros:
-        if self._ends_in_zero or not self._is_padding(zeros):
-          reason = "zeros where a header should be"
-          yield self._gap(start, zeros, reason, self._ends_in_zero)
+        if doubtful or not self._is_padding(zeros):
+          yield self._gap(start, zeros, "zeros where a header should be", doubtful)
           self.is_after_gap = self.damaged = True
         self._begin = self._data.at
       elif self._is_moved:
         yield self._gap(start, 0, "a member has data of others in it", True)
         self.is_after_gap = self.damaged = True
       found = self._member(info)
-      self._ends_in_zero = self._is_moved = False
-      self._suspect = None
-      if isinstance(found, Member) and found.size:
-        self._suspect = found
+      self._is_unclear = self._is_moved = False
+      self._suspect = found if isinstance(found, Member) and found.size else None
       yield found
       if isinstance(found, Member):
         yield from self._leave(found)
+
+  def continues(self, begin: int) -> None:
+    """Says that the tar began there, and that what is before was read elsewhere."""
+    self._begin, self.is_after_gap = begin, True
 
   @property
   def at(self) -> int:
@@ -103,7 +102,7 @@ class Reader:
   def read(self, member: Member) -> bytes | None:
     """Data of the member that iteration gave last; None if the tar ends within it."""
     data = self._data.read(member.size)
-    self._ends_in_zero = data.endswith(b"\0")
+    self._is_unclear = data.endswith(b"\0")
     self._is_moved = tar_headers.are_inside(data)
     self._tail = data[len(data) - len(data) % BLOCK :]
     self._is_short = len(data) < member.size
@@ -135,7 +134,7 @@ class Reader:
       self.read(member)
     elif not was_read and member.size:
       self._data.skip(member.size - 1)
-      self._ends_in_zero = self._data.read(1) == b"\0"
+      self._is_unclear = self._data.read(1) == b"\0"
     self._fill(self._data.read(member.end - self._data.at))
     self._is_short |= member.is_cut
     if self._data.at < end and not (self._is_short and was_read):
@@ -149,6 +148,7 @@ class Reader:
     If the tar has kept to that so far, anything else is data that was moved.
     """
     is_dirty = bool(padding.strip(b"\0"))
+    self._is_unclear |= is_dirty  # Nothing is wrong yet, but if no header follows.
     self._dirty += is_dirty
     self._clean += bool(padding) and not is_dirty
     if is_dirty:
@@ -189,7 +189,7 @@ class Reader:
 
   def _end(self, start: int, zeros: int, rest: bytes) -> Iterator[Lost]:
     """What is wrong with the end of the tar."""
-    doubtful = self._ends_in_zero or self._is_moved
+    doubtful = self._is_unclear or self._is_moved
     if rest:
       self._data.read(len(rest))
       reason = "something else behind the end" if zeros else "part of a header"
@@ -213,20 +213,15 @@ class Reader:
     """Whether zeros at the end, behind data that ends in zero, are not a hole."""
     if not self._is_padding(zeros) or zeros > RECORD + BLOCK:
       return False
-    # Behind a tar within a tar: a header, or the end of that one.
-    following = self._data.input.peek(2 * RECORD)
-    more = len(following) - len(following.lstrip(b"\0"))
-    if more < len(following):
-      return more < BLOCK and tar_headers.read(following[:BLOCK]) is not None
-    end = self._data.at + more
-    return not more or more == 2 * BLOCK or end % RECORD == 0
+    return self._data.is_followed_well()
 
   def _damage(
     self, start: int, reason: str, doubtful: bool = False, name: str = ""
   ) -> Lost:
     """Goes on to the next sound header, and says what lies before it."""
     block = self._data.peek(BLOCK)
-    end = 0 if name else tar_headers.likely_end(block)
+    is_damaged = not name and not tar_headers.read(block)
+    end = tar_headers.likely_end(block) if is_damaged else 0
     following = self._data.peek(end + BLOCK)[end:] if 0 < end <= _HINT else b""
     if len(following) == BLOCK and (
       tar_headers.read(following) or not following.strip(b"\0")
@@ -236,7 +231,7 @@ class Reader:
       self._data.to_next_header()
       self._is_short = not self._data.peek(1)
     self.damaged = self.is_after_gap = True
-    self._ends_in_zero = self._is_moved = False
+    self._is_unclear = self._is_moved = False
     if name:
       return Lost(start, self._data.at - start, reason, name)
     return self._gap(start, self._data.at - start, reason, doubtful)

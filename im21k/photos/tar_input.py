@@ -12,6 +12,7 @@ from im21k.photos import tar_headers
 from im21k.photos.tar_headers import BLOCK
 
 BUFFER = 16 << 20  # bytes read at once, so that a disk has little to seek
+RECORD = 20 * BLOCK  # what most writers fill a tar up to a multiple of
 _WORTH_A_SEEK = 1 << 20
 _SCAN = 256 << 10  # bytes that are searched for a header at once
 
@@ -132,6 +133,17 @@ class Window:
         self.read(len(data))
         return
       self.read(len(data) - BLOCK + 1)
+
+  def is_followed_well(self) -> bool:
+    """Whether the end, which is next, is that of the input or of a tar within a tar.
+
+    Then a header follows, or the end of the tar around it.
+    """
+    following = self.input.peek(2 * RECORD)
+    zeros = len(following) - len(following.lstrip(b"\0"))
+    if zeros < len(following):
+      return zeros < BLOCK and tar_headers.read(following[:BLOCK]) is not None
+    return not zeros or zeros == 2 * BLOCK or (self.at + zeros) % RECORD == 0
 
   def _room(self, count: int) -> int:
     left = count if self.stop is None else self.stop - self.at

@@ -4,60 +4,17 @@ In: a `Reader`. Out: photos, in the order of the file, and a photo with a proble
 each other thing in it and for bytes that are lost. Links are kept for another pass.
 """
 
-import dataclasses
-import posixpath
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from im21k.photos import gzips, image_files, names, tar_headers
+from im21k.photos import gzips, image_files, names, tar_headers, tar_links
 from im21k.photos.archives import Reader
 from im21k.photos.photo import Loss, Photo
+from im21k.photos.tar_links import NO_FILE, Link, Place
 from im21k.photos.tar_parts import Lost, Member
 
-DAMAGED, NO_FILE, REFUSED = "damaged archive", "link or device", "refused path"
+DAMAGED, REFUSED = "damaged archive", "refused path"  # keys of packing's RULES
 _MOST_LINKS = 1_000_000  # held in memory
-_MOST_HOPS = 40  # as Linux follows
-
-Place = tuple[int, str]  # where the tar begins that a member is in, and its path there
-
-
-@dataclasses.dataclass(frozen=True)
-class Link:
-  """A link in a tar.
-
-  Attributes:
-    key, synset: of the photo that it is.
-    place: its own.
-    target: the place that it leads to; None if that is outside.
-    says: what the link says.
-  """
-
-  key: str
-  synset: str
-  place: Place
-  target: Place | None
-  says: str
-
-  def broken(self) -> Photo:
-    """The photo with a problem that it is if nothing is there."""
-    reason = f"a link to {self.says[:200]!r}, which is no file of this archive"
-    return Photo(self.key, self.synset, problem=(NO_FILE, reason))
-
-
-def by_target(links: list[Link]) -> tuple[dict[Place, list[Link]], list[Link]]:
-  """Links by the place at the end of each chain; and those that lead outside."""
-  at = {link.place: link for link in links}
-  found: dict[Place, list[Link]] = {}
-  outside = []
-  for link in links:
-    target, hops = link.target, 0
-    while target in at and hops < _MOST_HOPS:
-      target, hops = at[target].target, hops + 1
-    if target is None:
-      outside.append(link)
-    else:
-      found.setdefault(target, []).append(link)
-  return found, outside
 
 
 class Walk:
@@ -179,7 +136,7 @@ class Walk:
       key = f"{key[:200]}…"
       yield from self.reported(Photo(key, said, problem=(REFUSED, reason)))
     elif member.type in tar_headers.LINKS:
-      link = Link(key, said, place, _target(member, path, start), member.link)
+      link = Link(key, said, place, tar_links.target(member, path, start), member.link)
       if len(self.links) < _MOST_LINKS:
         self.links.append(link)
       else:
@@ -239,14 +196,6 @@ class Walk:
     """A photo with a problem, in a pass that is not only for links."""
     if self._wanted is None:
       yield photo
-
-
-def _target(member: Member, path: PurePosixPath, start: int) -> Place | None:
-  """The place that a link leads to; None if that is outside the tar."""
-  if member.type == tar_headers.LINKS[0]:  # A hard link names a member.
-    return start, str(PurePosixPath(member.link))
-  target = posixpath.normpath(posixpath.join(path.parent, member.link))
-  return None if names.leaves(target) else (start, target)
 
 
 def _may_be_photo(reader: Reader, member: Member, path: PurePosixPath) -> bool:

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from im21k.photos import (
-  archives,
   gzips,
   names,
   photo_file,
   tar_headers,
   tar_input,
-  tar_members,
 )
 from im21k.photos.archives import Reader
 from im21k.photos.photo import Loss, Photo
-from im21k.photos.tar_members import DAMAGED, Link, Place, Walk
+from im21k.photos.tar_links import Link, Place, by_target
+from im21k.photos.tar_members import DAMAGED, Walk
 from im21k.photos.tar_parts import Lost, Member
 
 
@@ -67,7 +66,7 @@ class Tar:
     walk = self._walk(located)
     yield from self._pass(walk)
     if walk.links:
-      wanted, outside = tar_members.by_target(walk.links)
+      wanted, outside = by_target(walk.links)
       yield from self._pass(self._walk(located, wanted))
       for link in [*outside, *itertools.chain.from_iterable(wanted.values())]:
         yield link.broken()
@@ -86,12 +85,13 @@ class Tar:
         yield from self._unzipped(walk)
         return
       # And what follows, which says whether the end is one.
-      beyond = self.size + 2 * archives.RECORD
+      beyond = self.size + 2 * tar_input.RECORD
       with tar_input.open_part(self.path, at, beyond) as file:
         data = tar_input.Input(file, at)
         try:
           reader = Reader(data, stop, is_tar=_is_class_tar)
-          reader.is_after_gap = self.is_rest
+          if self.is_rest:
+            reader.continues(0)
           yield from walk.photos(reader, self.synset, self.offset)
         finally:
           at = data.at
