@@ -186,7 +186,7 @@ def _explain_no_workers() -> Iterator[None]:
     yield
   except BrokenProcessPool:
     raise
-  except (OSError, NotImplementedError) as error:
+  except (OSError, EOFError, NotImplementedError) as error:
     reason = getattr(error, "strerror", None) or str(error)
     raise ChildProcessError(
       f"worker processes cannot be started ({reason}): /dev/shm must be writable and "
