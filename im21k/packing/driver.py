@@ -51,12 +51,10 @@ class Packer:
 
   @property
   def workers(self) -> int:
-    """Number of worker processes."""
     return self.options.workers or machine.cores()
 
   @property
   def scratch(self) -> Path:
-    """The scratch folder."""
     return self.destination / scratch.FOLDER
 
   def pack(self, direct: bool) -> dict[str, Any]:
@@ -75,9 +73,8 @@ class Packer:
     root = self.source.root
     assert root is not None
     with source_state.recording(self.scratch) as recorder:
-      entries = itertools.chain.from_iterable(
-        map(recorder.entries, self.source.streams)
-      )
+      streams = map(recorder.entries, self.source.streams)
+      entries = itertools.chain.from_iterable(streams)
       index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
       # Nothing is written where this fails.
       held_out = selections.held_out(self.options, index, self.path)
