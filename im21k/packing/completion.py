@@ -35,7 +35,10 @@ def complete(
     if not final_files.complete(written, options, classes):
       return None
     result = final_files.result(destination)
-  return {**result, "failed": changed} if changed else result
+  if changed:
+    told = (result.get("failed"), changed)
+    result["failed"] = "; ".join(filter(None, told))
+  return result
 
 
 def change(

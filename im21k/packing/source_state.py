@@ -11,6 +11,7 @@ import datetime
 import gzip
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,7 +121,7 @@ class Recorder:
 @contextlib.contextmanager
 def recording(folder: Path) -> Iterator[Recorder]:
   """A recorder whose list is in this folder, until the context ends or it is moved."""
-  path = folder / files.temporary_name("files.gz")
+  path = folder / files.temporary_name(f"{threading.get_ident()}-files.gz")
   try:
     with gzip.GzipFile(path, "wb", compresslevel=1, mtime=0) as file:
       yield Recorder(path, file)
