@@ -21,7 +21,9 @@ WIDTH = 24  # of the column of names
 ROOMS = {
   "fields": "",
   "files": "",
+  "lock": "",
   "machine": "",
+  "notices": "",
   "original": "",
   "targets": "",
   "words": "",

@@ -237,10 +237,13 @@ def _remove_dead(aside: Path) -> None:
   Of another machine only what is a day old, for its writer may live.
   """
   own, _, name = aside.name.removeprefix(TEMPORARY).partition("-")
-  for leftover in aside.parent.glob(f"{TEMPORARY}*"):
-    writer, _, written = leftover.name.removeprefix(TEMPORARY).partition("-")
+  for other in os.listdir(aside.parent):
+    if not other.startswith(TEMPORARY):
+      continue
+    writer, _, written = other.removeprefix(TEMPORARY).partition("-")
     if written != name or writer == own:
       continue
+    leftover = aside.parent / other
     host, _, pid = writer.partition(".")
     with contextlib.suppress(OSError):
       if host == _host() and pid.isdigit():

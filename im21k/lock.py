@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -21,6 +22,8 @@ from typing import Any
 NAME = ".lock"
 # What file systems answer that cannot lock.
 _CANNOT = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_ATTEMPTS = 100  # to open a file in a folder that others remove meanwhile
+_warned: set[Path] = set()  # folders that cannot be locked
 # Descriptors of the locks that this process holds, by device and inode of their files.
 _held: dict[tuple[int, int], int] = {}
 
@@ -51,15 +54,13 @@ def hold(
     OSError: the folder cannot be created or written to; or it was removed.
   """
   path = folder / name
-  path.parent.mkdir(parents=True, exist_ok=True)
   descriptor = _acquire(path, folder, wait)
   if descriptor is None:
-    print(
-      f"im21k: warning: the file system of {folder} cannot lock files: nothing stops a "
-      "second process from writing there, so start none",
-      file=sys.stderr,
-    )
-    yield
+    _warn(folder)
+    try:
+      yield
+    finally:
+      path.unlink(missing_ok=True)
     return
   status = os.fstat(descriptor)
   _held[status.st_dev, status.st_ino] = descriptor
@@ -77,9 +78,15 @@ def hold(
 
 def _acquire(path: Path, folder: Path, wait: bool) -> int | None:
   """Descriptor of the locked file; None where files cannot be locked."""
-  while True:
+  for attempt in itertools.count():
+    path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o666)
+    try:
+      descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:  # Whoever found nothing to do removed the empty folder.
+      if attempt < _ATTEMPTS:
+        continue
+      raise
     try:
       _lock(descriptor, folder, wait)
       # Whoever held it before may have removed it after it was opened here.
@@ -91,6 +98,18 @@ def _acquire(path: Path, folder: Path, wait: bool) -> int | None:
         return None
       raise
     os.close(descriptor)
+  return None
+
+
+def _warn(folder: Path) -> None:
+  """Says once for each folder that it cannot be locked."""
+  if folder not in _warned:
+    _warned.add(folder)
+    print(
+      f"im21k: warning: the file system of {folder} cannot lock files: nothing stops a "
+      "second process from writing there, so start none",
+      file=sys.stderr,
+    )
 
 
 def _lock(descriptor: int, folder: Path, wait: bool) -> None:

@@ -170,8 +170,10 @@ def test_a_file_system_without_locks_says_so(tmp_path, monkeypatch, capsys, code
     raise OSError(code, os.strerror(code))
 
   monkeypatch.setattr(fcntl, "fcntl", cannot)
-  with lock.hold(tmp_path, "packing"):
-    pass
+  for name in ("a.lock", "b.lock"):
+    with lock.hold(tmp_path, "packing", name):
+      pass
+  assert not os.listdir(tmp_path)
   error = capsys.readouterr().err
   assert error.startswith(f"im21k: warning: the file system of {tmp_path} cannot lock")
   assert error.count("\n") == 1
@@ -216,3 +218,20 @@ def test_a_strange_name_in_it_stays_in_one_line(tmp_path):
       is_free(tmp_path)
     assert str(refused.value).isprintable()
     process.communicate("\n")
+
+
+def test_a_folder_that_others_remove_meanwhile_is_made_again(tmp_path, monkeypatch):
+  opened, removed = os.open, []
+
+  def remove_and_open(path, flags, *mode):
+    if len(removed) < 3 and str(path).endswith(lock.NAME):
+      (tmp_path / "a").rmdir()
+      removed.append(path)
+    return opened(path, flags, *mode)
+
+  monkeypatch.setattr(os, "open", remove_and_open)
+  assert is_free(tmp_path / "a") and len(removed) == 3
+  monkeypatch.setattr(lock, "_ATTEMPTS", 2)
+  removed.clear()
+  with pytest.raises(FileNotFoundError, match=lock.NAME):
+    is_free(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Reads and writes in few large calls, as the external shuffle needs them."""
+"""Reads and writes in few large calls, as the external shuffle needs them; sizes."""
 
 import io
 import os
@@ -42,6 +42,17 @@ def read_into(path: Path, start: int, view: memoryview) -> None:
           "again"
         )
       got += count
+
+
+def size_of(root: Path, keys: list[bytes]) -> int:
+  """Bytes of the files with these paths below `root`; of missing ones none."""
+  folder, total = os.path.join(os.fsencode(root), b""), 0
+  for key in keys:
+    try:
+      total += os.stat(folder + key).st_size
+    except OSError:
+      continue  # It will be rejected.
+  return total
 
 
 def _write_all(file: io.FileIO, pieces: list[memoryview], size: int) -> None:

@@ -1,9 +1,9 @@
 """The two ways to pack, step by step; what a killed run completed is not done again."""
 
+import collections
 import dataclasses
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from im21k import machine, synsets
-from im21k.dataset import manifest
 from im21k.packing import (
+  completion,
+  disk,
   estimate,
   external_shuffle,
   final_files,
@@ -33,7 +34,7 @@ from im21k.photos import sources
 
 @dataclasses.dataclass(frozen=True)
 class Packer:
-  """A data set to pack; `pack_direct` or `pack_external` packs it, or a part of it.
+  """A data set to pack; `pack` packs it, or a part of it.
 
   Attributes:
     path, source: the source of photos, as given and as opened.
@@ -50,12 +51,10 @@ class Packer:
 
   @property
   def workers(self) -> int:
-    """Number of worker processes."""
     return self.options.workers or machine.cores()
 
   @property
   def scratch(self) -> Path:
-    """The scratch folder."""
     return self.destination / scratch.FOLDER
 
   def pack(self, direct: bool) -> dict[str, Any]:
@@ -75,12 +74,9 @@ class Packer:
     assert root is not None
     left_out: list[Rejection] = []
     with source_state.recording(self.scratch) as recorder:
-      entries = map(recorder.entries, self.source.streams)
-      index = PhotoIndex.read(
-        selections.usable(itertools.chain.from_iterable(entries), left_out),
-        self.selection.label,
-        self.options.seed,
-      )
+      streams = map(recorder.entries, self.source.streams)
+      entries = selections.usable(itertools.chain.from_iterable(streams), left_out)
+      index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
       # Nothing is written where this fails.
       held_out = selections.held_out(self.options, index, self.path, left_out)
       self._begin({"shuffle": "direct", "memory": None}, recorder)
@@ -90,10 +86,10 @@ class Packer:
       shard_writer.write_direct, root, self.destination, self.selection
     )
     missing = self._write_shards(
-      write, plan, lambda task: task, lambda task: _bytes_of(root, task.keys)
+      write, plan, lambda task: task, lambda task: disk.size_of(root, task.keys)
     )
     if missing:
-      return self._waiting(missing)
+      return {"waiting": missing, "part": self.options.part}
     rejections = selections.reject_repeated(index, repeated, self.classes)
     return self._complete(plan, None, None, left_out + rejections)
 
@@ -101,7 +97,7 @@ class Packer:
     """Reads the source in sequence into sorted runs, and those into shards."""
     missing = self._write_runs()
     if missing:
-      return self._waiting(missing)
+      return {"waiting": missing, "part": self.options.part}
     paths = sorted(self.scratch.glob("run-*.run"))
     rows, rejections = external_shuffle.gather(paths)
     index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
@@ -133,25 +129,21 @@ class Packer:
       write, plan, located, lambda task: int(located(task)[3].sum())
     )
     if missing:
-      return self._waiting(missing)
+      return {"waiting": missing, "part": self.options.part}
     train_labels = index.labels[usable & ~held_out]
     return self._complete(plan, per_photo.where(usable), train_labels, left_out)
 
   def _write_runs(self) -> int:
     """First pass of the external shuffle; returns how many tasks other parts have."""
     with source_state.recording(self.scratch) as recorder:
-      sizes = recorder.add(self.source)
-      total = sum(sizes)
+      streams = recorder.add(self.source)
+      total: int = sum(stream.size for stream in streams)
       memory: float = (
         self.options.memory
         or scratch.begun(self.destination).get("memory")
         or estimate.memory(total, self.options.shards, self.workers)
       )
       self._begin({"shuffle": "external", "memory": memory}, recorder)
-    streams = [
-      stream if stream.size == size else dataclasses.replace(stream, size=size)
-      for stream, size in zip(self.source.streams, sizes, strict=True)
-    ]
     limit = int(memory * 1e9)
     part, parts = self.options.share()
     tasks = list(enumerate(external_shuffle.grouped(streams, limit)))
@@ -188,7 +180,8 @@ class Packer:
     todo = {
       name: count
       for name, count in plan.counts.items()
-      if scratch.part_number(name) % parts == part and not self._is_done(name)
+      if scratch.part_number(name) % parts == part
+      and not shard_writer.is_done(self.destination, name)
     }
     tasks = (prepare(task) for task in plan if task.name in todo)
 
@@ -196,12 +189,12 @@ class Packer:
       return sum(
         size(task)
         for task in plan
-        if task.name in todo and not self._is_done(task.name)
+        if task.name in todo and not shard_writer.is_done(self.destination, task.name)
       )
 
     if todo:
       self._run("pack", write, tasks, needed, photos=sum(todo.values()))
-    return sum(not self._is_done(name) for name in plan.counts)
+    return sum(not shard_writer.is_done(self.destination, name) for name in plan.counts)
 
   def _run(
     self,
@@ -221,8 +214,7 @@ class Packer:
       progress.show(stage, shared.counts, photos=photos, size=size),
     ):
       try:
-        for _ in run(function, tasks, self.workers, shared):
-          pass
+        collections.deque(run(function, tasks, self.workers, shared), maxlen=0)
       except BaseException:
         scratch.remove_leftovers(self.destination, self.options.share())
         raise
@@ -238,12 +230,6 @@ class Packer:
     }
     scratch.begin(self.destination, run, self.options.share(), recorder.path)
 
-  def _is_done(self, shard: str) -> bool:
-    return shard_writer.side_file(self.destination, shard).exists()
-
-  def _waiting(self, tasks: int) -> dict[str, Any]:
-    return {"waiting": tasks, "part": self.options.part}
-
   def _complete(
     self,
     plan: ShardPlan,
@@ -254,52 +240,12 @@ class Packer:
     written = final_files.Written(
       self.destination, list(plan.counts), per_photo, train_labels, rejections
     )
-    with scratch.completing(self.destination):
-      if (self.destination / manifest.MANIFEST).exists():  # By another part.
-        return final_files.result(self.destination, self.options)
-      changed = self._change()
-      if not final_files.complete(written, self.options, self.classes):
-        raise ValueError(
-          f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
-          f"photo: see {self.destination / 'rejected.tsv'}"
-        )
-      result = final_files.result(self.destination, self.options)
-    failed = [reason for reason in (changed, result.get("failed")) if reason]
-    return {**result, "failed": "; ".join(failed)} if failed else result
-
-  def _change(self) -> str | None:
-    """How the source changed while it was packed, in one line; None if it did not."""
-    try:
-      with source_state.recording(self.scratch) as recorder:
-        recorder.add(self._found_again())
-        digest = recorder.digest()
-        what = scratch.difference(self.destination, recorder.path, digest)
-    except (OSError, ValueError) as error:
-      what = str(error).removeprefix(f"[Errno {getattr(error, 'errno', 0)}] ")
-    return what and (
-      f"{self.path} changed while it was packed: {what}; photos of it may be missing "
-      f"or damaged: remove {self.destination}, and pack again"
+    result = completion.complete(
+      written, self.path, self.source, self.options, self.classes
     )
-
-  def _found_again(self) -> sources.Source:
-    """The source as it is now; the files of a folder may be others."""
-    if self.source.root is None and not self.path.is_dir():
-      return self.source  # To look into an archive again would take long.
-    options = self.options
-    return sources.find(
-      self.path,
-      self.classes.synsets,
-      options.root,
-      options.labels,
-      options.source_split,
-    )
-
-
-def _bytes_of(root: Path, keys: list[bytes]) -> int:
-  folder, total = os.path.join(os.fsencode(root), b""), 0
-  for key in keys:
-    try:
-      total += os.stat(folder + key).st_size
-    except OSError:
-      continue  # It will be rejected.
-  return total
+    if result is None:
+      raise ValueError(
+        f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
+        f"photo: see {self.destination / 'rejected.tsv'}"
+      )
+    return result

@@ -47,10 +47,13 @@ def memory(size: int, shards: int | None, workers: int) -> float:
 class FullDisk(OSError):
   """A disk that is full, or a quota that is used up; the message says what to do."""
 
+  def __str__(self) -> str:
+    return str(self.strerror)
+
 
 def check_space(destination: Path, needed: int) -> None:
   """Raises FullDisk if the disk of the destination has less than `needed` bytes."""
-  free = shutil.disk_usage(destination).free
+  free = _free(destination)
   if needed > free:
     raise FullDisk(
       errno.ENOSPC,
@@ -81,7 +84,7 @@ def explain_full_disk(
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     if not full:
       raise
-    free = shutil.disk_usage(destination).free
+    free = _free(destination)
     what = f"the disk of {destination} is full: {_amount(free)} are free"
     if error.errno == errno.EDQUOT:
       what = f"the quota on the disk of {destination} is used up"
@@ -123,16 +126,13 @@ def estimate(
   # The direct way seeks for each photo, the other for each part of a run in a shard.
   parts = scratch / runs_memory / 1e9 * (options.shards or default_shards(count))
   seeks = count if direct else parts
-  existing = next(
-    p for p in (destination, *destination.absolute().parents) if p.exists()
-  )
   return {
     "dry_run": True,
     "photos": count,
     "source_bytes": size,
     "packed_bytes": packed,
     "scratch_bytes": scratch,
-    "free_bytes": shutil.disk_usage(existing).free,
+    "free_bytes": _free(destination),
     "memory_gb": 0.0 if direct else runs_memory,
     "core_hours": round(core_hours, 9),
     "hours": {
@@ -193,6 +193,12 @@ class _Sample:
         jpeg, _, _ = selection.prepare(photo.data)
         self.written += len(jpeg)
         yield records.head(photo.key.encode("utf-8", "surrogateescape"), 0) + jpeg
+
+
+def _free(folder: Path) -> int:
+  """Free bytes on the disk of a folder, which need not exist."""
+  places = (folder, *folder.absolute().parents)
+  return shutil.disk_usage(next(path for path in places if path.exists())).free
 
 
 def _amount(size: int) -> str:

@@ -97,6 +97,11 @@ def side_file(destination: Path, shard: str) -> Path:
   return destination / scratch.FOLDER / f"{shard}.done"
 
 
+def is_done(destination: Path, shard: str) -> bool:
+  """Whether a shard is complete."""
+  return side_file(destination, shard).exists()
+
+
 def save_side_file(destination: Path, shard: Shard, per_photo: Outcomes | None) -> None:
   """Records that a shard is complete, and the outcomes of its photos."""
   arrays = per_photo.arrays() if per_photo else {}

@@ -6,10 +6,12 @@ while it was read.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import gzip
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,22 +66,22 @@ class Recorder:
         self._flush()
       yield entry
 
-  def add(self, source: sources.Source) -> list[int]:
-    """Records all of a source; returns the bytes of each stream."""
-    sizes: list[int] = []
+  def add(self, source: sources.Source) -> list[Any]:
+    """Records all of a source; returns its streams, of loose files with their bytes."""
+    streams: list[Any] = []
     paths: set[Path] = set()
     for stream in source.streams:
-      before = self.size
       if hasattr(stream, "entries"):
+        before = self.size
         for _ in self.entries(stream):
           pass
-        sizes.append(self.size - before)
-        continue
-      paths |= self._facts(stream)
-      sizes.append(stream.size)
+        stream = dataclasses.replace(stream, size=self.size - before)
+      else:
+        paths |= self._facts(stream)
+      streams.append(stream)
     for path in sorted(paths):
       self._file_at(path)
-    return sizes
+    return streams
 
   def digest(self) -> str:
     """The digest of the list, which is then on the disk."""
@@ -119,7 +121,7 @@ class Recorder:
 @contextlib.contextmanager
 def recording(folder: Path) -> Iterator[Recorder]:
   """A recorder whose list is in this folder, until the context ends or it is moved."""
-  path = folder / files.temporary_name("files.gz")
+  path = folder / files.temporary_name(f"{threading.get_ident()}-files.gz")
   try:
     with gzip.GzipFile(path, "wb", compresslevel=1, mtime=0) as file:
       yield Recorder(path, file)

@@ -109,7 +109,7 @@ def run_local(
   waiting: collections.deque[futures.Future[Any]] = collections.deque()
   try:
     for task in tasks:
-      with _explain_no_workers():
+      with _undisturbed(), _explain_no_workers():
         waiting.append(pool.submit(function, task))
       if len(waiting) >= 2 * workers:
         yield waiting.popleft().result()
@@ -186,13 +186,37 @@ def _explain_no_workers() -> Iterator[None]:
     yield
   except BrokenProcessPool:
     raise
-  except (OSError, NotImplementedError) as error:
+  except (OSError, EOFError, NotImplementedError) as error:
     reason = getattr(error, "strerror", None) or str(error)
     raise ChildProcessError(
       f"worker processes cannot be started ({reason}): /dev/shm must be writable and "
       "have free space (docker run --shm-size=64m), and limits on processes and files "
       "(ulimit -u, -n) must allow them; or give --workers 1"
     ) from error
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+  """Delays Ctrl-C and the like: a worker, half started, would be known to nobody."""
+  if threading.current_thread() is not threading.main_thread():
+    yield  # Where no handler is called.
+    return
+  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+  handlers: dict[int, Any] = {
+    number: handler
+    for number in numbers
+    if callable(handler := signal.getsignal(number))
+  }
+  arrived: list[tuple[int, Any]] = []
+  for number in handlers:
+    signal.signal(number, lambda *signaled: arrived.append(signaled))
+  try:
+    yield
+  finally:
+    for number, handler in handlers.items():
+      signal.signal(number, handler)
+    for number, frame in arrived:
+      handlers[number](number, frame)
 
 
 def _start(shared: Shared | None, lifeline: Connection) -> None:

@@ -1,5 +1,6 @@
 """Estimates of memory, disk space and hours, and errors of a disk that is too small."""
 
+import errno
 import os
 import shutil
 import sys
@@ -7,6 +8,7 @@ import tarfile
 
 import pytest
 
+from im21k import files
 from im21k.packing import estimate, shard_plan
 from im21k.packing.pack import pack
 
@@ -84,3 +86,47 @@ def test_a_dry_run_knows_how_small_photos_become(photos, jpeg, tmp_path):
   options = {"dry_run": True, "resize": 64, "shuffle": "external", "workers": 1}
   result = pack(tmp_path / "photos", tmp_path / "out", **options)
   assert result["packed_bytes"] == result["scratch_bytes"] < len(data) / 3
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize(
+  "name",
+  ["files.gz", "begun.json", "00004.array_record", ".done", "rejected.tsv",
+   "report.json", "report.txt", "classes.txt", "manifest.json"],
+)  # fmt: skip
+def test_a_disk_that_is_full_at_any_file_is_told_and_resumable(
+  fishes, tmp_path, monkeypatch, name, code
+):
+  options = {"shards": 4, "workers": 1}
+  out, sync = tmp_path / "out", files.sync
+  failed = []
+
+  def full(path):
+    if path.name.endswith(name) and path.name.startswith(files.TEMPORARY):
+      failed.append(path)
+      raise OSError(code, os.strerror(code))
+    sync(path)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(files, "sync", full)
+    message = "the disk of .* is full: .* are free" if code == errno.ENOSPC else "quota"
+    with pytest.raises(OSError, match=f"{message}.*; make space, and repeat") as error:
+      pack(fishes, out, **options)
+  assert failed and "\n" not in str(error.value)
+  assert not list(out.rglob(f"{files.TEMPORARY}*")) and not list(out.rglob("*.lock"))
+  assert not (out / "manifest.json").exists()
+  assert pack(fishes, out, **options)["train"] == 24
+  assert not (out / ".packing").exists()
+
+
+def test_a_lock_that_finds_the_disk_full_is_told(fishes, tmp_path, monkeypatch):
+  def full(path, flags, *mode):
+    if str(path).endswith("pack.lock"):
+      raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    return opened(path, flags, *mode)
+
+  opened = os.open
+  monkeypatch.setattr(os, "open", full)
+  with pytest.raises(OSError, match=r"is full: .*; make space"):
+    pack(fishes, tmp_path / "out", workers=1)
+  assert not (tmp_path / "out").exists()

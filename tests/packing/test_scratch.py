@@ -1,11 +1,15 @@
 """The scratch folder: side files are read back whole, other runs are refused."""
 
 import json
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from im21k.packing import scratch
+from im21k import lock
+from im21k.packing import completion, driver, scratch
 from im21k.packing.pack import pack
 
 FISH = "n01440764"
@@ -104,3 +108,64 @@ def test_the_first_of_several_parts_decides(begin, monkeypatch):
   monkeypatch.setattr(scratch.files, "create_text", late)
   with pytest.raises(FileExistsError, match=r"\(memory differ\)"):
     begin({"memory": 2.0}, (1, 2))
+
+
+def test_two_packers_of_one_part_are_refused_by_name(photos, tmp_path, monkeypatch):
+  source, out = photos({FISH: 8}), tmp_path / "out"
+  run, seen = driver.Packer._run, []
+
+  def beside(self, *args, **options):
+    for part in ("1/2", "2/2"):
+      try:
+        seen.append(pack(source, out, part=part, workers=1, shards=4))
+      except lock.Held as error:
+        seen.append(str(error))
+      monkeypatch.setattr(driver.Packer, "_run", run)
+    run(self, *args, **options)
+
+  monkeypatch.setattr(driver.Packer, "_run", beside)
+  result = pack(source, out, part="1/2", workers=1, shards=4)
+  refused, second = seen
+  assert refused.startswith(
+    f"{out} is in use (packing part 1/2 by process {os.getpid()}"
+  )
+  assert second == {"waiting": 2, "part": "2/2"}
+  assert result["train"] == 8
+  assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_parts_complete_one_after_the_other(photos, tmp_path, monkeypatch):
+  """Both are at their end; the second gets the result of the first."""
+  source, out = photos({FISH: 8}), tmp_path / "out"
+  change, results = completion.change, []
+
+  def other(*args):
+    monkeypatch.setattr(completion, "change", change)
+    options = {"part": "2/2", "workers": 1, "shards": 4}
+    thread = threading.Thread(
+      target=lambda: results.append(pack(source, out, **options))
+    )
+    thread.start()
+    while not (out / ".packing" / "1-of-2.lock").exists():
+      time.sleep(0.01)
+    results.append(thread)
+    return change(*args)
+
+  pack(source, out, part="2/2", workers=1, shards=4)
+  monkeypatch.setattr(completion, "change", other)
+  first = pack(source, out, part="1/2", workers=1, shards=4)
+  thread, *_ = results
+  thread.join()
+  assert results[1] == first and first["train"] == 8
+  assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(photos, tmp_path):
+  source, out = photos({FISH: 2}), tmp_path / "a" / "b"
+  with pytest.raises(ValueError, match="would be held out"):
+    pack(source, out, workers=1, eval_per_class=2, eval_min_class_size=1)
+  assert not (tmp_path / "a").exists()
+  out.mkdir(parents=True)
+  with pytest.raises(ValueError, match="would be held out"):
+    pack(source, out, workers=1, eval_per_class=2, eval_min_class_size=1)
+  assert not list(out.iterdir())

@@ -249,7 +249,7 @@ def test_a_prepared_data_set_is_known_by_its_files(tmp_path):
   (tmp_path / "data" / "dataset_info.json").write_text("{}")
   stream = sources.tfds.Prepared(str(tmp_path / "data"), False, "train", 3)
   with source_state.recording(tmp_path) as recorder:
-    assert recorder.add(sources.Source((stream,))) == [0]
+    assert recorder.add(sources.Source((stream,))) == [stream]
     recorder.digest()
     keys = [line.key for line in rows(recorder.path)]
   assert keys == [

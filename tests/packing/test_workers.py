@@ -74,6 +74,16 @@ def test_a_worker_that_starts_late_makes_no_noise(photos, tmp_path, command):
   assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_ctrl_c_waits_until_a_worker_is_known():
+  seen = []
+  with pytest.raises(KeyboardInterrupt), workers._undisturbed():
+    signal.raise_signal(signal.SIGINT)
+    seen.append("started")
+  assert seen and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+  with pytest.raises(KeyboardInterrupt):
+    signal.raise_signal(signal.SIGINT)
+
+
 def children(process):
   """Ids of the processes below one, those that start workers included."""
   found, new = set(), {process.pid}
