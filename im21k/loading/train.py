@@ -7,6 +7,7 @@ Images are uint8 RGB `[devices, batch / devices, size, size, 3]`, labels int32
 import ctypes
 import dataclasses
 import functools
+import signal
 import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -164,7 +165,8 @@ class TrainIterator(Iterator[dict[str, Any]]):
       batches = batches.mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(
           num_workers=loader.workers, per_worker_buffer_size=1
-        )
+        ),
+        worker_init_fn=_ignore_interrupts,
       )
     if place is not None:
       batches = grain.experimental.device_put(
@@ -202,6 +204,11 @@ class _MakeBatch(grain.transforms.Map):  # type: ignore[misc]  # grain is untype
   def map(self, index: int) -> dict[str, np.ndarray]:
     _set_up_process()
     return self.loader.batch(self.position + index * self.loader.options.batch_size)
+
+
+def _ignore_interrupts(worker: int, count: int) -> None:
+  """Leaves Ctrl-C, which a terminal sends to all processes, to the main one."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @functools.cache
