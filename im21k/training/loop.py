@@ -5,6 +5,7 @@ checkpoint, and ends in the same bits as a run that was never stopped.
 """
 
 import contextlib
+import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,7 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
       StopSignals() as signals,
     ):
       step = _run(run, folder, checkpoints, signals, profiler)
+    gc.collect()  # Else Python reports the last batch as leaked memory at its exit.
     return folder.result(step, signals.received)
 
 
