@@ -20,7 +20,9 @@ WIDTH = 24  # of the column of names
 # In the order of the data and of imports; a name is a folder or a file of im21k/.
 ROOMS = {
   "files": "",
+  "lock": "",
   "machine": "",
+  "notices": "",
   "original": "",
   "synsets": "what is a class?",
   "interop": "other people's files: bytes <-> numpy",
