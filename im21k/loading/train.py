@@ -7,6 +7,8 @@ Images are uint8 RGB `[devices, batch / devices, size, size, 3]`, labels int32
 import ctypes
 import dataclasses
 import functools
+import gc
+import signal
 import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -167,7 +169,8 @@ class TrainIterator(Iterator[dict[str, Any]]):
       batches = batches.mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(
           num_workers=loader.workers, per_worker_buffer_size=1
-        )
+        ),
+        worker_init_fn=_ignore_interrupts,
       )
     if place is not None:
       batches = grain.experimental.device_put(
@@ -195,6 +198,7 @@ class TrainIterator(Iterator[dict[str, Any]]):
 
 def _end(batches: list[Any]) -> None:
   batches.pop().close()
+  gc.collect()  # Else Python reports batches of workers as leaked memory at its exit.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +209,11 @@ class _MakeBatch(grain.transforms.Map):  # type: ignore[misc]  # grain is untype
   def map(self, index: int) -> dict[str, np.ndarray]:
     _set_up_process()
     return self.loader.batch(self.position + index * self.loader.options.batch_size)
+
+
+def _ignore_interrupts(worker: int, count: int) -> None:
+  """Leaves Ctrl-C, which a terminal sends to all processes, to the main one."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @functools.cache

@@ -5,6 +5,8 @@ checkpoint, and ends in the same bits as a run that was never stopped.
 """
 
 import contextlib
+import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
       StopSignals() as signals,
     ):
       step = _run(run, folder, checkpoints, signals, profiler)
+    gc.collect()  # Else Python reports the last batch as leaked memory at its exit.
     return folder.result(step, signals.received)
 
 
@@ -113,7 +116,7 @@ def _run(
       if step >= run.total or signals.stop:
         break
       profiler.before_step(step - start)
-      with clock.waiting():
+      with clock.waiting(), _dead_workers_in_errors():
         batch = next(batches)
       with clock.pause("compile") if step == start else contextlib.nullcontext():
         state, measured = take_step(state, batch)
@@ -178,6 +181,22 @@ def _health(run: Setup, batches: TrainIterator) -> dict[str, Any]:
   if memory and "peak_bytes_in_use" in memory:
     health["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)
   return health
+
+
+@contextlib.contextmanager
+def _dead_workers_in_errors() -> Iterator[None]:
+  """One line with the remedy, in place of grain's report of a worker that ended."""
+  try:
+    yield
+  except RuntimeError as error:
+    if "terminated unexpectedly" not in str(error):
+      raise
+    code = re.search(r"exit code (-?[0-9]+)", str(error))
+    raise ChildProcessError(
+      f"a worker that makes batches has ended with exit code {code and code[1]} (-9: "
+      "killed, as for want of memory; -7: /dev/shm is full): free memory, enlarge "
+      "/dev/shm or set workers to 0, then run the same command again"
+    ) from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import types
 import warnings
 from typing import Any
 
-_MESSAGES = ("Task exception was never", "Task was destroyed", "Future exception was")
+# "Task …", "Future …", "_GatheringFuture …"
+_MESSAGES = ("exception was never retrieved", "Task was destroyed but it is pending")
 _PLACES = ("orbax", "tensorstore")
 
 
@@ -29,7 +30,7 @@ def silence() -> None:
 
 
 def _is_no_orphans(record: logging.LogRecord) -> bool:
-  return not record.getMessage().startswith(_MESSAGES)
+  return not any(message in record.getMessage() for message in _MESSAGES)
 
 
 class _Hook:

@@ -45,7 +45,10 @@ def changes(
       f"{holder / file} cannot be read by this im21k: {error}. Take another workdir"
     ) from error
   now = hashes(run)
-  then = {**_hashes_today(old_config), **before.get(HASHES, {})}
+  saved = before.get(HASHES, {})
+  if not isinstance(saved, dict):
+    raise ValueError(f"{holder / file} is damaged: {HASHES} is no JSON object")
+  then = {**_hashes_today(old_config), **saved}
   old, new = (keys.flat(config.resolved()) for config in (old_config, run.config))
   free = {key.name for key in all_keys() if not key.fixed}
   changed: list[Change] = []

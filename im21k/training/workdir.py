@@ -43,7 +43,7 @@ class Workdir:
     self.path, self.run = path, run
     self._hashes = resume.hashes(run)
     before = _read(path / "config.json")
-    self.history: list[list[Any]] = list(before.get(HISTORY, []))
+    self.history = _history(path / "config.json", before)
     self._changes = resume.changes(path, before, run) if before else []
 
   def is_finished(self, step: int | None) -> bool:
@@ -54,6 +54,8 @@ class Workdir:
     if step is None or step < self.run.total:
       return False
     document = _read(self.path / "weights" / weights.DOCUMENT).get("config", {})
+    if not isinstance(document, dict):
+      return False
     if STEP in document:
       return bool(document[STEP] == step)
     # Weights from before the step was recorded were exported at the end only.
@@ -147,6 +149,14 @@ def _read(path: Path) -> dict[str, Any]:
     return files.read_json(path) if path.is_file() else {}
   except RecursionError:
     raise ValueError(f"{path} is damaged: it is nested too deep") from None
+
+
+def _history(path: Path, document: dict[str, Any]) -> list[list[Any]]:
+  """The changes on the way of a run, as its config.json at `path` lists them."""
+  history = document.get(HISTORY, [])
+  if not isinstance(history, list) or not all(isinstance(c, list) for c in history):
+    raise ValueError(f"{path} is damaged: {HISTORY} is no list of changes")
+  return history
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -371,12 +371,28 @@ def test_a_folder_without_hashes_is_compared_by_what_is_there(base, small, tmp_p
     Workdir(tmp_path, prepare(base.changed({"data": str(small / "other")})))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"data": 3}'])
+DAMAGED = {
+  "cut": "{", "list": "[]", "wrong": '{"data": 3}', "empty": "", "byte order mark":
+  "\ufeff{}", "no text": "\udcff", "deep": '{"a":' * 99999, "deep list": "[" * 99999,
+  "nan": '{"total": {"steps": NaN}}', "zeros": "\0" * 99, "digits": "9" * 9999,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_config_is_named(base, tmp_path, text):
-  (tmp_path / "config.json").write_text(text)
+  (tmp_path / "config.json").write_text(text, errors="surrogateescape")
   with pytest.raises(ValueError, match=r"config\.json") as caught:
     Workdir(tmp_path, prepare(base))
   assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  "change", [{"history": 3}, {"history": [1]}, {"hashes": 3}, {"hashes": []}], ids=str
+)
+def test_damaged_hashes_and_history_are_named(base, tmp_path, change):
+  (tmp_path / "config.json").write_text(json.dumps({**base.to_dict(), **change}))
+  with pytest.raises(ValueError, match=r"config\.json is damaged: (history|hashes) is"):
+    Workdir(tmp_path, prepare(base))
 
 
 def test_the_hash_of_data_is_that_of_records_and_splits(base, small):

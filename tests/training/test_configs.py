@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import im21k
+from im21k import cli
 from im21k.training import configs, run
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,15 @@ def test_train_takes_name_settings_and_a_default_folder(monkeypatch):
     "step 5, train top-1 50.0%, held-out top-1 25.0%",
     "weights: w",
   ]
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_that_obeyed_a_signal_exits_as_shells_report_it(
+  name, status, monkeypatch, capsys
+):
+  result = {"step": 5, "finished": False, "train_top_1": 0.5, "eval_top_1": None}
+  stopped = {**result, "weights": None, "stopped_by": name}
+  monkeypatch.setattr(run.loop, "train", lambda *_, **__: stopped)
+  monkeypatch.setattr(run.parallel, "set_up", lambda devices: None)
+  assert cli.main(["train", "demo"]) == status
+  assert capsys.readouterr().out.endswith("stopped: run again\n")

@@ -1,11 +1,13 @@
 """Rows that survive a kill, throughput between rows, the clock: all by a fake clock."""
 
 import json
+import resource
 
 import optax
 import pytest
 
 from im21k.training import log
+from im21k.training.outputs import CannotWrite
 
 
 class Now:
@@ -31,6 +33,39 @@ def test_rows_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
   file.write(step=25, loss=0.5)
   file.close()
   assert [row["step"] for row in log.read_rows(path)] == [10, 20, 25]
+
+
+@pytest.mark.parametrize(
+  "line", ["{", "[]", '{"loss": 1}', '{"step": "1"}', "\0\0", "[" * 9999], ids=range(6)
+)
+def test_a_damaged_line_is_named(tmp_path, line):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+  with pytest.raises(
+    ValueError, match=r"line 2 of .*metrics\.jsonl is damaged"
+  ) as caught:
+    log.MetricsFile(path, resume_step=20)
+  assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_named_and_what_was_written_of_a_row_is_repaired(tmp_path):
+  """As RLIMIT_FSIZE fills it: part of the row, then an error."""
+  path = tmp_path / "metrics.jsonl"
+  file = log.MetricsFile(path, resume_step=0)
+  file.write(step=1, loss=0.5)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, hard))
+  try:
+    with pytest.raises(CannotWrite, match=r"jsonl cannot be written: file too"):
+      file.write(step=2, loss=0.25)
+    file.close()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert not path.read_bytes().endswith(b"\n")
+  again = log.MetricsFile(path, resume_step=2)
+  again.write(step=2, loss=0.25)
+  again.close()
+  assert [row["step"] for row in log.read_rows(path)] == [1, 2]
 
 
 def test_clock_leaves_pauses_out_and_counts_waiting(now):

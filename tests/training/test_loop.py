@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from im21k import weights
+from im21k import lock, weights
 from im21k.evaluation import score
 from im21k.loading import train as loading
 from im21k.training import log, loop
@@ -92,6 +92,8 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
     results.append(loop.train(config, tmp_path / "broken"))
     at = next(stops, None)
   assert [result["step"] for result in results] == [1, 3, 7, 10, 12]
+  stops = [result.get("stopped_by") for result in results]
+  assert stops == ["SIGTERM"] * 4 + [None]
   pairs = zip(arrays(tmp_path / "unbroken"), arrays(tmp_path / "broken"), strict=True)
   for a, b in pairs:
     np.testing.assert_array_equal(a, b)
@@ -100,6 +102,46 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
     for name in ("unbroken", "broken")
   ]
   assert last[0] == last[1]
+
+
+@pytest.mark.slow
+def test_with_a_damaged_checkpoint_it_ends_in_the_same_bits(config, tmp_path, capsys):
+  """It goes on from the one before, and rows of metrics past that are dropped."""
+  loop.train(config, tmp_path / "unbroken")
+  loop.train(config.changed({"total.steps": 8}), tmp_path / "broken")
+  for path in (tmp_path / "broken" / "checkpoints" / "8" / "state" / "d").iterdir():
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+  capsys.readouterr()
+  loop.train(config, tmp_path / "broken")
+  said = capsys.readouterr().err
+  assert "renamed to damaged-8; the run continues at step 6\n" in said
+  pairs = zip(arrays(tmp_path / "unbroken"), arrays(tmp_path / "broken"), strict=True)
+  for a, b in pairs:
+    np.testing.assert_array_equal(a, b)
+  first, second = (
+    [(row["step"], row.get("loss")) for row in log.read_rows(folder / "metrics.jsonl")]
+    for folder in (tmp_path / "unbroken", tmp_path / "broken")
+  )
+  assert first == second
+
+
+def test_a_folder_in_use_is_refused_and_untouched(config, tmp_path):
+  with lock.hold(tmp_path / "run", "training"):
+    before = files_of(tmp_path / "run")
+    with pytest.raises(lock.Held, match="run is in use \\(training by process"):
+      loop.train(config, tmp_path / "run")
+    assert files_of(tmp_path / "run") == before
+
+
+def test_a_checkpoint_of_another_run_is_refused(config, tmp_path):
+  """Copied into a folder whose config.json is that of this run."""
+  other = config.changed({"seed": 1, "total.steps": 2, "eval_every.epochs": 9})
+  loop.train(other, tmp_path / "other")
+  shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "run" / "checkpoints")
+  with pytest.raises(ValueError, match=r"checkpoints/2 holds .* seed was 1, is 0\."):
+    loop.train(config, tmp_path / "run")
 
 
 @pytest.mark.slow
