@@ -18,17 +18,20 @@ RUN = {"classes": "abc", "parameters": 11}
 
 
 def state(step):
-  """A state with two arrays of one shape, a number and a bfloat16 one."""
+  """A state with two arrays of one shape, a number and a bfloat16 one.
+
+  The two are large enough to be stored where no checksum of orbax covers them.
+  """
   draw = np.random.default_rng(step).standard_normal
   return TrainState(
     step=jnp.int32(step),
     params={
-      "a": jnp.asarray(draw((3, 4)), jnp.float32),
-      "b": jnp.asarray(draw((3, 4)), jnp.float32),
+      "a": jnp.asarray(draw((40, 30)), jnp.float32),
+      "b": jnp.asarray(draw((40, 30)), jnp.float32),
       "c": jnp.asarray(draw(5), jnp.bfloat16),
     },
     batch_stats={"mean": jnp.zeros(7)},
-    opt_state=(jnp.zeros(()), {"a": jnp.ones((3, 4))}),
+    opt_state=(jnp.zeros(()), {"a": jnp.ones((40, 30))}),
   )
 
 
@@ -224,15 +227,15 @@ def test_a_checkpoint_of_another_run_is_refused_not_replaced(folder):
 
 def test_arrays_of_another_model_are_named(folder):
   def other():
-    params = {**state(0).params, "a": jnp.zeros((3, 5))}
+    params = {**state(0).params, "a": jnp.zeros((40, 31))}
     return state(0).replace(params=params)
 
   with (
     Checkpoints(folder) as checkpoints,
     pytest.raises(
       ValueError,
-      match=r"8 does not fit the model: array params/a is float32 \(3, 4\) there and "
-      r"float32 \(3, 5\) in the model",
+      match=r"8 does not fit the model: array params/a is float32 \(40, 30\) there and "
+      r"float32 \(40, 31\) in the model",
     ),
   ):
     checkpoints.restore(
