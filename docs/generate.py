@@ -19,6 +19,7 @@ WIDTH = 24  # of the column of names
 
 # In the order of the data and of imports; a name is a folder or a file of im21k/.
 ROOMS = {
+  "documents": "",
   "fields": "",
   "files": "",
   "lock": "",

@@ -1,7 +1,7 @@
 """Fields of a JSON document -> values whose types have been checked.
 
 Every error is a ValueError of one line: the file, the field with the way to it, what it
-is and what it must be. `files.read_json` reads such documents.
+is and what it must be. `documents.read` reads such documents.
 """
 
 import math

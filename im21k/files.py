@@ -1,12 +1,9 @@
-"""Files that appear whole or not at all (temporary file, fsync, rename); JSON."""
+"""Files that appear whole or not at all: temporary file, fsync, rename."""
 
-import collections
 import contextlib
 import errno
 import hashlib
 import io
-import json
-import math
 import os
 import shutil
 import socket
@@ -15,10 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 TEMPORARY = ".writing-"
-LARGEST = 16 << 20  # bytes of JSON: a manifest of 80,000 shards; 0.5 GB as objects
 _LONGEST = 200  # bytes of a name in that of a temporary file, of the 255 there may be
 _DAY = 86_400  # seconds
 
@@ -101,52 +96,6 @@ def open_regular(path: Path) -> io.BufferedReader:
   return os.fdopen(descriptor, "rb")
 
 
-def read_json(path: Path, remedy: str = "", largest: int = LARGEST) -> dict[str, Any]:
-  """The JSON object in a file.
-
-  Args:
-    path: the file.
-    remedy: what to do if it is damaged; ends every message.
-    largest: bytes that the file may have.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: it is no regular file, too large, or not one JSON object.
-  """
-  remedy = remedy and f"; {remedy}"
-  if path.exists() and not path.is_file():  # A FIFO would be waited for.
-    raise ValueError(f"{path} is not a regular file{remedy}")
-  with path.open("rb") as file:
-    data = file.read(largest + 1)
-  if len(data) > largest:
-    raise ValueError(f"{path} is damaged: it has more than {largest:,} bytes{remedy}")
-  try:
-    document = parse_json(data)
-    if not isinstance(document, dict):
-      raise ValueError("it is not a JSON object")
-  except ValueError as error:
-    raise ValueError(f"{path} is damaged: {error}{remedy}") from error
-  return document
-
-
-def parse_json(data: bytes) -> Any:
-  """JSON in UTF-8, with a byte-order mark or without.
-
-  Raises:
-    ValueError: it is not, or readers disagree about it: a name that comes twice in an
-      object, NaN, infinity, nesting beyond Python's stack.
-  """
-  try:
-    return json.loads(
-      data.decode("utf-8-sig"),
-      object_pairs_hook=_object,
-      parse_constant=_finite,
-      parse_float=_finite,
-    )
-  except RecursionError:
-    raise ValueError("it is nested too deeply") from None
-
-
 def sync(path: Path) -> None:
   """Waits until a file's bytes, or a folder's entries, are on the disk."""
   descriptor = os.open(path, os.O_RDONLY)
@@ -168,21 +117,6 @@ def remove_leftovers(
   for leftover in folder.glob(f"{TEMPORARY}*"):
     if of(leftover.name.removeprefix(TEMPORARY).partition("-")[2]):
       leftover.unlink(missing_ok=True)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  made = dict(pairs)
-  if len(made) < len(pairs):
-    ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
-    raise ValueError(f"the field {twice[:80]!r} comes twice")
-  return made
-
-
-def _finite(text: str) -> float:
-  value = float(text)
-  if not math.isfinite(value):
-    raise ValueError(f"{text[:80]} is not a finite number")
-  return value
 
 
 def _is_stream(path: Path) -> bool:

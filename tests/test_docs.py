@@ -290,7 +290,8 @@ def check_make(words):
   for word in words:
     variable = re.match(r"([A-Z]+)=", word)
     if variable:
-      assert f"$({variable[1]})" in makefile, f"the Makefile does not use {variable[1]}"
+      uses = rf"\$\((value )?{variable[1]}\)"
+      assert re.search(uses, makefile), f"the Makefile does not use {variable[1]}"
     else:
       assert word in targets, f"the Makefile has no target {word}"
 

@@ -32,7 +32,8 @@ ORDER = (
 )
 # Every part may use these; they use no other.
 COMMON = (
-  "fields", "files", "lock", "machine", "notices", "original", "targets", "words",
+  "documents", "fields", "files", "lock", "machine", "notices", "original", "targets",
+  "words",
 )  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 SOURCES = sorted((ROOT / "im21k").rglob("*.py"))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from im21k import files
+from im21k import documents, files
 from im21k.fields import Fields
 
 DOCUMENT = "calibration.json"
@@ -94,7 +94,7 @@ def load(arrays: Path) -> Calibration | None:
   path = arrays.parent / DOCUMENT
   if not os.path.lexists(path):
     return None
-  fields = Fields(files.read_json(path, _REMEDY, _LARGEST), path, _REMEDY)
+  fields = Fields(documents.read(path, _REMEDY, _LARGEST), path, _REMEDY)
   if "format_version" in fields:
     fields.version(FORMAT_VERSION, oldest=FORMAT_VERSION)
   # Version 1 states no version, and in its first days said `trades`.

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from im21k import files
+from im21k import documents, files
 from im21k.dataset import records
 from im21k.dataset.records import FORMAT_VERSION
 from im21k.fields import Fields
@@ -88,7 +88,7 @@ class Manifest:
         f"{path} does not exist: {folder} holds no packed photos (im21k pack writes "
         "them, and the manifest last)"
       )
-    fields = Fields(files.read_json(path, REMEDY), path, REMEDY)
+    fields = Fields(documents.read(path, REMEDY), path, REMEDY)
     fields.version(FORMAT_VERSION)
     class_list_hash = _short(fields, "class_list_hash")
     if not class_list_hash.isprintable():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xxhash
 from tqdm import tqdm
 
-from im21k import files, machine, words
+from im21k import documents, machine, words
 from im21k.dataset import records, shard_files
 from im21k.dataset.manifest import MANIFEST, REMEDY, Manifest, Shard
 from im21k.fields import Fields
@@ -94,7 +94,7 @@ def _check_report(folder: Path, photos: int) -> None:
   path = folder / outcomes.REPORT
   if not path.exists():  # The first version wrote none.
     return
-  packed = Fields(files.read_json(path, REMEDY), path, REMEDY).integer("packed")
+  packed = Fields(documents.read(path, REMEDY), path, REMEDY).integer("packed")
   if packed != photos:
     raise ValueError(
       f"{folder / MANIFEST} lists {photos:,} photos, but by {path.name} {packed:,} "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import files, original, targets, weights, words
+from im21k import documents, files, original, targets, weights, words
 from im21k.answers import calibration
 from im21k.evaluation import accuracy, inputs, outputs, results
 from im21k.pages import charts, mistakes, render
@@ -98,7 +98,7 @@ def text(result: dict[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
   if not path.is_file():
     raise FileNotFoundError(f"{path} does not exist: {path.parent} holds no run")
-  return files.read_json(path)
+  return documents.read(path)
 
 
 def _evaluated(

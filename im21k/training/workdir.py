@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from im21k import files, machine, weights
+from im21k import documents, files, machine, weights
 from im21k.training import learning_curve, resume
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
@@ -145,10 +145,12 @@ def environment(on: Sequence[jax.Device]) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
   """A JSON object; empty if there is no such file."""
-  try:
-    return files.read_json(path) if path.is_file() else {}
-  except RecursionError:
-    raise ValueError(f"{path} is damaged: it is nested too deep") from None
+  if not path.is_file():
+    return {}
+  document = documents.read(path)
+  if not document:
+    raise ValueError(f"{path} is damaged: it is empty")
+  return document
 
 
 def _history(path: Path, document: dict[str, Any]) -> list[list[Any]]:

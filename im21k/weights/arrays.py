@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from im21k import files
+from im21k import documents, files
 from im21k.fields import Fields
 
 REMEDY = "copy the folder again, or export again"
@@ -119,7 +119,7 @@ def _header(path: Path, file: io.BufferedReader) -> tuple[bytes, Fields]:
   if len(text := file.read(length)) < length:
     raise _damaged(path, "it ends within its header")
   try:
-    document = files.parse_json(text)
+    document = documents.parse(text)
   except ValueError as error:
     raise _damaged(path, f"its header: {error}") from error
   return prefix + text, Fields(document, path, REMEDY)

@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from im21k import files, models
+from im21k import documents, models
 from im21k.fields import Fields
 from im21k.models.registry import nearest
 from im21k.weights.arrays import REMEDY
@@ -53,7 +53,7 @@ def read(path: Path) -> Document:
     OSError: it cannot be read.
     ValueError: it is damaged or of another version; names the field.
   """
-  fields = Fields(files.read_json(path, REMEDY, _LARGEST), path, REMEDY)
+  fields = Fields(documents.read(path, REMEDY, _LARGEST), path, REMEDY)
   fields.version(FORMAT_VERSION)
   described, classes = fields.object("model"), fields.object("class_list")
   name = described.text("name")

@@ -103,7 +103,9 @@ def test_make_takes_any_name(source, tmp_path):
   program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
   program.chmod(0o755)
   names = ["my photos", 'it\'s $HOME "here"; # `ls` *']
-  command = ["make", "-s", "pack", f"BIN={program.parent}", "INSTALLED=Makefile"]
+  (tmp_path / "installed").touch()  # Newer than what it depends on.
+  command = ["make", "-s", "pack", f"BIN={program.parent}"]
+  command.append(f"INSTALLED={tmp_path / 'installed'}")
   escaped = [name.replace("$", "$$") for name in names]
   done = subprocess.run(
     [*command, f"SRC={escaped[0]}", f"DST={escaped[1]}", "ARGS=--shards 2"],
