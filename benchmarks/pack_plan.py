@@ -80,7 +80,7 @@ def _make(folder: Path, count: int) -> None:
 
 def _external(folder: Path, count: int) -> None:
   start = time.perf_counter()
-  rows, _ = external_shuffle.gather(sorted(folder.glob("run-*.run")))
+  rows, *_ = external_shuffle.gather(sorted(folder.glob("run-*.run")))
   index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
   held = index.lowest_ranks(lambda size: 50 * (size > 500))
   usable = ~index.repeated() & (rows["lengths"] > 0)

@@ -4,11 +4,10 @@ import collections
 import dataclasses
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from im21k import machine, synsets
 from im21k.packing import (
@@ -72,11 +71,12 @@ class Packer:
     """Reads each photo when its shard is written."""
     root = self.source.root
     assert root is not None
-    left_out: list[Rejection] = []
+    left_out, skipped = list[Rejection](), Counter[str]()
     with source_state.recording(self.scratch) as recorder:
       streams = map(recorder.entries, self.source.streams)
       entries = selections.usable(itertools.chain.from_iterable(streams), left_out)
-      index = PhotoIndex.read(entries, self.selection.label, self.options.seed)
+      label, seed = self.selection.label, self.options.seed
+      index = PhotoIndex.read(entries, label, seed, skipped)
       # Nothing is written where this fails.
       held_out = selections.held_out(self.options, index, self.path, left_out)
       self._begin({"shuffle": "direct", "memory": None}, recorder)
@@ -91,7 +91,7 @@ class Packer:
     if missing:
       return {"waiting": missing, "part": self.options.part}
     rejections = selections.reject_repeated(index, repeated, self.classes)
-    return self._complete(plan, None, None, left_out + rejections)
+    return self._complete(plan, rejections=left_out + rejections, skipped=skipped)
 
   def _pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
@@ -99,7 +99,7 @@ class Packer:
     if missing:
       return {"waiting": missing, "part": self.options.part}
     paths = sorted(self.scratch.glob("run-*.run"))
-    rows, rejections = external_shuffle.gather(paths)
+    rows, rejections, skipped = external_shuffle.gather(paths)
     index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
     per_photo = Outcomes(index.labels, rows["kinds"], rows["digests"], rejections)
     held_out = selections.held_out(self.options, index, self.path, rejections)
@@ -130,8 +130,13 @@ class Packer:
     )
     if missing:
       return {"waiting": missing, "part": self.options.part}
-    train_labels = index.labels[usable & ~held_out]
-    return self._complete(plan, per_photo.where(usable), train_labels, left_out)
+    return self._complete(
+      plan,
+      per_photo=per_photo.where(usable),
+      train_labels=index.labels[usable & ~held_out],
+      rejections=left_out,
+      skipped=skipped,
+    )
 
   def _write_runs(self) -> int:
     """First pass of the external shuffle; returns how many tasks other parts have."""
@@ -230,16 +235,9 @@ class Packer:
     }
     scratch.begin(self.destination, run, self.options.share(), recorder.path)
 
-  def _complete(
-    self,
-    plan: ShardPlan,
-    per_photo: Outcomes | None,
-    train_labels: np.ndarray | None,
-    rejections: list[Rejection],
-  ) -> dict[str, Any]:
-    written = final_files.Written(
-      self.destination, list(plan.counts), per_photo, train_labels, rejections
-    )
+  def _complete(self, plan: ShardPlan, **left: Any) -> dict[str, Any]:
+    """Writes the last files; `left` is what else `final_files.Written` needs."""
+    written = final_files.Written(self.destination, list(plan.counts), **left)
     result = completion.complete(
       written, self.path, self.source, self.options, self.classes
     )

@@ -6,6 +6,7 @@ disk hardly seeks. What is packed does not depend on which photos share a run.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,15 @@ class _Run:
     self._synsets, self._place = tuple(selection.labels), placer(selection.seed)
     self._rows: list[tuple[bytes, bytes, int, bytes, int, int, int]] = []
     self.rejections: list[outcomes.Rejection] = []
+    self.skipped: Counter[str] = Counter()
 
   def add(self, photo: Photo) -> bool:
     """Adds a photo; False if there is no room for it."""
     label = None
     if photo.synset:
       label = self._selection.label(photo.synset, photo.key)
-      if label is None:
+      if label is None and not photo.loss:
+        self.skipped[photo.synset] += 1
         return True
     key = photo.key.encode("utf-8", "surrogateescape")
     start, size, digest, kinds = self._size, 0, bytes(16), 0
@@ -147,6 +150,7 @@ class _Run:
       "last": last,
       "photos": len(keys),
       "key_bytes": sum(map(len, keys)),
+      "skipped": self.skipped,
     }
     arrays: dict[str, np.ndarray] = {
       "keys": np.frombuffer(b"".join(keys), np.uint8),
@@ -164,13 +168,13 @@ class _Run:
 
 def gather(
   paths: list[Path],
-) -> tuple[dict[str, np.ndarray], list[outcomes.Rejection]]:
+) -> tuple[dict[str, np.ndarray], list[outcomes.Rejection], Counter[str]]:
   """Reads the side files of all runs.
 
   Returns:
     The rows of all photos as arrays: `keys` (all bytes), `ends` (of each key among
     them), `labels`, `places`, `digests`, `kinds`, `runs`, `offsets` and `lengths` (0
-    for a rejected photo); and the rejections.
+    for a rejected photo); the rejections; the number of photos left out by synset.
   """
   heads = [scratch.load_head(path) for path in paths]
   total = sum(head["photos"] for head in heads)
@@ -185,10 +189,11 @@ def gather(
     "offsets": np.empty(total, np.int64),
     "lengths": np.empty(total, np.int32),
   }
-  rejections: list[outcomes.Rejection] = []
+  rejections, skipped = list[outcomes.Rejection](), Counter[str]()
   at = key_at = 0
   for index, (path, head) in enumerate(zip(paths, heads, strict=True)):
     _, run = scratch.load(path)
+    skipped.update(head["skipped"])
     rejections += outcomes.from_bytes(run.pop("rejections"))
     run["ends"] += key_at
     run["runs"] = np.full(head["photos"], index)
@@ -197,7 +202,7 @@ def gather(
     for name, array in run.items():
       rows[name][at : at + len(array)] = array
     at, key_at = at + head["photos"], key_at + len(keys)
-  return rows, rejections
+  return rows, rejections, skipped
 
 
 def read_records(

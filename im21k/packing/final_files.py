@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,18 @@ class Written:
   Attributes:
     destination: folder of the shards.
     shards: their names.
+    rejections: photos that were left out before there were shards.
+    skipped: number of photos that were left out for their class, by synset.
     per_photo: outcomes of all photos; None if they are in the shards' side files.
     train_labels: labels `[n]` of the packed photos that are not held out, or None too.
-    rejections: photos that were left out before there were shards.
   """
 
   destination: Path
   shards: list[str]
-  per_photo: Outcomes | None
-  train_labels: np.ndarray | None
   rejections: list[Rejection]
+  skipped: Counter[str]
+  per_photo: Outcomes | None = None
+  train_labels: np.ndarray | None = None
 
 
 def complete(written: Written, options: PackOptions, classes: ClassList) -> bool:
@@ -60,7 +63,13 @@ def complete(written: Written, options: PackOptions, classes: ClassList) -> bool
     per_photo, rejections=per_photo.rejections + written.rejections
   )
   rejected = outcomes.write(
-    destination, per_photo, classes.synsets, options.duplicates, train_labels, aside
+    destination,
+    per_photo,
+    classes.synsets,
+    options.duplicates,
+    train_labels,
+    written.skipped,
+    aside,
   )
   splits = _splits(destination, shards)
   if "train" in splits:
@@ -112,6 +121,8 @@ def result(destination: Path, options: PackOptions) -> dict[str, Any]:
     "shards": len(shards),
     "manifest": str(destination / manifest.MANIFEST),
   }
+  if skipped := sum(report.get("skipped", {}).values()):
+    counts["skipped"] = skipped
   if lost := report.get("damaged_archives"):
     counts["damaged_archives"] = lost
     if not options.allow_damaged_archives:

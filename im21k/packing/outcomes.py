@@ -128,6 +128,7 @@ def write(
   synsets: tuple[str, ...],
   duplicates: str,
   train_labels: Int[np.ndarray, " n"],
+  skipped: Counter[str] | None = None,
   aside: Path | None = None,
 ) -> int:
   """Writes report.json, report.txt and rejected.tsv.
@@ -138,6 +139,7 @@ def write(
     synsets: the class list, which labels index.
     duplicates: option of that name.
     train_labels: labels of the packed photos that are not held out.
+    skipped: number of photos that were left out for their class, by synset.
     aside: folder for temporary files, on the same disk; by default `folder`.
 
   Returns:
@@ -166,18 +168,27 @@ def write(
   lost = damaged_archives(outcomes.rejections)
   if lost:
     document["damaged_archives"] = lost
+  if skipped:
+    document["skipped"] = dict(sorted(skipped.items()))
   files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n", aside)
   lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.rejections):,} rejected"]
   lines += about_damage(lost)
+  if skipped:
+    lines.append(_most(skipped, "skip", "class to be left out"))
   for kind, of_class in sorted(counts.items(), key=lambda item: -item[1].total()):
     if of_class:
-      most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
-      lines.append(f"{of_class.total():>10,}  {RULES[kind]:<7} {kind} ({most})")
+      lines.append(_most(of_class, RULES[kind], kind))
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n", aside)
   rows = sorted((each.key, each.kind, each.reason) for each in outcomes.rejections)
   lines = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
   files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
   return len(outcomes.rejections)
+
+
+def _most(of_class: Counter[str], rule: str, kind: str) -> str:
+  """A line of the summary, with the three synsets that have most."""
+  most = ", ".join(f"{s or 'no class'} {n:,}" for s, n in of_class.most_common(3))
+  return f"{of_class.total():>10,}  {rule:<7} {kind} ({most})"
 
 
 def train_photos(

@@ -87,13 +87,14 @@ def text(result: dict[str, Any]) -> str:
     )
   if "dry_run" in result:
     return estimate.text(result)
+  skipped = f", {n:,} skipped by class" if (n := result.get("skipped")) else ""
   damage = outcomes.about_damage(result.get("damaged_archives", {}))
   return (
     f"packed {result['train']:,} train and "
     f"{words.counted(result['eval'], 'held-out photo')} of "
     f"{words.counted(result['classes'], 'class')} into "
     f"{words.counted(result['shards'], 'shard')} "
-    f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected\n"
+    f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected{skipped}\n"
     + "".join(f"{line}\n" for line in damage)
     + f"manifest: {result['manifest']}"
   )

@@ -6,6 +6,7 @@ the seed and the keys alone: not on the order of arrival or the number of worker
 
 import array
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -44,6 +45,7 @@ class PhotoIndex:
     entries: Iterable[sources.Entry],
     label_of: Callable[[str, str], int | None],
     seed: int,
+    skipped: Counter[str] | None = None,
   ) -> "PhotoIndex":
     """The index of listed photos.
 
@@ -51,6 +53,7 @@ class PhotoIndex:
       entries: photos; those of one synset follow each other.
       label_of: gives the label for synset and path, None for photos to leave out.
       seed: seed of the shuffle.
+      skipped: gets the number of photos to leave out, by synset.
     """
     keys, places = bytearray(), bytearray()
     ends, labels = array.array("q"), array.array("i")
@@ -61,6 +64,8 @@ class PhotoIndex:
       if synset != latest:
         latest, label = synset, label_of(synset, path)
       if label is None:
+        if skipped is not None:
+          skipped[synset] += 1
         continue
       key = name.encode("utf-8", "surrogateescape")
       keys += key

@@ -1,6 +1,7 @@
 """The selection: labels, classes left out, hold-out, duplicates."""
 
 import hashlib
+import json
 from collections import Counter
 
 import pytest
@@ -155,3 +156,25 @@ def test_held_out_photos_do_not_depend_on_classes_beside_them(
     pack(source, tmp_path / f"{source.name}-out", **options)
   held = {key for key in keys(tmp_path / "more-out", "eval") if key.startswith(FISH)}
   assert held == set(keys(tmp_path / "some-out", "eval"))
+
+
+@pytest.mark.parametrize("shuffle", ["direct", "external"])
+def test_photos_left_out_for_their_class_are_counted(photos, tmp_path, shuffle):
+  source = photos({"n02084071": 3, "n00007846": 2, "n02121808": 1})
+  remap = tmp_path / "remap.tsv"
+  remap.write_text("n02121808\t-\n")
+  result = pack(
+    source, tmp_path / "out", shuffle=shuffle, unlisted="skip", remap=remap, workers=1,
+    classes=str(listed(tmp_path, "n02084071")),
+  )  # fmt: skip
+  assert (result["train"], result["skipped"], result["rejected"]) == (3, 3, 0)
+  report = json.loads((tmp_path / "out" / "report.json").read_text())
+  assert report["skipped"] == {"n00007846": 2, "n02121808": 1}
+  summary = (tmp_path / "out" / "report.txt").read_text()
+  assert "3  skip    class to be left out (n00007846 2, n02121808 1)" in summary
+
+
+def listed(tmp_path, *synsets):
+  path = tmp_path / "classes.txt"
+  path.write_text("".join(f"{synset}\n" for synset in synsets))
+  return path

@@ -97,11 +97,11 @@ def children(process):
 
 # Workers that say when they have started, and then sleep in the middle of a task.
 SLEEPS = """
-import sys, time
+import os, sys, time
 from im21k import cli
 from im21k.packing import shard_writer, repair
 def sleep(*_):
-  print("working", file=sys.stderr, flush=True)
+  os.write(2, b"working\\n")  # At once: two workers may write together.
   time.sleep(600)
 repair.prepare = sleep
 if __name__ == "__main__":
