@@ -128,8 +128,6 @@ def _run(name: str, arguments: list[str]) -> int:
   if failed := result.get("failed"):  # It was done, but not whole.
     terminal.say(f"im21k {name}: {failed}")
     return 1
-  if stopped := result.get("stopped_by"):  # A signal, after which it saved its work.
-    return 128 + signal.Signals[stopped]
   return 0
 
 

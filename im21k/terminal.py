@@ -169,6 +169,8 @@ def line_of(error: Exception) -> str:
     text = f"{error.strerror[:1].lower()}{error.strerror[1:]}"
     if file is not None:
       text = f"{os.fsdecode(file) if not isinstance(file, int) else file}: {text}"
+  if type(error) is MemoryError and text:  # Of this package; Python's have no text.
+    return text
   if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
     return f"out of memory ({text or 'no more is free'}): use a smaller batch or number"
   if isinstance(error, ValueError | OSError | FloatingPointError):

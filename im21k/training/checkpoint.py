@@ -16,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from im21k import files, parallel
-from im21k.training import quiet, seal
+from im21k.training import quiet, seal, superseded
 from im21k.training.outputs import one_line, root, say, writing
 
 _POLICIES = ocp.training.preservation_policies
@@ -93,7 +93,8 @@ class Checkpoints:
   ) -> Restored | None:
     """The latest sound checkpoint, its state on every device; None if there is none.
 
-    Damaged ones are renamed to `damaged-STEP`, and named on standard error.
+    Damaged ones are renamed to `damaged-STEP`, and named on standard error; the rest
+    of one whose deletion was interrupted is removed.
 
     Args:
       state, data, clock: give the structure that is expected.
@@ -122,8 +123,13 @@ class Checkpoints:
       if damaged:
         raise ValueError(self._all_damaged(damaged))
       return None
+    newest = int(restored[0].step)
+    rests = superseded.remove_rests(
+      self._folder, [step for step in damaged if step < newest]
+    )
     for step, reason in damaged.items():
-      self._set_aside(step, reason, int(restored[0].step))
+      if step not in rests:
+        self._set_aside(step, reason, newest)
     return restored
 
   def close(self) -> None:
@@ -141,11 +147,10 @@ class Checkpoints:
         n=best,
         keep_checkpoints_without_metrics=False,
       )
+      kept = _POLICIES.AnyPreservationPolicy([_POLICIES.LatestN(latest), by_score])
       self._checkpointer = ocp.training.Checkpointer(
         self._folder.absolute(),
-        preservation_policy=_POLICIES.AnyPreservationPolicy(
-          [_POLICIES.LatestN(latest), by_score]
-        ),
+        preservation_policy=superseded.Noting(self._folder, kept),
         cleanup_tmp_directories=True,
       )
     return self._checkpointer

@@ -19,7 +19,7 @@ from im21k.loading.train import TrainIterator
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
-from im21k.training.outputs import Notes
+from im21k.training.outputs import Notes, one_line
 from im21k.training.profiling import Profiler
 from im21k.training.setup import Setup, prepare
 from im21k.training.signals import StopSignals
@@ -45,7 +45,13 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
     lock.Held: another process trains there.
     CannotWrite: a file cannot be written; the run can be resumed.
     FloatingPointError: the loss is no longer finite.
+    MemoryError: device or machine have too little memory for the run.
   """
+  with _memory_in_errors():
+    return _train(config, workdir, profile)
+
+
+def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
   run = prepare(config)
   checkpoints = Checkpoints(
     workdir / "checkpoints", config.keep_latest, config.keep_best
@@ -196,6 +202,21 @@ def _dead_workers_in_errors() -> Iterator[None]:
       f"a worker that makes batches has ended with exit code {code and code[1]} (-9: "
       "killed, as for want of memory; -7: /dev/shm is full): free memory, enlarge "
       "/dev/shm or set workers to 0, then run the same command again"
+    ) from error
+
+
+@contextlib.contextmanager
+def _memory_in_errors() -> Iterator[None]:
+  """One line with the remedy, in place of XLA's table of what it could not allocate."""
+  try:
+    yield
+  except Exception as error:
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    where = "the machine" if isinstance(error, MemoryError) else "the device"
+    raise MemoryError(
+      f"out of memory on {where} ({one_line(error)}): lower batch_size or set "
+      "model.remat to block, in a new workdir; `im21k plan` estimates what fits"
     ) from error
 
 

@@ -286,3 +286,49 @@ def test_a_full_disk_is_one_line_with_the_remedy(tmp_path, monkeypatch):
     f"the checkpoint in {tmp_path / 'checkpoints'} cannot be wr"
   )
   assert "\n" not in message and "written: no space left on device: make " in message
+
+
+def interrupted_deletion(folder, step):
+  """Steps 12 and 16 follow, and a kill comes while orbax deletes `step`."""
+  first = shutil.copytree(folder / str(step), folder.parent / "kept")
+  with Checkpoints(folder, keep_latest=2, keep_best=1) as checkpoints:
+    save(checkpoints, 12, {"top_1": 0.125})
+    save(checkpoints, 16, {"top_1": 0.125})
+  assert not (folder / str(step)).exists()
+  return shutil.copytree(first, folder / str(step))
+
+
+@pytest.mark.parametrize("left", ["_CHECKPOINT_METADATA", "state"])
+def test_the_rest_of_an_interrupted_deletion_is_no_damage(folder, capsys, left):
+  """Step 4 is the best, so it is step 8 that is deleted when 16 is complete."""
+  rest = interrupted_deletion(folder, 8)
+  for path in rest.iterdir():
+    if path.name != left:
+      shutil.rmtree(path) if path.is_dir() else path.unlink()
+  assert step_of(restore(folder)) == 16
+  assert capsys.readouterr().err == ""
+  names = sorted(path.name for path in folder.iterdir())
+  assert names == ["12", "16", "4"]
+
+
+def test_a_damaged_one_that_was_to_be_kept_is_still_named(folder, capsys):
+  interrupted_deletion(folder, 8)
+  (folder / "4" / "_CHECKPOINT_METADATA").unlink()
+  assert step_of(restore(folder)) == 16
+  assert "checkpoint" in (err := capsys.readouterr().err) and "damaged-4" in err
+  assert (folder / "damaged-4").is_dir()
+
+
+def test_a_checkpoint_noted_for_deletion_is_kept_while_it_is_the_newest(folder, capsys):
+  """The kill came before the one that was to replace it was complete."""
+  (folder / "superseded.json").write_text('{"steps": [8]}')
+  assert step_of(restore(folder)) == 8
+  assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"steps": null}', '{"steps": ["../x"]}'])
+def test_a_damaged_note_deletes_nothing(folder, text, capsys):
+  (folder / "superseded.json").write_text(text)
+  (folder / "4" / "_CHECKPOINT_METADATA").unlink()
+  assert step_of(restore(folder)) == 8
+  assert "damaged-4" in capsys.readouterr().err

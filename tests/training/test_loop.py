@@ -335,3 +335,22 @@ def test_loader_position_is_what_is_saved(packed):
   next(batches)
   next(batches)
   assert batches.position == 16
+
+
+@pytest.mark.parametrize(
+  ("error", "where"),
+  [
+    (RuntimeError("RESOURCE_EXHAUSTED: no 9 GiB\nA table"), "the device"),
+    (MemoryError(), "the machine"),
+  ],
+)
+def test_too_little_memory_is_one_line_with_the_remedy(
+  monkeypatch, tmp_path, error, where
+):
+  def prepare(config):
+    raise error
+
+  monkeypatch.setattr(loop, "prepare", prepare)
+  with pytest.raises(MemoryError, match=f"out of memory on {where}.*model.remat") as e:
+    loop.train(None, tmp_path)
+  assert "\n" not in str(e.value)
