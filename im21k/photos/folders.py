@@ -137,7 +137,7 @@ def beside_classes(root: Path) -> tuple[str, ...]:
       if _visible(e)
       and not _is_folder(e)
       and not names.CLASS_TAR.fullmatch(e.name)
-      and _may_be_photo(e)
+      and (names.in_name(e.name) or _may_be_photo(e))
     )
   )
 

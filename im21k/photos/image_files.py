@@ -7,19 +7,26 @@ from pathlib import Path, PurePosixPath
 
 # Files that are taken for photos where no folder says that they are.
 SUFFIXES = frozenset({
-  ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
-  ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+  ".apng", ".avif", ".bmp", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
+  ".jpf", ".jpg", ".jpx", ".mpo", ".pgm", ".png", ".ppm", ".psd", ".qoi", ".tif",
+  ".tiff", ".webp",
+  # Those that no decoder here reads are rejected, and so counted.
+  ".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".raf",
+  ".rw2", ".tga",
 })  # fmt: skip
 # Those that may hold photos, which are not read if nothing says their class.
 _ARCHIVES = frozenset({
   ".7z", ".bz2", ".gz", ".rar", ".rec", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip",
   ".zst",
 })  # fmt: skip
-SIGNATURE = 4  # bytes
-# First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF.
+SIGNATURE = 12  # bytes
+# First bytes of JPEG, PNG, GIF, BMP, WebP, TIFF, QOI, JPEG 2000 and JPEG XL.
 _SIGNATURES = (
-  b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*",
+  b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"qoif",
+  b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\xff\x0a", b"\0\0\0\x0cJXL ",
 )  # fmt: skip
+# Brands of AVIF, HEIC and Canon's raw photos, behind a length and `ftyp`.
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"mif1", b"msf1", b"crx ")
 
 
 def may_be_photo(name: str, head: bytes = b"") -> bool:
@@ -30,10 +37,15 @@ def may_be_photo(name: str, head: bytes = b"") -> bool:
     head: its first `SIGNATURE` bytes.
   """
   suffix = PurePosixPath(name).suffix.lower()
-  return suffix in SUFFIXES or suffix in _ARCHIVES or head.startswith(_SIGNATURES)
+  return suffix in SUFFIXES or suffix in _ARCHIVES or _begins_as_image(head)
 
 
 def is_image(path: Path) -> bool:
   """Whether a file begins as an image of a common format does."""
   with path.open("rb") as file:
-    return file.read(SIGNATURE).startswith(_SIGNATURES)
+    return _begins_as_image(file.read(SIGNATURE))
+
+
+def _begins_as_image(head: bytes) -> bool:
+  is_boxed = head[4:8] == b"ftyp" and head[8:12] in _BRANDS
+  return is_boxed or head.startswith(_SIGNATURES)
