@@ -96,7 +96,8 @@ def test_photos_that_cannot_be_decoded_do_not_take_part(packed, tiny_weights, tm
     assert [row["photo"] for row in result["bad"]] == [
       key for key in [f"{path.parent.name}/bad.jpg"] if out == "all"
     ]
-    assert ("1 photos cannot be scored" in recalibrating.text(result)) == (out == "all")
+    text = recalibrating.text(result)
+    assert ("16 used, 1 unreadable" in text) == (out == "all")
     assert {row["split"] for row in result["rows"]} == {"train"}
     stats = weights.load(tmp_path / out).variables["batch_stats"]["conv1"]["bn"]
     found.append(stats)
