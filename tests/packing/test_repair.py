@@ -214,3 +214,8 @@ def test_16_bits_keep_their_upper_half(picture):
   jpeg, kinds = repair.prepare(saved(Image.fromarray(exact), "PNG"), repair.Rules())
   assert kinds == ("PNG", "16-bit")
   assert np.abs(simplejpeg.decode_jpeg(jpeg).astype(int) - 0x80).max() <= 1
+
+
+def test_each_kind_has_a_bit():
+  """Outcomes keep the kinds of a photo in 32 bits."""
+  assert len(repair.KINDS) <= 32
