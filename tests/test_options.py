@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import tarfile
 from pathlib import Path
 
 import jax
@@ -539,3 +540,28 @@ def write_mxnet(root):
     input=weights.Input(size=32, short_side=37),
     classes=CLASSES,
   ).save(root / "inception")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "command", ["evaluate", "calibrate", "recalibrate", "predict", "bench-loader", "pack"]
+)
+def test_a_cut_archive_is_said_by_every_command(places, capsys, command):
+  path = places["root"] / "cut.tar"
+  with tarfile.open(path, "w") as tar:
+    tar.add(places["photos"], ".")
+  path.write_bytes(path.read_bytes()[: 3 * path.stat().st_size // 5])
+  line = {
+    "recalibrate": f"recalibrate {places['weights']} {path} {places['out']}/new "
+    "--images 12 --batch-size 4",
+    "predict": f"predict {places['calibrated']} {path}",
+    "bench-loader": f"bench-loader {path} --batch-size 2 --seconds 0.1",
+    "pack": f"pack {path} {places['out']} --classes {places['root']}/three.txt",
+  }.get(command, f"{command} {places['weights']} {path}")
+  status = cli.main(line.split())
+  out, err = capsys.readouterr()
+  assert "unexpected" not in err and "Traceback" not in err
+  if command == "bench-loader":
+    assert status == 0  # It measures; what it could not read is a number.
+  else:
+    assert status == 1 and re.search(r"[1-9][\d,]* bytes?", err), (out, err)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from im21k import files, synsets, words
 from im21k.loading.scoring import Item
+from im21k.photos.photo import Loss
 
 CSV = "evaluation.csv"
 _LARGEST = 2**24  # Bytes; a row has some 300.
@@ -31,7 +32,7 @@ class Bad(NamedTuple):
 
   key: str
   reason: str
-  loss: Any = None
+  loss: Loss | None = None
 
 
 def bad_of(item: Item) -> Bad:
@@ -162,7 +163,7 @@ def failed(bad: Sequence[Bad]) -> dict[str, str]:
   lost: Counter[str] = Counter()
   for one in bad:
     if one.loss is not None:
-      lost[one.loss.archive] += one.loss.count
+      lost[one.loss.archive] += one.loss.size
   if not lost:
     return {}
   each = [f"{words.counted(n, 'byte')} of {name}" for name, n in lost.items()]

@@ -67,8 +67,7 @@ def _read_place(
         raise images.ImageError(": ".join(photo.problem))
       yield name, images.decode(photo.data)
     except images.ImageError as error:
-      loss = getattr(photo, "loss", None)
-      lost = {"lost_bytes": loss.count} if loss else {}
+      lost = {"lost_bytes": photo.loss.size} if photo.loss else {}
       bad.append({"photo": name, "reason": str(error), **lost})
 
 

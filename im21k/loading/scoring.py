@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from im21k import machine
 from im21k.loading.config import check_batch_size
 from im21k.photos import Photo, Source, crops, images, names
+from im21k.photos.photo import Loss
 from im21k.synsets import ClassList
 
 VALIDATION = names.VALIDATION
@@ -40,7 +41,7 @@ class Item:
   synset: str
   label: int | None
   error: str | None
-  loss: Any = None
+  loss: Loss | None = None
 
 
 class ScoreLoader:
@@ -137,8 +138,7 @@ class ScoreLoader:
         image = crops.center_crop(whole, self._size, self._short_side)
       except images.ImageError as reason:
         error = str(reason)
-    loss = getattr(photo, "loss", None)
-    return image, Item(photo.key, photo.synset, label, error, loss)
+    return image, Item(photo.key, photo.synset, label, error, photo.loss)
 
   def _lay_out(
     self, batch: Sequence[tuple[npt.NDArray[np.uint8], Item]]

@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from im21k.evaluation import results
+from im21k.photos.photo import Loss
 
 
 def test_appended_rows_keep_those_before_and_their_columns(tmp_path):
@@ -37,10 +37,6 @@ def test_a_path_is_no_formula_and_valid_utf8(path, expected):
 
 
 def test_a_damaged_archive_is_a_failure_with_its_bytes():
-  class Loss(NamedTuple):
-    archive: str
-    count: int
-
   bad = [
     results.Bad("a.jpg", "truncated"),
     results.Bad("one.tar@512", "damaged header", Loss("one.tar", 1)),
