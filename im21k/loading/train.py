@@ -20,6 +20,7 @@ from absl import flags
 
 from im21k import machine
 from im21k.dataset.manifest import Manifest
+from im21k.loading import shared_memory
 from im21k.loading.config import LoaderOptions
 from im21k.loading.examples import GOOD, Examples, StageTimes
 from im21k.loading.order import Blockwise, Global
@@ -137,7 +138,7 @@ class TrainLoader:
       raise images.ImageError(
         f"{len(bad)} of {self.count:,} photos cannot be used, more than max_bad_share "
         f"allows; one of them: {self._examples.describe(min(bad))}. "
-        "`im21k verify` finds all of them"
+        "`im21k verify` finds the damaged shards"
       )
 
 
@@ -164,6 +165,8 @@ class TrainIterator(Iterator[dict[str, Any]]):
       )
     )
     if loader.workers:
+      pixels = loader.options.host_batch_size * loader.options.image_size**2
+      shared_memory.check(loader.workers, 3 * pixels)
       if not flags.FLAGS.is_parsed():  # Grain reads flags of its own.
         flags.FLAGS.mark_as_parsed()
       batches = batches.mp_prefetch(

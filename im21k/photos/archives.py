@@ -9,7 +9,7 @@ import dataclasses
 import tarfile
 from collections.abc import Callable, Iterator
 
-from im21k.photos import tar_chain, tar_headers
+from im21k.photos import image_files, tar_chain, tar_headers
 from im21k.photos.tar_headers import BLOCK
 from im21k.photos.tar_input import RECORD, Input, Window
 from im21k.photos.tar_parts import Lost, Member
@@ -102,7 +102,7 @@ class Reader:
   def read(self, member: Member) -> bytes | None:
     """Data of the member that iteration gave last; None if the tar ends within it."""
     data = self._data.read(member.size)
-    self._is_unclear = data.endswith(b"\0")
+    self._is_unclear = image_files.may_go_on(data[-image_files.ENDING :])
     self._is_moved = tar_headers.are_inside(data)
     self._tail = data[len(data) - len(data) % BLOCK :]
     self._is_short = len(data) < member.size
@@ -133,8 +133,8 @@ class Reader:
     if not was_read and 0 < member.size <= _SMALL:
       self.read(member)
     elif not was_read and member.size:
-      self._data.skip(member.size - 1)
-      self._is_unclear = self._data.read(1) == b"\0"
+      self._data.skip(member.size - image_files.ENDING)
+      self._is_unclear = image_files.may_go_on(self._data.read(image_files.ENDING))
     self._fill(self._data.read(member.end - self._data.at))
     self._is_short |= member.is_cut
     if self._data.at < end and not (self._is_short and was_read):

@@ -91,6 +91,27 @@ def test_zeros_behind_a_tar_mean_nothing(tmp_path, zipped, padding):
   assert keys(path) == NAMES
 
 
+@pytest.mark.parametrize(
+  ("end", "is_whole"),
+  [
+    (b"\xff\xd9", True),
+    (b"IEND\xaeB`\x82", True),
+    (b"\xff\xd9" + bytes(511 - 2), True),
+    (b"\xff\xd9" + bytes(512), False),  # as where a block of the photo is lost
+    (b"\xff", False),
+  ],
+)
+@pytest.mark.parametrize("size", [3000, (2 << 20) + 512])  # read, or passed over
+def test_zeros_behind_the_image_of_the_last_photo(tmp_path, end, is_whole, size):
+  """In a tar of blocking factor 3, of which the zeros at the end say nothing."""
+  data = b"x" * (size - len(end) - 1) + end + b"\0"
+  info = tarfile.TarInfo(NAMES[0])
+  info.size = len(data)
+  file = info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+  path = put(tmp_path, file + bytes(3 * 512))
+  assert split(path) == ((NAMES[:1], 0) if is_whole else ([], len(file) + 3 * 512))
+
+
 def test_a_sparse_member_takes_no_photo_with_it(tmp_path):
   """Old GNU format: four pieces in the header, 21 more in a block behind it."""
   info = tarfile.TarInfo("disk.img")
