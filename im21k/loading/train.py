@@ -181,7 +181,7 @@ class TrainIterator(Iterator[dict[str, Any]]):
       )
     self._batches = [iter(batches)]
     # Also at the interpreter's exit, while grain can still stop its threads.
-    self._end = weakref.finalize(self, _end, self._batches)
+    self._end = weakref.finalize(self, _end, self._batches, loader.workers > 0)
 
   def close(self) -> None:
     """Ends threads and worker processes; the iterator is then exhausted."""
@@ -199,9 +199,10 @@ class TrainIterator(Iterator[dict[str, Any]]):
     return batch
 
 
-def _end(batches: list[Any]) -> None:
+def _end(batches: list[Any], is_shared: bool) -> None:
   batches.pop().close()
-  gc.collect()  # Else Python reports batches of workers as leaked memory at its exit.
+  if is_shared:
+    gc.collect()  # Else Python reports these batches as leaked memory at its exit.
 
 
 @dataclasses.dataclass(frozen=True)
