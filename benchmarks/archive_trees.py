@@ -68,7 +68,8 @@ def _pack_all(rng: random.Random, folder: Path, counts: Counter, seed: int) -> N
       continue  # Nothing is beside the classes there.
     for shuffle in ("direct", "external") if form == "folder" else ("external",):
       out = folder / f"packed {form} {shuffle}"
-      result = pack(path, out, shards=2, workers=1, memory=0.01, shuffle=shuffle)
+      small = {"memory": 0.01} if shuffle == "external" else {}
+      result = pack(path, out, shards=2, workers=1, shuffle=shuffle, **small)
       counts["packs"] += 1
       digest = _digest(out)
       first = first or digest

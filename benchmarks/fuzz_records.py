@@ -203,9 +203,7 @@ def _pack(path: Path, found: list[Any], folder: Path) -> None:
   names.write_text("\n".join(CLASSES.synsets))
   try:
     with tempfile.TemporaryDirectory(dir=folder) as out:
-      result = pack(
-        path, Path(out) / "out", classes=names, workers=1, unlisted="skip", memory=0.01
-      )
+      result = pack(path, Path(out) / "out", classes=names, workers=1, unlisted="skip")
       packed = {p.key for p in photos.open(Path(out) / "out")}
       lines = (Path(out) / "out" / "rejected.tsv").read_text().split("\n")[1:-1]
   except ValueError as error:

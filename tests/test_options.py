@@ -565,3 +565,5 @@ def test_a_cut_archive_is_said_by_every_command(places, capsys, command):
     assert status == 0  # It measures; what it could not read is a number.
   else:
     assert status == 1 and re.search(r"[1-9][\d,]* bytes?", err), (out, err)
+  made = [f"{places['out']}/new", f"{places['weights']}/calibration.json"]
+  assert not any(map(os.path.exists, made))  # Nothing is estimated from a part.

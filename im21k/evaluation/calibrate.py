@@ -51,12 +51,12 @@ def calibrate(
     which there are too few photos, `before` and `after`: cross-entropy `loss` and
     expected calibration error `error`, `plot`, and the photos that were left out:
     `unknown` by synset, `bad` with the reason. `counts`: how many `photos` were read,
-    and of these how many were `used`, of `unknown` classes, and `bad`. `failed`, if a
-    part of an archive could not be read.
+    and of these how many were `used`, of `unknown` classes, and `bad`.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
-    ValueError: they are damaged, no photo can be used, or an option is out of range.
+    ValueError: they are damaged, a part of an archive could not be read, no photo can
+      be used, or an option is out of range.
   """
   _check(accuracy, confidence)
   split = inputs.split_for(data, split, "eval")
@@ -64,6 +64,7 @@ def calibrate(
   released = weights.load(weights_dir)
   photos = inputs.open_shuffled(data, split, labels, released.classes)
   computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
+  results.refuse_damage(computed.bad)
   logits, right = computed.logits, computed.labels
   best = temperature.best_temperature(logits, right)
   p = calibration.softmax(logits, best)
@@ -95,7 +96,6 @@ def calibrate(
     "unknown": computed.unknown,
     "bad": results.as_rows(computed.bad),
     "counts": computed.counts(),
-    **results.failed(computed.bad),
   }
 
 

@@ -58,12 +58,12 @@ def recalibrate(
     `weights`, `images` used, `bad`: photos that take no part, with the reason, and
     `rows`: top-1, top-5 and top-20 before and after, on the held-out photos if there
     are any, else on those that were used. `counts`: how many `photos` were read, and of
-    these how many were `used`, `bad`, and `left` over by whole batches. `failed`, if a
-    part of an archive could not be read.
+    these how many were `used`, `bad`, and `left` over by whole batches.
 
   Raises:
     FileNotFoundError: weights, photos or labels are missing.
-    ValueError: they are damaged, or make no whole batch, or out is weights_dir.
+    ValueError: they are damaged, a part of an archive could not be read, they make no
+      whole batch, or out is weights_dir.
   """
   on = inputs.devices_for(devices)
   if out.resolve() == weights_dir.resolve():
@@ -87,6 +87,7 @@ def recalibrate(
   bad: list[results.Bad] = []
   read: Counter[str] = Counter()
   stats, count = _statistics(released, loader, wanted // batch_size, on, bad, read)
+  results.refuse_damage(bad)
   if not count:
     raise ValueError(
       f"{words.counted(wanted - len(bad), 'photo')} make no whole batch of {batch_size}"
@@ -118,7 +119,6 @@ def recalibrate(
       "left": read["photos"] - count * batch_size - len(bad),
     },
     "rows": rows,
-    **results.failed(bad),
   }
 
 

@@ -170,6 +170,16 @@ def failed(bad: Sequence[Bad]) -> dict[str, str]:
   return {"failed": f"not all could be read: {_first(each)} damaged or missing"}
 
 
+def refuse_damage(bad: Sequence[Bad]) -> None:
+  """ValueError if a part of an archive could not be read: nothing is made of a part."""
+  if lost := failed(bad):
+    first = first_of([one for one in bad if one.loss])
+    raise ValueError(
+      f"{lost['failed']}{first}; nothing was written: get the archive again, or unpack "
+      "what is sound of it into a folder"
+    )
+
+
 def counts_line(counts: Mapping[str, int]) -> str:
   """`12 photos: 9 scored, 2 of unknown classes, 1 unreadable or without class`."""
   parts = [f"{counts[name]:,} {_COUNTED[name]}" for name in _COUNTED if name in counts]

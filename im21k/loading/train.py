@@ -20,6 +20,7 @@ from absl import flags
 
 from im21k import machine
 from im21k.dataset.manifest import Manifest
+from im21k.loading import shared_memory
 from im21k.loading.config import LoaderOptions
 from im21k.loading.examples import GOOD, Examples, StageTimes
 from im21k.loading.order import Blockwise, Global
@@ -137,7 +138,7 @@ class TrainLoader:
       raise images.ImageError(
         f"{len(bad)} of {self.count:,} photos cannot be used, more than max_bad_share "
         f"allows; one of them: {self._examples.describe(min(bad))}. "
-        "`im21k verify` finds all of them"
+        "`im21k verify` finds the damaged shards"
       )
 
 
@@ -164,6 +165,8 @@ class TrainIterator(Iterator[dict[str, Any]]):
       )
     )
     if loader.workers:
+      pixels = loader.options.host_batch_size * loader.options.image_size**2
+      shared_memory.check(loader.workers, 3 * pixels)
       if not flags.FLAGS.is_parsed():  # Grain reads flags of its own.
         flags.FLAGS.mark_as_parsed()
       batches = batches.mp_prefetch(
@@ -178,7 +181,7 @@ class TrainIterator(Iterator[dict[str, Any]]):
       )
     self._batches = [iter(batches)]
     # Also at the interpreter's exit, while grain can still stop its threads.
-    self._end = weakref.finalize(self, _end, self._batches)
+    self._end = weakref.finalize(self, _end, self._batches, loader.workers > 0)
 
   def close(self) -> None:
     """Ends threads and worker processes; the iterator is then exhausted."""
@@ -196,9 +199,10 @@ class TrainIterator(Iterator[dict[str, Any]]):
     return batch
 
 
-def _end(batches: list[Any]) -> None:
+def _end(batches: list[Any], is_shared: bool) -> None:
   batches.pop().close()
-  gc.collect()  # Else Python reports batches of workers as leaked memory at its exit.
+  if is_shared:
+    gc.collect()  # Else Python reports these batches as leaked memory at its exit.
 
 
 @dataclasses.dataclass(frozen=True)

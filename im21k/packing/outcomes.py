@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, UInt8, UInt64
 
-from im21k import files
+from im21k import files, words
 from im21k.packing.repair import KINDS, RULES
 
 REPORT, SUMMARY, REJECTED = "report.json", "report.txt", "rejected.tsv"
@@ -89,7 +89,7 @@ def damaged_archives(rejections: list[Rejection]) -> dict[str, int]:
 def about_damage(lost: dict[str, int]) -> list[str]:
   """What `damaged_archives` gives, one line for each."""
   return [
-    f"{_one_line(archive)} is damaged: {size:,} bytes of it could not be read"
+    f"{words.visible(archive)} is damaged: {size:,} bytes of it could not be read"
     for archive, size in lost.items()
   ]
 
@@ -180,7 +180,7 @@ def write(
       lines.append(_most(of_class, RULES[kind], kind))
   files.write_text(folder / SUMMARY, "\n".join(lines) + "\n", aside)
   rows = sorted((each.key, each.kind, each.reason) for each in outcomes.rejections)
-  lines = ["key\tkind\treason", *("\t".join(map(_one_line, row)) for row in rows)]
+  lines = ["key\tkind\treason", *("\t".join(map(words.visible, row)) for row in rows)]
   files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
   return len(outcomes.rejections)
 
@@ -232,9 +232,3 @@ def _counted(outcomes: Outcomes, synsets: tuple[str, ...]) -> dict[str, Counter[
   for rejection in outcomes.rejections:
     counts[rejection.kind][rejection.synset] += 1
   return counts
-
-
-def _one_line(text: str) -> str:
-  """`text` with tabs, line ends and undecodable bytes as escapes."""
-  escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
-  return escaped.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -46,8 +46,8 @@ def verify(
 
   Raises:
     FileNotFoundError: the folder holds no packed data set.
-    ValueError: a shard is damaged, or a photo is in it twice; the message names shard
-      and record.
+    ValueError: shards are damaged, or a photo is in them twice; the message names the
+      shards, and the first bad record of each.
   """
   if not 0 <= decode <= 1:
     raise ValueError(f"decode is {decode}, but must be between 0 and 1")
@@ -62,7 +62,7 @@ def verify(
   every = round(1 / decode) if decode else 0
   check = functools.partial(_check, folder, len(classes), every)
   sizes: Counter[int] = Counter()
-  decoded = 0
+  decoded, faults = 0, list[str]()
   keys: list[npt.NDArray[np.uint64]] = []
   with tqdm(
     total=sum(s.count for s in shards), desc="verify", unit=" photos", disable=None
@@ -71,7 +71,11 @@ def verify(
       sizes += of_shard.labels
       decoded += of_shard.decoded
       keys.append(np.frombuffer(of_shard.keys, np.uint64))
+      faults += [of_shard.fault] if of_shard.fault else []
       progress.update(of_shard.labels.total())
+  if faults:
+    more = f"{len(faults):,} of {words.counted(len(shards), 'shard')} are damaged: "
+    raise ValueError((more if len(faults) > 1 else "") + "; ".join(faults))
   _refuse_repeated_keys(folder, shards, keys)
   _check_report(folder, sizes.total())
   listed = {shard.name for shard in shards}
@@ -103,18 +107,22 @@ def _check_report(folder: Path, photos: int) -> None:
 
 
 class _Checked(NamedTuple):
-  """What is in a shard: photos by label, those decoded, and a hash of each key."""
+  """What is in a shard: photos by label, those decoded, and a hash of each key.
+
+  `fault` is what is wrong with it, if anything is.
+  """
 
   labels: Counter[int]
   decoded: int
   keys: bytes
+  fault: str = ""
 
 
 def _check(folder: Path, classes: int, every: int, shard: Shard) -> _Checked:
-  """Reads a shard; ValueError names its first fault."""
+  """Reads a shard up to its first fault."""
   path = folder / shard.name
   checksum, sizes, decoded = records.Checksum(), Counter[int](), 0
-  keys, decoder = array.array("Q"), Decoder()
+  keys, decoder, fault = array.array("Q"), Decoder(), ""
   try:
     for index, record in enumerate(_records(path, shard.count)):
       try:
@@ -126,14 +134,16 @@ def _check(folder: Path, classes: int, every: int, shard: Shard) -> _Checked:
           _decode(decoder, example.jpeg, index)
           decoded += 1
       except ValueError as error:
-        raise ValueError(f"{path} record {index:,}: {error}") from error
+        fault = f"{path} record {index:,}: {error}"
+        return _Checked(sizes, decoded, keys.tobytes(), fault)
       sizes[example.label] += 1
       keys.append(_hash(example))
+    is_sound = sizes.total() == shard.count and _is_sound(path, shard, checksum)
   except RuntimeError:
-    sizes.clear()  # ArrayRecord's own checksums do not match.
-  if sizes.total() != shard.count or not _is_sound(path, shard, checksum):
-    raise ValueError(f"{path} is not what was packed: {_first_bad(path, shard.count)}")
-  return _Checked(sizes, decoded, keys.tobytes())
+    is_sound = False  # ArrayRecord's own checksums do not match.
+  if not is_sound:
+    fault = f"{path} is not what was packed: {_first_bad(path, shard.count)}"
+  return _Checked(sizes, decoded, keys.tobytes(), fault)
 
 
 def _decode(decoder: Decoder, jpeg: bytes, seed: int) -> None:

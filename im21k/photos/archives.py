@@ -9,14 +9,13 @@ import dataclasses
 import tarfile
 from collections.abc import Callable, Iterator
 
-from im21k.photos import tar_chain, tar_headers
+from im21k.photos import image_files, tar_chain, tar_headers
 from im21k.photos.tar_headers import BLOCK
 from im21k.photos.tar_input import RECORD, Input, Window
 from im21k.photos.tar_parts import Lost, Member
 
 PADDING = 1 << 20  # most zeros at the end of a tar
 _SMALL = 1 << 20  # bytes of a member that are read to see whether all is well
-_HINT = 4 << 20  # most bytes that a damaged header is believed to have behind it
 
 
 class Reader:
@@ -80,7 +79,7 @@ class Reader:
           yield self._gap(start, zeros, "zeros where a header should be", doubtful)
           self.is_after_gap = self.damaged = True
         self._begin = self._data.at
-      elif self._is_moved:
+      elif self._is_moved or (self._is_unclear and tar_headers.may_be_fallback(info)):
         yield self._gap(start, 0, "a member has data of others in it", True)
         self.is_after_gap = self.damaged = True
       found = self._member(info)
@@ -102,7 +101,7 @@ class Reader:
   def read(self, member: Member) -> bytes | None:
     """Data of the member that iteration gave last; None if the tar ends within it."""
     data = self._data.read(member.size)
-    self._is_unclear = data.endswith(b"\0")
+    self._is_unclear = image_files.may_go_on(data[-image_files.ENDING :])
     self._is_moved = tar_headers.are_inside(data)
     self._tail = data[len(data) - len(data) % BLOCK :]
     self._is_short = len(data) < member.size
@@ -133,8 +132,8 @@ class Reader:
     if not was_read and 0 < member.size <= _SMALL:
       self.read(member)
     elif not was_read and member.size:
-      self._data.skip(member.size - 1)
-      self._is_unclear = self._data.read(1) == b"\0"
+      self._data.skip(member.size - image_files.ENDING)
+      self._is_unclear = image_files.may_go_on(self._data.read(image_files.ENDING))
     self._fill(self._data.read(member.end - self._data.at))
     self._is_short |= member.is_cut
     if self._data.at < end and not (self._is_short and was_read):
@@ -219,16 +218,11 @@ class Reader:
     self, start: int, reason: str, doubtful: bool = False, name: str = ""
   ) -> Lost:
     """Goes on to the next sound header, and says what lies before it."""
-    block = self._data.peek(BLOCK)
-    is_damaged = not name and not tar_headers.read(block)
-    end = tar_headers.likely_end(block) if is_damaged else 0
-    following = self._data.peek(end + BLOCK)[end:] if 0 < end <= _HINT else b""
-    if len(following) == BLOCK and (
-      tar_headers.read(following) or not following.strip(b"\0")
-    ):
-      self._data.read(end)
+    end = 0 if name else self._data.likely_end()
+    if end and tar_headers.with_magic(self._data.peek(2 * BLOCK)[BLOCK:]):
+      self._data.read(end)  # The member is a tar, with headers of its own.
     else:
-      self._data.to_next_header()
+      self._data.to_next_header(end)
       self._is_short = not self._data.peek(1)
     self.damaged = self.is_after_gap = True
     self._is_unclear = self._is_moved = False

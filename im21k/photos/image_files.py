@@ -20,11 +20,13 @@ _ARCHIVES = frozenset({
   ".zst",
 })  # fmt: skip
 SIGNATURE = 12  # bytes
+ENDING = 512  # bytes
 # First bytes of JPEG, PNG, GIF, BMP, WebP, TIFF, QOI, JPEG 2000 and JPEG XL.
 _SIGNATURES = (
   b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"qoif",
   b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\xff\x0a", b"\0\0\0\x0cJXL ",
 )  # fmt: skip
+_ENDS = b"\xff\xd9", b"IEND\xae\x42\x60\x82"  # of JPEG and PNG
 # Brands of AVIF, HEIC and Canon's raw photos, behind a length and `ftyp`.
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"mif1", b"msf1", b"crx ")
 
@@ -38,6 +40,16 @@ def may_be_photo(name: str, head: bytes = b"") -> bool:
   """
   suffix = PurePosixPath(name).suffix.lower()
   return suffix in SUFFIXES or suffix in _ARCHIVES or _begins_as_image(head)
+
+
+def may_go_on(tail: bytes) -> bool:
+  """Whether bytes that end in zeros may be a photo of which the rest became zeros.
+
+  Args:
+    tail: its last `ENDING` bytes. Some cameras write a few zeros behind the end of the
+      image; blocks that were lost in it leave more.
+  """
+  return tail.endswith(b"\0") and not tail.rstrip(b"\0").endswith(_ENDS)
 
 
 def is_image(path: Path) -> bool:

@@ -36,13 +36,17 @@ class Said:
 def read(data: Window, info: tarfile.TarInfo) -> Said:
   """Passes over the headers of a member, of which the first, `info`, is sound."""
   said, fields = Said(info), dict[str, str]()
-  block = data.read(BLOCK)
+  block, seen = data.read(BLOCK), {info.type} - {tar_headers.GLOBAL}
   while said.info.type in tar_headers.EXTENSIONS:
     _read_extension(data, said, fields)
     following = None if said.stopped else tar_headers.read(data.peek(BLOCK))
     if following is None:
       said.stopped = said.stopped or "no header follows an extended header"
       return said
+    if following.type in seen:
+      said.stopped = "no member follows an extended header"
+      return said
+    seen |= {following.type} - {tar_headers.GLOBAL}
     said.info, block = following, data.read(BLOCK)
   if said.info.type == tarfile.GNUTYPE_SPARSE:
     # More blocks of the header follow while the last one says so.

@@ -8,6 +8,7 @@ import tarfile
 
 BLOCK = 512
 MAGIC, MAGIC_AT = b"ustar", 257
+_VERSIONS = b"ustar\x0000", b"ustar  \0"  # of POSIX and GNU
 LONGEST = 1 << 20  # bytes of an extended header
 LONG_NAME, LONG_LINK = tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 GLOBAL = tarfile.XGLTYPE
@@ -43,16 +44,22 @@ def with_magic(block: bytes) -> tarfile.TarInfo | None:
 def are_inside(data: bytes) -> bool:
   """Whether there are headers in a member's data, as if bytes before were removed.
 
-  A member that is a tar itself begins with one, and may have more.
+  Of a header whose beginning was removed, too, the checksum is wrong. A member that is
+  a tar itself begins with one, and may have more.
   """
   column = data[MAGIC_AT::BLOCK]  # Quick, for it is looked at in every photo.
   row = column.find(MAGIC[0])
   while row >= 0:
-    block = data[row * BLOCK : (row + 1) * BLOCK]
-    if block.startswith(MAGIC, MAGIC_AT) and len(block) == BLOCK and with_magic(block):
-      return row > 0 and not with_magic(data[:BLOCK])
+    if data.startswith(_VERSIONS, row * BLOCK + MAGIC_AT):
+      return not with_magic(data[:BLOCK])
     row = column.find(MAGIC[0], row + 1)
   return False
+
+
+def may_be_fallback(info: tarfile.TarInfo) -> bool:
+  """Whether a name is like those that pax writes for readers that know no better."""
+  is_full = len(info.name.encode("utf-8", "surrogateescape")) == tarfile.LENGTH_NAME
+  return info.type not in EXTENSIONS and (is_full or "?" in info.name)
 
 
 def resembles(block: bytes) -> bool:

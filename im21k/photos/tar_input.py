@@ -15,6 +15,7 @@ BUFFER = 16 << 20  # bytes read at once, so that a disk has little to seek
 RECORD = 20 * BLOCK  # what most writers fill a tar up to a multiple of
 _WORTH_A_SEEK = 1 << 20
 _SCAN = 256 << 10  # bytes that are searched for a header at once
+_HINT = 4 << 20  # most bytes that a damaged header is believed to have behind it
 
 
 @runtime_checkable
@@ -117,8 +118,26 @@ class Window:
       count = _SCAN
     return self.at - start
 
-  def to_next_header(self) -> None:
-    """Goes on to the next sound header, or to the end."""
+  def likely_end(self) -> int:
+    """Bytes of the member whose damaged header is next, by the size in it.
+
+    0 if the header is sound, or if neither another one nor zeros stand where they end.
+    """
+    block = self.peek(BLOCK)
+    end = 0 if tar_headers.read(block) else tar_headers.likely_end(block)
+    following = self.peek(end + BLOCK)[end:] if 0 < end <= _HINT else b""
+    is_well = tar_headers.read(following) or not following.strip(b"\0")
+    return end if len(following) == BLOCK and is_well else 0
+
+  def to_next_header(self, most: int = 0) -> None:
+    """Goes on to the next sound header, or to the end.
+
+    Args:
+      most: where else to stop, bytes from here; 0 for nowhere.
+    """
+    if most:
+      Window(self.input, self.at + most).to_next_header()
+      return
     while True:
       data = self.peek(_SCAN)
       at = data.find(tar_headers.MAGIC, tar_headers.MAGIC_AT)

@@ -65,7 +65,7 @@ def test_the_report_counts_kinds_by_class(tmp_path):
   both = outcomes.kind_bits(("PNG", "transparent"))
   rejected = [
     Rejection("b", SYNSETS[1], "empty", "no bytes"),
-    Rejection("a\tb", "", "damaged archive", "ends early"),
+    Rejection("a\tb\x1b[2J", "", "damaged archive", "ends early"),
   ]
   digests = [[1, 1], [1, 1], [1, 1], [2, 2]]
   per_photo = of([0, 0, 1, 2], [grey, 0, both, 0], digests, rejected)
@@ -87,7 +87,7 @@ def test_the_report_counts_kinds_by_class(tmp_path):
   }
   assert (tmp_path / "rejected.tsv").read_text().splitlines() == [
     "key\tkind\treason",
-    "a\\tb\tdamaged archive\tends early",
+    "a\\tb\\x1b[2J\tdamaged archive\tends early",
     "b\tempty\tno bytes",
   ]
   summary = (tmp_path / "report.txt").read_text()

@@ -45,6 +45,18 @@ def test_a_flipped_bit_names_shard_record_and_byte(copied, share):
     verify(copied, workers=1)
 
 
+def test_all_damaged_shards_are_named(copied):
+  first, second, *_ = Manifest.load(copied).splits["train"]
+  for shard in (first, second):
+    path = copied / shard.name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+  message = f"2 of .* damaged: .*{first.name} is not .*; .*{second.name} is not "
+  with pytest.raises(ValueError, match=message):
+    verify(copied, workers=2)
+
+
 def test_a_shard_of_other_sound_photos_is_found(photos, tmp_path):
   synset = "n01440764"
   for name in ("one", "other"):

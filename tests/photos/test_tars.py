@@ -91,6 +91,27 @@ def test_zeros_behind_a_tar_mean_nothing(tmp_path, zipped, padding):
   assert keys(path) == NAMES
 
 
+@pytest.mark.parametrize(
+  ("end", "is_whole"),
+  [
+    (b"\xff\xd9", True),
+    (b"IEND\xaeB`\x82", True),
+    (b"\xff\xd9" + bytes(511 - 2), True),
+    (b"\xff\xd9" + bytes(512), False),  # as where a block of the photo is lost
+    (b"\xff", False),
+  ],
+)
+@pytest.mark.parametrize("size", [3000, (2 << 20) + 512])  # read, or passed over
+def test_zeros_behind_the_image_of_the_last_photo(tmp_path, end, is_whole, size):
+  """In a tar of blocking factor 3, of which the zeros at the end say nothing."""
+  data = b"x" * (size - len(end) - 1) + end + b"\0"
+  info = tarfile.TarInfo(NAMES[0])
+  info.size = len(data)
+  file = info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+  path = put(tmp_path, file + bytes(3 * 512))
+  assert split(path) == ((NAMES[:1], 0) if is_whole else ([], len(file) + 3 * 512))
+
+
 def test_a_sparse_member_takes_no_photo_with_it(tmp_path):
   """Old GNU format: four pieces in the header, 21 more in a block behind it."""
   info = tarfile.TarInfo("disk.img")
@@ -411,3 +432,48 @@ def test_headers_in_data_are_found_but_not_in_a_tar():
   assert not tar_headers.are_inside(b"x" * 513 + block)
   assert not tar_headers.are_inside(tar(NAMES))
   assert not tar_headers.are_inside(b"u" * 5000)
+
+
+def link(name):
+  return header(name, kind=tarfile.SYMTYPE, at157=b"nowhere")
+
+
+def test_a_photo_that_ends_in_the_header_of_a_link_is_damaged(tmp_path):
+  """A block was removed, half of it from the photo: no checksum of a header holds."""
+  photo = header(NAMES[0], 500) + b"x" * 500 + bytes(12) + link(f"{TENCH}/link")
+  sound = photo + tar(NAMES[1:])
+  path = put(tmp_path, sound[: 512 + 120] + sound[1024 + 120 :])
+  good, lost = split(path)
+  assert good == NAMES[1:] and lost == 1024
+
+
+@pytest.mark.parametrize("kind", [b"x", b"L", b"K"])
+def test_two_extended_headers_of_one_kind_are_of_two_members(tmp_path, kind):
+  text = b"20 path=n01440764/9\n" if kind == b"x" else b"n01440764/9\0"
+  one = header("extended", len(text), kind) + text.ljust(512, b"\0")
+  path = put(tmp_path, one + one + tar(NAMES))
+  first = NAMES[0] if kind == b"K" else f"{TENCH}/9"
+  assert split(path) == ([first, *NAMES[1:]], 1024)
+
+
+@pytest.mark.parametrize("name", [f"{TENCH}/" + "w" * 90, f"{TENCH}/?.jpg"])
+@pytest.mark.parametrize("end", [b"\0", b"\xff\xd9\0"])
+def test_behind_an_unclear_end_a_name_may_be_a_part(tmp_path, name, end):
+  """The rest of a lost pax header ends in zeros, and so ends the photo before it."""
+  data = b"x" * (512 - len(end)) + end
+  path = put(tmp_path, header(NAMES[0], 512) + data + tar([name, *NAMES[1:]]))
+  good, lost = split(path)
+  if end == b"\0":
+    assert good == NAMES[1:] and lost == 1024 + 512 + 512
+  else:  # The image ends before.
+    assert good == [NAMES[0], name, *NAMES[1:]] and not lost
+
+
+@pytest.mark.parametrize("is_tar", [False, True])
+def test_the_size_in_a_damaged_header_passes_over_no_sound_one(tmp_path, is_tar):
+  """It says that the next photo belongs to it, too; of a tar, those in it do."""
+  content = tar(["inside.jpg"])[:1024] if is_tar else b"x" * 1024
+  size = 1024 if is_tar else 2048
+  damaged = header(NAMES[0], size).replace(b"0000644", b"0000645")
+  path = put(tmp_path, damaged + content + tar(NAMES[1:]))
+  assert split(path) == (NAMES[1:], 512 + 1024)

@@ -248,8 +248,8 @@ class Damage:
   added: int
 
   def moved(self, at: int) -> int:
-    """Where a byte of the sound archive is now; inside the damage, at its end."""
-    if at < self.start:
+    """Where a byte of the sound archive is now; if it is gone, the end of the damage."""
+    if at < self.start or self.added == self.stop - self.start:
       return at
     return self.start + self.added + max(at - self.stop, 0)
 
@@ -404,10 +404,10 @@ def _is_unseen(archive: bytes, where: dict, damage: Damage) -> bool:
     at, stop = at - at % BLOCK, stop - stop % BLOCK
   # The end of one photo and that of another one, of as many blocks.
   left = [
-    (part.stop - place + BLOCK - 1) // BLOCK
+    (end - place + BLOCK - 1) // BLOCK
     for place in (at, stop)
     for part in where.values()
-    if part.start <= place < part.stop + -part.stop % BLOCK
+    if part.start <= place < (end := part.stop + -part.stop % BLOCK)
   ]
   is_header = archive[stop + 257 : stop + 262] == b"ustar" and stop % BLOCK == 0
   return not rest or is_header or (len(left) == 2 and left[0] == left[1])

@@ -1,11 +1,14 @@
 """A model that compiles in a second, and a config and data for it."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
 from im21k.models import registry
+from im21k.training import workdir
 from im21k.training.config import Config
 
 
@@ -47,6 +50,19 @@ DOCUMENT = {
   "save_every": {"steps": 4},
   "devices": 4,
 }
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+  """Curves are not drawn, which takes longer than the training of a tiny model."""
+  if "pictures" not in request.fixturenames:
+    nothing = types.SimpleNamespace(draw=lambda *_: None)
+    monkeypatch.setattr(workdir, "learning_curve", nothing)
+
+
+@pytest.fixture
+def pictures():
+  """Curves are drawn."""
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def test_every_key_has_a_case():
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_key_that_is_set_changes_the_run(
-  case, base, setting_of, monkeypatch, tmp_path
+  case, base, setting_of, monkeypatch, tmp_path, pictures
 ):
   before = base.changed(case.base)
   after = before.changed(setting_of(case))

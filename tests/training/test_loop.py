@@ -23,7 +23,7 @@ def arrays(folder):
 
 
 @pytest.mark.slow
-def test_a_run_leaves_all_that_is_needed(config, tmp_path):
+def test_a_run_leaves_all_that_is_needed(config, tmp_path, pictures):
   result = loop.train(config, tmp_path)
   assert result["finished"] and result["step"] == 12
   rows = log.read_rows(tmp_path / "metrics.jsonl")
