@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
       stopped = True
       gpu_processes.kill_all()
       bench.rows.missing("", "the rest", f"stopped by {error or 'Ctrl-C'}")
-    return _conclude(bench, kind, time.monotonic() - begun) or stopped
+    code = _conclude(bench, options.only, kind)
+    print(f"{time.monotonic() - begun:.0f} s; rows: {bench.rows.path}", file=sys.stderr)
+    return int(code or stopped)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -187,12 +189,12 @@ def _group(
       raise
 
 
-def _conclude(bench: Bench, kind: str, seconds: float) -> int:
-  """Writes and shows what holds; 1 unless all of it does."""
+def _conclude(bench: Bench, parts: str, kind: str) -> int:
+  """Writes and shows what holds of these parts' claims; 1 unless all do."""
   found = [
     claim
     for claim in gpu_claims.claims(bench.rows.written, kind)
-    if claim.part in bench.parts
+    if claim.part in parts
   ]
   for claim in found:
     bench.rows.write(
@@ -205,7 +207,6 @@ def _conclude(bench: Bench, kind: str, seconds: float) -> int:
   if bench.rows.of("gpu-missing"):
     _keep_logs(bench)
   print(gpu_claims.summary(found), file=sys.stderr)
-  print(f"{seconds:.0f} s; rows: {bench.rows.path}", file=sys.stderr)
   return int(not all(claim.holds for claim in found))
 
 

@@ -52,9 +52,9 @@ def probe(_: dict[str, Any]) -> None:
     missing[part] = [name for name in modules if not _is_there(name)]
   cards = []
   if not missing["all"]:
-    from im21k.planning.cards import GPUS
+    from im21k.planning import cards as listed
 
-    cards = list(GPUS)
+    cards = list(listed.GPUS)
   say(
     platform=device.platform,
     kind=device.device_kind,

@@ -24,6 +24,9 @@ class Comparison:
     self._torch: dict[tuple[Program, str], Child] = {}
     if "c" not in bench.parts:
       return
+    if bench.missing["torch"]:
+      bench.rows.missing("c", "PyTorch", "torch cannot be imported: install it")
+      return
     for program in bench.sizes.compared:
       for net in (EAGER,) if bench.toy else (COMPILED, EAGER):
         options = bench.options(program, net, torch_compile=net == COMPILED)

@@ -1,5 +1,6 @@
 """The logic of benchmarks/gpu.py, which has one try on a card."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -193,14 +194,18 @@ def test_without_a_gpu_it_refuses_in_one_line(gpu, monkeypatch, capsys, tmp_path
 
 
 def test_parts_whose_modules_are_missing_are_left_out(gpu, bench, monkeypatch):
-  bench.missing["runs"] = ["grain"]
-  bench.parts = "de"
+  bench.missing |= {"runs": ["grain"], "torch": ["torch"]}
+  bench.sizes = dataclasses.replace(bench.sizes, compared=())
+  bench.parts = "cde"
   started = []
   monkeypatch.setattr(gpu.bench.Bench, "child", lambda *a, **k: started.append(a))
   gpu.main._measure(bench, 60)
   rows = written(bench)
-  assert [row["part"] for row in rows] == ["d", "e"] and not started
+  assert [row["part"] for row in rows] == ["d", "e", "c"] and not started
   assert "grain cannot be imported" in rows[0]["reason"]
+  assert gpu.main._conclude(bench, "de", "NVIDIA L4") == 1
+  verdicts = [row["verdict"] for row in written(bench) if "verdict" in row]
+  assert verdicts == ["not measured"] * 4
 
 
 @pytest.mark.parametrize(
