@@ -19,16 +19,37 @@ def run(bench: Bench, deadline: Deadline) -> None:
   started = []
   for limit in bench.sizes.limits:
     with bench.noting("b", f"{limit.mib} MiB"):
-      bench.compiled(limit.program)
+      program = planned(bench, limit)
       children = (
-        _start(bench, limit, limit.program, limit.mib + _BEYOND_MIB),
-        _start(bench, None, limit.program, 0),
+        _start(bench, limit, program, limit.mib + _BEYOND_MIB),
+        _start(bench, None, program, 0),
         _too_large(bench, limit),
       )
-      started.append((limit, children))
-  for limit, children in started:
+      started.append((limit, program, children))
+  for limit, program, children in started:
     with bench.noting("b", f"{limit.mib} MiB"):
-      _row(bench, limit, children, deadline)
+      _row(bench, limit, program, children, deadline)
+
+
+def planned(bench: Bench, limit: Limit) -> Program:
+  """The largest candidate whose compiled program fits, or else the smallest.
+
+  Raises:
+    Failed: none was compiled.
+  """
+  found, reason = None, Failed("there are no candidates")
+  for program in limit.programs:
+    try:
+      needed = bench.compiled(program)["needed_mib"]
+    except Failed as error:
+      reason = error
+      continue
+    found = program
+    if needed is None or needed <= limit.mib:
+      return program
+  if found is None:
+    raise reason
+  return found
 
 
 def _too_large(bench: Bench, limit: Limit) -> Child | Failed:
@@ -56,6 +77,7 @@ def _start(bench: Bench, limit: Limit | None, program: Program, array: int) -> C
 def _row(
   bench: Bench,
   limit: Limit,
+  program: Program,
   children: tuple[Child, Child, Child | Failed],
   deadline: Deadline,
 ) -> None:
@@ -69,8 +91,8 @@ def _row(
     "gpu-limits",
     limit_mib=limit.mib,
     pool_mib=trained.get("limit_mib"),
-    **limit.program.columns,
-    needed_mib=bench.compiled(limit.program)["needed_mib"],
+    **program.columns,
+    needed_mib=bench.compiled(program)["needed_mib"],
     peak_mib=trained.get("peak_mib"),
     trained="losses" in trained,
     **compare(trained.get("losses"), whole.get("losses")),

@@ -91,7 +91,7 @@ class Predictions:
     self._children: dict[Program, Child] = {}
     if "a" not in bench.parts or bench.card is None:
       return
-    for program in bench.sizes.planned[: 2 if bench.toy else self._AT_ONCE]:
+    for program in bench.sizes.planned[: 1 if bench.toy else self._AT_ONCE]:
       options = bench.options(program, "predict")
       child = bench.child("predict", options, JAX_PLATFORMS="cpu", IM21K_NICE="19")
       self._children[program] = child
