@@ -102,10 +102,10 @@ def fed(rows: list[dict[str, Any]], bench: Bench) -> dict[str, Any]:
 
 def _trace(bench: Bench, workdir: Path, failure: str | None) -> None:
   try:
-    events = gpu_trace.one_step(gpu_trace.read(workdir / "profile"))
+    events = gpu_trace.read(workdir / "profile")
     path = bench.rows.path.with_name(f"{bench.rows.path.stem}_trace.json.gz")
-    gpu_trace.write(path, events)
-    found = gpu_trace.overlap(events)
+    gpu_trace.write(path, gpu_trace.one_step(events))
+    found = gpu_trace.measure(events)
   except (ValueError, OSError) as error:
     raise Failed(f"{error}{f'; {failure}' if failure else ''}") from None
   bench.rows.write("gpu-trace", **bench.sizes.fed.columns, **found, file=path.name)

@@ -7,6 +7,7 @@ Pure functions of the events of a Chrome trace (`*.trace.json.gz`): dicts with `
 import collections
 import gzip
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,16 @@ def one_step(events: Sequence[Event]) -> list[Event]:
   return [*names, *kept]
 
 
+def measure(events: Sequence[Event]) -> dict[str, Any]:
+  """`overlap` of one step, if it shows copies, and its share over all traced steps."""
+  whole = overlap(events)
+  share = {"copies_beside_compute": whole["copies_beside_compute"]}
+  try:
+    return {**overlap(one_step(events)), **share}
+  except ValueError:
+    return share
+
+
 def overlap(events: Sequence[Event]) -> dict[str, Any]:
   """How much of the time of copies to the device has computation beside it.
 
@@ -67,8 +78,10 @@ def overlap(events: Sequence[Event]) -> dict[str, Any]:
     for e in events
     if e.get("ph") == "X" and _thread(e, threads).startswith("Stream #")
   ]
-  copies = [e for e in streams if is_copy_in(e)]
-  kernels = [e for e in streams if "memcpy" not in e["name"].lower()]
+  copies = [e for e in streams if is_copy_in(e, _thread(e, threads))]
+  kernels = [
+    e for e in streams if e not in copies and "memcpy" not in e["name"].lower()
+  ]
   if not kernels or not copies:
     what = "kernels" if not kernels else "copies from the host"
     raise ValueError(f"the trace of the device's streams shows no {what}")
@@ -87,10 +100,13 @@ def overlap(events: Sequence[Event]) -> dict[str, Any]:
   }
 
 
-def is_copy_in(event: Event) -> bool:
-  """Whether an event of a stream copies from the host to the device."""
-  details = str(event.get("args", {}).get("memcpy_details", ""))
-  return "memcpyh2d" in event["name"].lower() or "kind:H2D" in details
+def is_copy_in(event: Event, thread: str = "") -> bool:
+  """Whether an event of a stream, by this name, copies from the host to the device."""
+  name = event["name"].lower()
+  details = str(event.get("args", {}).get("memcpy_details", "")).lower()
+  from_host = re.search(r"kind_src:(pageable|pinned)\b.*kind_dst:device", details)
+  only = thread.lower().endswith("(memcpyh2d)")
+  return "memcpyh2d" in name or "memcpyhtod" in name or bool(from_host) or only
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

@@ -337,6 +337,7 @@ def test_overlap_of_copies_in_one_step(gpu, begin, share):
   found = gpu.trace.overlap(step)
   assert found["copies_beside_compute"] == share and found["copies"] == 1
   assert found["compute_ms"] == 0.08 and found["copy_ms"] == 0.01
+  assert gpu.trace.measure(events(begin))["copies_beside_compute"] == share
 
 
 def test_a_trace_without_what_is_measured_is_an_error(gpu, tmp_path):
@@ -346,6 +347,22 @@ def test_a_trace_without_what_is_measured_is_an_error(gpu, tmp_path):
     gpu.trace.read(tmp_path)
   gpu.trace.write(tmp_path / "a.trace.json.gz", events(20))
   assert gpu.trace.read(tmp_path) == events(20)
+
+
+@pytest.mark.parametrize(
+  ("name", "details", "thread", "copy"),
+  [
+    ("MemcpyH2D", "", "Stream #1(Compute,MemcpyH2D)", True),
+    ("copy", "kind_src:pageable kind_dst:device size:9", "Stream #1", True),
+    ("copy", "kind_src:device kind_dst:device size:9", "Stream #1", False),
+    ("copy", "", "Stream #1(MemcpyH2D)", True),
+    ("MemcpyD2H", "kind_src:device kind_dst:pinned", "Stream #1", False),
+    ("conv", "", "Stream #1(Compute)", False),
+  ],
+)
+def test_copies_from_the_host(gpu, name, details, thread, copy):
+  event = {"name": name, "args": {"memcpy_details": details}}
+  assert gpu.trace.is_copy_in(event, thread) == copy
 
 
 def test_spans_are_merged(gpu):
