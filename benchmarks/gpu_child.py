@@ -50,17 +50,20 @@ def probe(_: dict[str, Any]) -> None:
     "torch": ("torch",),
   }.items():  # fmt: skip
     missing[part] = [name for name in modules if not _is_there(name)]
-  cards = []
+  cards, card = [], None
   if not missing["all"]:
     from im21k.planning import cards as listed
 
     cards = list(listed.GPUS)
+    with contextlib.suppress(ValueError):
+      card = listed.get(device.device_kind).name
   say(
     platform=device.platform,
     kind=device.device_kind,
     memory=stats.get("bytes_limit"),
     versions=versions,
     cards=cards,
+    card=card if card in cards else None,
     missing=missing,
   )
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 MARK = "@@ "
+# What libraries of CUDA and XLA say at every start.
+_CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages")
 _alive: set["Child"] = set()
 _closed = threading.Event()
 
@@ -130,7 +132,7 @@ class Child:
 
 def last_line(log: Path) -> str:
   """The last line of a log that names an error, or else the last, shortened."""
-  lines = tail(log, 200)
+  lines = [line for line in tail(log, 200) if not _CHATTER.match(line)]
   errors = [line for line in lines if re.search(r"error|exhausted|im21k", line, re.I)]
   return (errors or lines or ["it printed nothing"])[-1][:300]
 

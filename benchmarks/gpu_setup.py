@@ -51,7 +51,9 @@ def prepare(
     sizes=gpu_programs.TOY if options.toy else gpu_programs.CARD,
     parts=options.only,
     deadline=deadline,
-    card=options.card or gpu_claims.card_name(found["kind"], found["cards"]),
+    card=options.card
+    or found["card"]
+    or gpu_claims.card_name(found["kind"], found["cards"]),
     memory=found["memory"],
     cores=cores(),
     toy=options.toy,

@@ -70,6 +70,10 @@ def test_a_child_answers(gpu, tmp_path):
     ('print(\'@@ {"error": "no card"}\', flush=True)', "it: no card"),
     ("import sys; sys.exit('ValueError: x')", "ended with exit code 1: ValueError: x"),
     ("import os; os.kill(os.getpid(), 9)", "exit code -9: it printed nothing"),
+    (
+      "import sys; sys.exit('OSError: no GPU\\nI0000 00:00 a.cc: x\\nbye')",
+      "exit code 1: OSError: no GPU",
+    ),
     ("import time; time.sleep(60)", "it: stopped after 0 s"),
   ],
 )
