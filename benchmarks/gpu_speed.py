@@ -7,7 +7,7 @@ so that clocks and temperature are the same for all.
 import statistics
 
 from gpu_bench import Bench
-from gpu_plan import estimate, warm_up
+from gpu_plan import PATIENCE, estimate, warm_up
 from gpu_processes import Child, Deadline
 from gpu_programs import Program
 
@@ -40,9 +40,10 @@ class Comparison:
       with bench.noting("c", f"{OURS} {program}"):
         bench.compiled(program)
         ours[program] = bench.child("measure", bench.options(program, "speed"))
-    for program in bench.sizes.compared:
+    for number, program in enumerate(bench.sizes.compared):
       with bench.noting("c", f"compare {program}"):
-        self._compare(program, ours.get(program), deadline)
+        share = deadline.left() / (len(bench.sizes.compared) - number)
+        self._compare(program, ours.get(program), deadline.within(share))
 
   def _compare(self, program: Program, own: Child | None, deadline: Deadline) -> None:
     """Rounds of all nets that could be made ready; one that fails drops out."""
@@ -54,7 +55,7 @@ class Comparison:
     try:
       for net, child in nets.items():
         with self._bench.noting("c", f"{net} {program}"):
-          ready[net] = child.receive(deadline.left())
+          ready[net] = child.receive(deadline.left() * PATIENCE)
       for net in list(ready):
         with self._bench.noting("c", f"{net} {program}"):
           steps[net] = warm_up(nets[net], self._bench.sizes.round_s, deadline)

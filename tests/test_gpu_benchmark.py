@@ -213,6 +213,112 @@ def test_parts_whose_modules_are_missing_are_left_out(gpu, bench, monkeypatch):
   assert verdicts == ["not measured"] * 4
 
 
+class Net:
+  """A child that measures: so many seconds a step, and fails at an answer."""
+
+  def __init__(self, failed, each, fails_at=None, loss=9.0):
+    self._failed, self._each, self._fails_at = failed, each, fails_at
+    self._answers, self._loss, self.killed = 0, loss, False
+
+  def receive(self, seconds):
+    if self._fails_at == 0:
+      raise self._failed("it: no kernel")
+    return {"ready": True}
+
+  def ask(self, seconds, steps):
+    self._answers += 1
+    if self._answers == self._fails_at:
+      raise self._failed("it: killed")
+    return {"seconds": self._each * steps, "first_loss": self._loss, "peak_mib": 5,
+            "from_cache": True}  # fmt: skip
+
+  def kill(self):
+    self.killed = True
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.kill()
+
+
+def compare(gpu, bench, monkeypatch, **nets):
+  """Part (c) with these children; its rows by net, and the reasons of missing ones."""
+  of = {"speed": "ours", "PyTorch": "eager", "PyTorch, torch.compile": "compiled"}
+  program = bench.sizes.compared[0]
+  labels = {f"{label} {program}": nets[name] for label, name in of.items()}
+  monkeypatch.setattr(
+    gpu.bench.Bench, "child", lambda self, task, options, **_: labels[options["label"]]
+  )
+  bench.toy, bench._compiled = False, {program: {"compile_s": 9, "report": REPORT}}
+  gpu.speed.Comparison(bench).run(bench, bench.deadline)
+  assert all(net.killed for net in nets.values())
+  rows = written(bench)
+  speed = {row["net"]: row for row in rows if row["table"] == "gpu-speed"}
+  return speed, [row["reason"] for row in rows if row["table"] == "gpu-missing"]
+
+
+REPORT = {"images_per_s": [700, 900], "images_per_s_peak": 1600,
+          "recomputed_share": 0.0, "gflops_per_image": 20.0}  # fmt: skip
+
+
+def test_comparison_is_with_the_faster_pytorch(gpu, bench, monkeypatch):
+  failed = gpu.processes.Failed
+  nets = {"ours": Net(failed, 0.01), "eager": Net(failed, 0.03),
+          "compiled": Net(failed, 0.02)}  # fmt: skip
+  speed, reasons = compare(gpu, bench, monkeypatch, **nets)
+  ours = speed["im21k"]
+  assert ours["images_per_s"] == 800 and ours["roofline_share"] == 0.5
+  assert ours["relative"] == 2 and ours["against"] == "PyTorch, torch.compile"
+  assert (ours["estimate_low"], ours["estimate_high"]) == (700, 900)
+  assert speed["PyTorch"]["images_per_s"] == pytest.approx(266.7)
+  assert "relative" not in speed["PyTorch"] and not reasons
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 3, 5])
+def test_a_net_that_fails_costs_only_its_own_figure(gpu, bench, monkeypatch, fails_at):
+  failed = gpu.processes.Failed
+  nets = {"ours": Net(failed, 0.01), "eager": Net(failed, 0.03),
+          "compiled": Net(failed, 0.02, fails_at)}  # fmt: skip
+  speed, (reason,) = compare(gpu, bench, monkeypatch, **nets)
+  assert reason.startswith("it: ")
+  assert {"im21k", "PyTorch"} <= set(speed)
+  assert speed["im21k"]["against"] == (
+    "PyTorch, torch.compile" if fails_at > 3 else "PyTorch"
+  )
+
+
+def test_without_our_net_pytorch_is_measured_still(gpu, bench, monkeypatch):
+  failed = gpu.processes.Failed
+  nets = {"ours": Net(failed, 0.01, 0), "eager": Net(failed, 0.03),
+          "compiled": Net(failed, 0.02)}  # fmt: skip
+  speed, _ = compare(gpu, bench, monkeypatch, **nets)
+  assert set(speed) == {"PyTorch", "PyTorch, torch.compile"}
+
+
+def test_nets_that_differ_are_reported(gpu, bench, monkeypatch):
+  failed = gpu.processes.Failed
+  nets = {"ours": Net(failed, 0.01), "eager": Net(failed, 0.03, loss=9.3),
+          "compiled": Net(failed, 0.02)}  # fmt: skip
+  _, (reason,) = compare(gpu, bench, monkeypatch, **nets)
+  assert "the nets differ" in reason
+
+
+def test_a_plan_is_compared_with_the_median_step(gpu, bench, monkeypatch):
+  failed, (good, bad) = gpu.processes.Failed, bench.sizes.planned
+  nets = {good: Net(failed, 0.01), bad: Net(failed, 0.01, 2)}
+  labels = {f"plan {program}": net for program, net in nets.items()}
+  monkeypatch.setattr(
+    gpu.bench.Bench, "child", lambda self, task, options, **_: labels[options["label"]]
+  )
+  compiled = {"compile_s": 9, "needed_mib": 4, "report": REPORT}
+  bench._compiled = {good: compiled, bad: compiled}
+  gpu.plan.run(bench, bench.deadline)
+  row, missing = written(bench)
+  assert row["images_per_s"] == 800 and row["step_ms"] == 10 and row["peak_off"] == 0.25
+  assert missing["reason"] == "it: killed" and all(net.killed for net in nets.values())
+
+
 @pytest.mark.parametrize(
   ("kind", "name"),
   [
