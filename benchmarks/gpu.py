@@ -144,6 +144,7 @@ def _measure(bench: Bench, budget: float) -> None:
   comparison = gpu_speed.Comparison(bench)
   first, rest = gpu_programs.needed_programs(bench.sizes, bench.parts)
   limit = _limit(bench.deadline, "compile", bench.parts)
+  _say(bench, f"compile {len(first) + len(rest)} programs")
   bench.compile(first, rest, limit, budget * _HEAD_START)
   _group(bench, "c", {"c": comparison.run})
   predictions = gpu_plan.Predictions(bench)
@@ -154,6 +155,11 @@ def _measure(bench: Bench, budget: float) -> None:
   )  # fmt: skip
   predictions.collect(10 if bench.deadline.has(90) or bench.toy else 0)
   _group(bench, "df", {"df": lambda b, d: gpu_runs.feed(b, photos, d)})
+
+
+def _say(bench: Bench, what: str) -> None:
+  left = bench.deadline.left() if bench.deadline.has(0.01) else 0
+  print(f"{left:.0f} s left: {what}", file=sys.stderr, flush=True)
 
 
 def _limit(deadline: Deadline, name: str, parts: str) -> Deadline:
@@ -176,6 +182,7 @@ def _group(
   if not chosen:
     return
   limit = _limit(bench.deadline, name, bench.parts)
+  _say(bench, f"part {' and '.join(chosen)}")
 
   def run(part: str) -> None:
     with bench.noting(part, f"part ({part})"):

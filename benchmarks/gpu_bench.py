@@ -47,7 +47,8 @@ class Rows:
         file.write(json.dumps({**row, **self.about}) + "\n")
         file.flush()
         os.fsync(file.fileno())
-      print(json.dumps(row), flush=True)
+      with contextlib.suppress(OSError):  # Whoever looked on has gone.
+        print(json.dumps(row), flush=True)
 
   def missing(self, part: str, what: str, reason: str) -> None:
     """A row for a figure that could not be measured, and why."""
