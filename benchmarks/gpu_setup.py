@@ -38,6 +38,9 @@ def prepare(
       f"JAX sees no GPU, only {found['kind']}: run it where nvidia-smi lists one, with "
       "jax[cuda], or test it with --toy"
     )
+  if not options.toy:
+    # Else a process that cannot have the GPU would measure the CPU.
+    environment.setdefault("JAX_PLATFORMS", "cuda,cpu")
   missing = found["missing"]
   if missing["all"]:
     raise Failed(

@@ -38,7 +38,7 @@ def one_step(events: Sequence[Event]) -> list[Event]:
   modules = [e for e in on_device if _thread(e, threads) == "XLA Modules"]
   total: dict[str, float] = collections.Counter()
   for event in modules:
-    total[event["name"]] += event["dur"]
+    total[event["name"]] += event.get("dur", 0)
   kept = on_device
   if total:
     longest = max(total, key=lambda name: total[name])
@@ -46,7 +46,7 @@ def one_step(events: Sequence[Event]) -> list[Event]:
     if len(starts) > 1:
       middle = (len(starts) - 1) // 2
       begin, end = starts[middle], starts[middle + 1]
-      kept = [e for e in on_device if e["ts"] < end and e["ts"] + e["dur"] > begin]
+      kept = [e for e in on_device if e["ts"] < end and _span(e)[1] > begin]
   names = [e for e in events if e.get("ph") == "M" and e.get("pid") in device]
   return [*names, *kept]
 
@@ -148,7 +148,7 @@ def _thread(event: Event, threads: dict[Any, str]) -> str:
 
 
 def _span(event: Event) -> Span:
-  return event["ts"], event["ts"] + event["dur"]
+  return event["ts"], event["ts"] + event.get("dur", 0)
 
 
 def _length(spans: Sequence[Span]) -> float:

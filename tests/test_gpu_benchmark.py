@@ -198,6 +198,35 @@ def test_without_a_gpu_it_refuses_in_one_line(gpu, monkeypatch, capsys, tmp_path
   assert "holds no wheels" in capsys.readouterr().err
 
 
+def test_on_a_gpu_no_process_falls_back_to_the_cpu(gpu, monkeypatch, tmp_path):
+  found = {"platform": "gpu", "kind": "NVIDIA H100 80GB HBM3", "memory": 80 * 2**30,
+           "cards": ["gtx1650", "h100"], "card": None, "versions": {"jax": "0.11.2"},
+           "missing": {"all": [], "runs": [], "torch": []}}  # fmt: skip
+  monkeypatch.setattr(gpu.setup, "_probe", lambda *_: found)
+  monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+  monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.5")
+  options = gpu.main._parse(["--only", "a, b", "--results", str(tmp_path / "rows")])
+  bench, kind = gpu.setup.prepare(options, tmp_path, gpu.processes.Deadline(60))
+  assert kind == found["kind"] and bench.card == "h100" and bench.parts == "ab"
+  assert bench.environment["JAX_PLATFORMS"] == "cuda,cpu"
+  assert bench.environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+  assert "XLA_CLIENT_MEM_FRACTION" not in bench.environment
+  assert bench.sizes is gpu.programs.CARD
+  assert bench.rows.about["machine"].startswith("one NVIDIA H100 80GB HBM3, ")
+  started = {}
+
+  def child(self, task, options, **variables):
+    started[options["label"]] = variables
+
+  monkeypatch.setattr(gpu.bench.Bench, "child", child)
+  limit = bench.sizes.limits[0]
+  gpu.limits._start(bench, limit, limit.programs[0], 0)
+  gpu.limits._start(bench, None, limit.programs[0], 0)
+  limited, whole = started.values()
+  fraction = float(limited["XLA_PYTHON_CLIENT_MEM_FRACTION"])
+  assert round(fraction * found["memory"] / 2**20) == limit.mib and whole == {}
+
+
 def test_parts_whose_modules_are_missing_are_left_out(gpu, bench, monkeypatch):
   bench.missing |= {"runs": ["grain"], "torch": ["torch"]}
   bench.sizes = dataclasses.replace(bench.sizes, compared=())
