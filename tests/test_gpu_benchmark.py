@@ -569,6 +569,48 @@ def test_the_planned_batch_is_the_largest_that_fits(gpu, bench):
     gpu.limits.planned(bench, limit)
 
 
+class Says(Net):
+  """A child that says these messages in turn; the last may be a failure."""
+
+  def __init__(self, *messages):
+    self._messages, self.killed = list(messages), False
+
+  def receive(self, seconds):
+    message = self._messages.pop(0)
+    if isinstance(message, Exception):
+      raise message
+    return message
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_limited_memory_is_compared_with_the_whole(gpu, bench, monkeypatch, crash):
+  refused = {"exhausted": "RESOURCE_EXHAUSTED: 9 GiB"}
+  steps = {"losses": [9.0, 8.0], "limit_mib": 64.0, "peak_mib": 50.0}
+  failure = gpu.processes.Failed("it: ended with exit code -6")
+  (limit,), fits = bench.sizes.limits, bench.sizes.limits[0].programs[0]
+  children = {
+    f"64limited {fits}": Says({"array": refused}, {"steps": steps}),
+    f"unlimited {fits}": Says({"steps": steps}),
+    f"64limited {limit.too_large}": Says(failure if crash else {"steps": refused}),
+  }
+  monkeypatch.setattr(
+    gpu.bench.Bench,
+    "child",
+    lambda self, task, options, **_: children[options["label"]],
+  )
+  compiled = {"needed_mib": 48}
+  bench._compiled = {fits: compiled, limit.too_large: compiled}
+  monkeypatch.setattr(gpu.limits, "Child", Says)
+  gpu.limits.run(bench, bench.deadline)
+  (row,) = written(bench)
+  assert row["trained"] and row["same_losses"] and row["array_refused"]
+  assert row["too_large_refused"] != crash
+  assert row["refusal"] == (str(failure) if crash else refused["exhausted"])
+  assert all(child.killed for child in children.values())
+  trains, binds = gpu.claims.claims([row], "NVIDIA L4")[2:4]
+  assert trains.holds and binds.holds != crash
+
+
 @pytest.mark.slow
 def test_a_part_at_toy_size(tmp_path):
   """Photos, compilation, the run that takes it from the cache, rows and claims."""
