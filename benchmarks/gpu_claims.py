@@ -109,7 +109,10 @@ def _plan(rows: list[Row]) -> list[Claim]:
     _all(
       "a", "images/s within the estimated range", ranges,
       lambda row: row["estimate_low"] <= row["images_per_s"] <= row["estimate_high"],
-      lambda row: f"{row['images_per_s'] / row['estimate_high']:.2f} of its end",
+      lambda row: (
+        f"{row['images_per_s']:,.0f} for {row['estimate_low']:,.0f} to "
+        f"{row['estimate_high']:,.0f}"
+      ),
     ),
   ]  # fmt: skip
 

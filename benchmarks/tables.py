@@ -252,7 +252,7 @@ TABLES: dict[str, Columns] = {
   "gpu-missing": {
     "part": "{part}",
     "figure": "{what}",
-    "not measured, for": "{reason}",
+    "not measured, for": lambda row: row["reason"].replace("|", "\\|"),
   },
 }
 # Tables that say so while nothing was run.
