@@ -188,18 +188,108 @@ TABLES: dict[str, Columns] = {
   },
   "crop-decoding": {"a random crop of a photo of 500×375": "{how}", "ms": "{ms:.2f}"},
   "load-checks": {"check": "{check}", "result": "{result}"},
+  "gpu-claims": {
+    "part": "{part}",
+    "claim": "{claim}",
+    "verdict": "{verdict}",
+    "measured": "{measured}",
+  },
+  "gpu-plan": {
+    "batch, dtype, remat": "{batch} {dtype}, {remat}",
+    "needed": "{needed_mib:,.0f} MiB",
+    "measured peak": "{peak_mib:,.0f} MiB ({peak_off:+.1%})",
+    "ms a step": "{step_ms:.1f}",
+    "images/s": "{images_per_s:,.0f}",
+    "estimated range": "{estimate_low:,.0f} to {estimate_high:,.0f}",
+    "of the roofline": "{roofline_share:.0%}",
+    "recomputed": "{recomputed:.1%}",
+  },
+  "gpu-predicted": {
+    "batch, dtype, remat": "{batch} {dtype}, {remat}",
+    "`im21k plan` without the GPU": "{predicted_mib:,.0f} MiB",
+    "measured peak": "{peak_mib:,.0f} MiB ({peak_off:+.1%})",
+  },
+  "gpu-limits": {
+    "memory": "{limit_mib:,} MiB",
+    "planned": "{batch} {dtype}, {remat}",
+    "needed": "{needed_mib:,.0f} MiB",
+    "measured peak": "{peak_mib:,.0f} MiB",
+    "trained": lambda row: _yes(row["trained"]),
+    "same losses as in the whole memory": lambda row: _yes(row["same_losses"]),
+    "refused": lambda row: f"{row['too_large']}: {_yes(row['too_large_refused'])}",
+  },
+  "gpu-speed": {
+    "batch, dtype": "{batch} {dtype}",
+    "net": "{net}",
+    "images/s": "{images_per_s:,.0f}",
+    "over the faster PyTorch": "{relative:.2f}",
+    "of its roofline": "{roofline_share:.0%}",
+    "peak": "{peak_mib:,.0f} MiB",
+    "compiled in": "{compile_s:.0f} s",
+  },
+  "gpu-feed": {
+    "batch, dtype": "{batch} {dtype}",
+    "waiting for data": "{data_wait_share:.1%} (at most {largest_wait_share:.1%})",
+    "images/s": "{images_per_s:,.0f}",
+    "of the step alone": "{of_step_alone:.0%}",
+    "processor cores": "{cores}",
+  },
+  "gpu-restart": {
+    "run": "{what}",
+    "killed at step": "{killed_at}",
+    "steps": "{steps}",
+    "final weights": lambda row: "the same bits" if row["same_bits"] else "different",
+    "first step with another loss": "{first_difference}",
+    "largest difference of a loss": "{largest_difference:.1e}",
+  },
+  "gpu-trace": {
+    "batch, dtype": "{batch} {dtype}",
+    "a step": "{step_ms:.1f} ms",
+    "kernels": "{compute_ms:.1f} ms",
+    "copies from the host": "{copy_ms:.2f} ms",
+    "beside kernels": "{copies_beside_compute:.1%}",
+  },
+  "gpu-missing": {
+    "part": "{part}",
+    "figure": "{what}",
+    "not measured, for": lambda row: row["reason"].replace("|", "\\|"),
+  },
 }
+# Tables that say so while nothing was run.
+GPU = tuple(name for name in TABLES if name.startswith("gpu-"))
+NOT_RUN, ALL_THERE = "Not yet run on a GPU.\n", "None.\n"
 
 
 def table(name: str) -> str:
   """The Markdown table called `name`, and the line about how it was obtained."""
-  rows = [row for row in read_rows() if row["table"] == name]
+  every = read_rows()
+  rows = newest(every, name)
+  if not rows and name in GPU:
+    return ALL_THERE if any(row["table"] in GPU for row in every) else NOT_RUN
   if not rows or (name not in TABLES and name != "plan-sweep"):
     raise ValueError(f"table {name!r} has no rows in {RESULTS} or no columns here")
   cells = _sweep(rows) if name == "plan-sweep" else _cells(rows, TABLES[name])
   lines = ["| " + " | ".join(line) + " |" for line in cells]
   lines.insert(1, "|---" * len(cells[0]) + "|")
   return "\n".join(lines) + f"\n\n({_about(rows, 'command' in TABLES.get(name, {}))})\n"
+
+
+def newest(every: list[Row], name: str) -> list[Row]:
+  """Rows of a table; of those that name their run, the newest's of each part.
+
+  A part of `gpu.py` that was measured again leaves no row behind of what was missing.
+  """
+  rows = [row for row in every if row["table"] == name]
+  by_part = [row for row in every if "run" in row and "part" in row]
+  last = max((row["run"] for row in rows if "run" in row), default=None)
+
+  def is_newest(row: Row) -> bool:
+    if "run" not in row:
+      return True
+    runs = [one["run"] for one in by_part if one["part"] == row.get("part")]
+    return bool(row["run"] == max(runs, default=last))
+
+  return [row for row in rows if is_newest(row)]
 
 
 def read_rows() -> list[Row]:
@@ -226,6 +316,10 @@ def _cell(row: Row, column: str | Callable[[Row], str]) -> str:
   except KeyError:
     return ""
   return text.replace("e-0", "e-")
+
+
+def _yes(value: bool) -> str:
+  return "yes" if value else "**no**"
 
 
 def _sweep(rows: list[Row]) -> list[list[str]]:

@@ -186,7 +186,9 @@ class TorchBlock(torch.nn.Module):
     return torch.cat([branch(x) for branch in self.branches], 1)
 
 
-def torch_step(params: Any, images: Any, labels: Any) -> Callable[[], float]:
+def torch_net(params: Any) -> torch.nn.Module:
+  """The net in PyTorch, with these parameters of ours."""
+
   def pool():
     return torch.nn.MaxPool2d(3, 2, ceil_mode=True)
 
@@ -194,15 +196,20 @@ def torch_step(params: Any, images: Any, labels: Any) -> Callable[[], float]:
     TorchBlock(params[f"block_{name}"], row[5])
     for name, row in inception_bn.STAGES["wide"][1].items()
   ]
-  head = torch.nn.Linear(1024, 21841)
+  kernel = np.asarray(params["head"]["kernel"])
+  head = torch.nn.Linear(*kernel.shape)
   with torch.no_grad():
-    head.weight.copy_(torch.from_numpy(np.asarray(params["head"]["kernel"]).T.copy()))
+    head.weight.copy_(torch.from_numpy(kernel.T.copy()))
     head.bias.zero_()
-  model = torch.nn.Sequential(
+  return torch.nn.Sequential(
     TorchConvBN(params["conv1"], 2), pool(), TorchConvBN(params["conv2red"]),
     TorchConvBN(params["conv2"]), pool(), *blocks,
     torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), head,
   )  # fmt: skip
+
+
+def torch_step(params: Any, images: Any, labels: Any) -> Callable[[], float]:
+  model = torch_net(params)
   optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM)
   x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
   y = torch.from_numpy(labels)

@@ -4,6 +4,7 @@ Needs the wheels of the extra `plan`, XLA's compiler for CUDA, but no driver and
 """
 
 import concurrent.futures
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -22,7 +23,7 @@ from im21k.training import split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
 
-_COMPILER = "jax-cuda12-plugin"
+_COMPILERS = ("jax-cuda12-plugin", "jax-cuda13-plugin")  # Either will do.
 
 
 class Compiler:
@@ -118,13 +119,16 @@ def _describe(card: cards.Gpu, count: int) -> Any:
 
 def _check_compiler() -> None:
   wanted = importlib.metadata.version("jaxlib")
-  remedy = f"pip install {_COMPILER}=={wanted} nvidia-cuda-nvcc-cu12"
-  try:
-    version = importlib.metadata.version(_COMPILER)
-  except importlib.metadata.PackageNotFoundError:
-    raise ValueError(f"XLA's compiler for CUDA is not installed: {remedy}") from None
-  if version != wanted:
-    raise ValueError(f"{_COMPILER} is {version}, but jaxlib {wanted}: {remedy}")
+  remedy = f"pip install {_COMPILERS[0]}=={wanted} nvidia-cuda-nvcc-cu12"
+  found: dict[str, str] = {}
+  for name in _COMPILERS:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      found[name] = importlib.metadata.version(name)
+  if not found:
+    raise ValueError(f"XLA's compiler for CUDA is not installed: {remedy}")
+  if wanted not in found.values():
+    name, version = next(iter(found.items()))
+    raise ValueError(f"{name} is {version}, but jaxlib {wanted}: {remedy}")
 
 
 def _bytes(tree: Any) -> int:

@@ -208,7 +208,7 @@ def test_help_lists_every_card_and_choice():
 
 
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
-  monkeypatch.setattr(compiler, "_COMPILER", "jax-cuda99-plugin")
+  monkeypatch.setattr(compiler, "_COMPILERS", ("jax-cuda99-plugin",))
   with pytest.raises(
     ValueError, match="not installed: pip install jax-cuda99-plugin=="
   ):
@@ -216,8 +216,13 @@ def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
 
 
 def test_a_compiler_of_another_version_is_an_error_with_the_remedy(monkeypatch):
-  monkeypatch.setattr(compiler, "_COMPILER", "numpy")
+  monkeypatch.setattr(compiler, "_COMPILERS", ("numpy", "jax-cuda99-plugin"))
   with pytest.raises(
     ValueError, match=r"numpy is .*, but jaxlib .*: pip install numpy"
   ):
     compiler._check_compiler()
+
+
+def test_a_compiler_for_either_version_of_cuda_will_do(monkeypatch):
+  monkeypatch.setattr(compiler, "_COMPILERS", ("numpy", "jaxlib"))
+  compiler._check_compiler()
