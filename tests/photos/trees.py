@@ -14,7 +14,7 @@ CLASSES = ("n01440764", "n01443537", "n01484850", "n02084071")
 OTHER = "n02121808"  # has no folder
 FORMATS = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 DAMAGES = ("flip", "cut", "zeros", "insert", "remove")
-BLOCK = 512
+BLOCK, RECORD = 512, 20 * 512
 
 
 @dataclasses.dataclass
@@ -248,7 +248,7 @@ class Damage:
   added: int
 
   def moved(self, at: int) -> int:
-    """Where a byte of the sound archive is now; if it is gone, the end of the damage."""
+    """Where a byte of the sound archive is now; one that is gone, at its end."""
     if at < self.start or self.added == self.stop - self.start:
       return at
     return self.start + self.added + max(at - self.stop, 0)
@@ -394,7 +394,8 @@ def _is_unseen(archive: bytes, where: dict, damage: Damage) -> bool:
   if damage.kind == "zeros":
     zeros = end - damage.stop
     first = damage.start + -damage.start % BLOCK
-    return not rest or zeros >= 2 * BLOCK or end - first == 2 * BLOCK
+    is_full = end % RECORD == 0 and end - first >= 2 * BLOCK
+    return not rest or zeros >= 2 * BLOCK or end - first == 2 * BLOCK or is_full
   if damage.kind != "remove":
     return False
   at, stop = damage.start, damage.stop
