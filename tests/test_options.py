@@ -66,15 +66,18 @@ OPTIONS = {
   "bench-loader --gpu-images-per-s": "3000",
   "bench-loader --picture": "{out}/loader.png",
   "configs --keys": "",
+  "plan --config": "inception_bn_21k",
   "plan --gpu": "rtx3050-4gb",
   "plan --devices": "2",
   "plan --batch": "48",
   "plan --dtype": "bfloat16",
   "plan --remat": "block",
   "plan --split-head": "",
+  "plan --link-gbs": "5",
   "plan --reserve-mib": "1024",
   "plan --sweep": "",
   "plan --dump": "{out}/dump",
+  "plan --list": "",
   "evaluate --split": "train",
   "evaluate --labels": "{missing}",
   "evaluate --crop-fraction": "0.5",
@@ -227,6 +230,10 @@ REFUSED = {
   "plan --config demo --sweep --batch 8": "batch is what --sweep varies",
   "plan --config demo --sweep --dtype bfloat16": "dtype is what --sweep varies",
   "plan --config demo --sweep --remat none": "remat is what --sweep varies",
+  "plan": "--config is missing; --help describes it",
+  "plan --list --gpu t4 --batch 8": "list shows every card: leave out gpu, batch",
+  "plan --config demo --link-gbs 0": "link_gbs is 0.0, but must be above 0 and at most",
+  "plan --config demo --gpu RTX": "no card and no file is named 'RTX'",
   "plan --config demo --reserve-mib 4096": "reserve_mib is 4096, but gtx1650 has 4096",
   "evaluate {weights} {packed} --csv-file {out}/a --class-csv {out}/a": "the same file",
   "evaluate {weights} {packed} --class-csv {weights}/model.json": "would overwrite",
@@ -498,7 +505,7 @@ def record_slow_parts(monkeypatch, calls, root):
 
   class Compiler:
     def __init__(self, card, reserve):
-      calls.append(("card", card.name, reserve))
+      calls.append(("card", card, reserve))
 
     def compile(self, experiment, batch):
       calls.append(("compile", experiment.to_dict(), batch))

@@ -11,12 +11,11 @@ from typing import Any
 import jax
 
 from im21k import files, original
-from im21k.planning import cards
+from im21k.planning import cards, links
 from im21k.planning.peak import peak
 from im21k.planning.program import Program
 from im21k.training.config import Config
 
-LINK = 10e9  # bytes of gradients reduced a second: PCIe
 MIB = 2**20
 
 
@@ -90,6 +89,10 @@ class Compiled:
   def _dtype(self) -> str:
     return str(self.experiment.model.get("dtype", "float32"))
 
+  @property
+  def _link(self) -> float:
+    return links.reduced_per_second(self.card.link_gbs, self.experiment.devices)
+
   def _memory(self) -> dict[str, Any]:
     highest = peak(self.program)
     parts = {
@@ -123,8 +126,9 @@ class Compiled:
     sent = sum(one.bytes for one in gradients)
     hidden = sum(one.bytes for one in gradients if one.convolutions)
     flops = self.card.flops_per_second(self._dtype)
-    computing, exposed = self.program.seconds(flops, math.inf, LINK)
+    computing, exposed = self.program.seconds(flops, math.inf, self._link)
     return {
+      "link_gbs": self.card.link_gbs,
       "gradient_mb": round(sent / 1e6, 1),
       "overlapped_share": round(hidden / sent, 4) if sent else None,
       "exposed_share": round(exposed / (computing + exposed), 4) if sent else None,
@@ -135,7 +139,7 @@ class Compiled:
   def _speed(self) -> dict[str, Any]:
     flops = self.card.flops_per_second(self._dtype)
     bandwidth = self.card.bandwidth_gbs * 1e9
-    step = sum(self.program.seconds(flops, bandwidth, LINK))
+    step = sum(self.program.seconds(flops, bandwidth, self._link))
     images = self.experiment.devices * self.batch / step
     return {
       "step_s": round(step, 4),

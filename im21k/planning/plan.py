@@ -1,57 +1,70 @@
 """`im21k plan`: a config and a card -> what fits, and how fast, without the card."""
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from im21k import original, targets, words
 from im21k.planning import cards, sweeps
-from im21k.planning.compiled import LINK, MIB, Compiled
+from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs
 
 SWEEP = Path("plan")
 MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
+_MOST_GBS = 100_000  # of a link: more than the memory of any card
 _SPEED = ("recomputed_share", "overlapped_share", "images_per_s", "days")
 _AT_LARGEST = ("needed_mib", "peak_mib", "exposed_share", "step_s", *_SPEED)
 
 
 def plan(
   *,
-  config: Path,
+  config: Path | None = None,
   gpu: str = "gtx1650",
   devices: int | None = None,
   batch: int | None = None,
   dtype: Literal["float32", "bfloat16"] | None = None,
   remat: Literal["none", "norm", "block"] | None = None,
   split_head: bool = False,
+  link_gbs: float | None = None,
   reserve_mib: int = 512,
   sweep: bool = False,
   dump: Path | None = None,
+  list: bool = False,
 ) -> dict[str, Any]:
   """Estimates what fits on which GPU and how fast, without the GPU.
 
   Args:
-    config: Config file, or the name of a shipped config (`im21k configs`).
-    gpu: Name of a card (gtx1650, rtx3050-4gb, gtx1080ti, rtx2080ti, rtx3060, rtx3090,
-      rtx4090, t4, l4, v100, a100, h100), or a JSON file with the fields of
-      `planning.cards.Gpu`.
+    config: Config file, or the name of a shipped config (`im21k configs`); only --list
+      goes without.
+    gpu: Name of a card (--list shows them), as in "RTX 4090" or "Tesla P100-PCIE-16GB",
+      or a JSON file with the fields of `planning.cards.Gpu`.
     devices: Number of GPUs; by default as in the config.
     batch: Images a GPU and step. By default the config's; the largest batch that fits
       is then searched too, which compiles several more programs.
     dtype: Type of the arithmetic, in place of the config's.
     remat: What backprop recomputes to save memory, in place of the config's.
     split_head: Divide the classes of the head among the GPUs.
+    link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
+      place of the card's.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
       --dump, by default plan/; none of the three may be given.
     dump: Folder for program.txt, the scheduled program, and memory.json, every field of
       XLA's memory analysis.
+    list: Show the cards that are known by name, and do nothing else.
 
   Raises:
     ValueError: an argument is wrong, or the compiler is missing or has another version.
   """
-  _check(devices, batch, reserve_mib)
+  if list:
+    _check_alone(locals())
+    return {"cards": cards.listing()}
+  if config is None:
+    raise ValueError("--config is missing; --help describes it")
+  _check(devices, batch, reserve_mib, link_gbs)
   if sweep:
     swept = {"batch": batch, "dtype": dtype, "remat": remat}
     for name, value in swept.items():
@@ -60,6 +73,9 @@ def plan(
   if dump or sweep:
     targets.check_folder([], dump=dump or SWEEP)
   card = cards.get(gpu)
+  card.check_supported()
+  if link_gbs is not None:
+    card = dataclasses.replace(card, link_gbs=link_gbs)
   if reserve_mib * MIB >= card.memory:
     raise ValueError(
       f"reserve_mib is {reserve_mib}, but {card.name} has {card.memory // MIB} MiB"
@@ -86,8 +102,23 @@ def plan(
   return result
 
 
-def _check(devices: int | None, batch: int | None, reserve_mib: int) -> None:
+def _check_alone(given: dict[str, Any]) -> None:
+  """ValueError if an argument beside `list` is given."""
+  parameters = inspect.signature(plan).parameters.values()
+  others = [p.name for p in parameters if given[p.name] != p.default]
+  others.remove("list")
+  if others:
+    raise ValueError(f"list shows every card: leave out {', '.join(others)}")
+
+
+def _check(
+  devices: int | None, batch: int | None, reserve_mib: int, link_gbs: float | None
+) -> None:
   """ValueError if a number is out of range."""
+  if link_gbs is not None and not 0 < link_gbs <= _MOST_GBS:
+    raise ValueError(
+      f"link_gbs is {link_gbs}, but must be above 0 and at most {_MOST_GBS}"
+    )
   for name, value, least, most in (
     ("devices", devices, 1, 256),
     ("batch", batch, 1, 65_536),
@@ -99,6 +130,8 @@ def _check(devices: int | None, batch: int | None, reserve_mib: int) -> None:
 
 def text(result: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
+  if "cards" in result:
+    return cards.table(result["cards"])
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   r = result
@@ -123,7 +156,7 @@ def text(result: dict[str, Any]) -> str:
       f"{len(r['all_reduces'])} collectives",
       f"  beside backprop   {r['overlapped_share']:8.1%}",
       f"  left exposed      {r['exposed_share']:8.2%} of the step, at "
-      f"{LINK / 1e9:.0f} GB/s and the card's peak arithmetic",
+      f"{r['link_gbs']:g} GB/s and the card's peak arithmetic",
     ]
   lines += [_speed(r)]
   if "largest_batch" in r:

@@ -183,6 +183,8 @@ def test_a_picture_of_the_sweep(tmp_path):
   ("arguments", "message"),
   [
     ({"gpu": "gtx1560"}, "did you mean 'gtx1650'"),
+    ({"gpu": "Tesla K80"}, "k80 has compute capability 3.7, and .* below 5.0: choose"),
+    ({"link_gbs": -1.0}, "link_gbs is -1.0, but must be above 0 and at most 100000"),
     ({"batch": 0}, "batch is 0, but must be from 1 to 65536"),
     ({"devices": 0}, "devices is 0, but must be from 1 to 256"),
     ({"remat": "blok"}, "did you mean 'block'"),
@@ -198,13 +200,20 @@ def test_wrong_arguments_are_errors_before_anything_is_compiled(
     plan.plan(**{"config": CONFIG, "batch": 8, **arguments})
 
 
-def test_help_lists_every_card_and_choice():
+def test_help_lists_every_choice():
   hints = typing.get_type_hints(plan.plan)
   for name, known in (("dtype", sweeps.DTYPES), ("remat", sweeps.remats.POLICIES)):
     literal, _ = typing.get_args(hints[name])
     assert typing.get_args(literal) == tuple(known)
-  for name in plan.cards.GPUS:
-    assert name in plan.plan.__doc__
+
+
+def test_the_list_has_every_card_its_link_and_the_source_of_its_figures():
+  result = plan.plan(list=True)
+  text = plan.text(result)
+  for row in result["cards"]:
+    (line,) = [one for one in text.splitlines() if one.startswith(f"{row['name']} ")]
+    assert row["title"] in line and row["link"] in line and row["source"] in line
+  assert [row["name"] for row in result["cards"]] == [*plan.cards.GPUS]
 
 
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
