@@ -498,7 +498,8 @@ def record_slow_parts(monkeypatch, calls, root):
 
   class Compiled:
     def report(self):
-      return {key: 0 for key in plan._AT_LARGEST}
+      limits = {"fits": True, "limit_mib": 1, "batch": 8}
+      return {key: 0 for key in plan._AT_LARGEST} | limits
 
     def dump(self, folder):
       folder.mkdir()

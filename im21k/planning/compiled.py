@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from im21k import files, original
-from im21k.planning import cards, links
+from im21k import files
+from im21k.planning import cards, links, measured, workload
 from im21k.planning.peak import peak
 from im21k.planning.program import Program
 from im21k.training.config import Config
@@ -137,15 +137,29 @@ class Compiled:
     }
 
   def _speed(self) -> dict[str, Any]:
-    flops = self.card.flops_per_second(self._dtype)
-    bandwidth = self.card.bandwidth_gbs * 1e9
-    step = sum(self.program.seconds(flops, bandwidth, self._link))
-    images = self.experiment.devices * self.batch / step
+    """Ranges are [least, most]; those of time belong to the other end of the speed."""
+    low, high = (self._seconds(share) for share in reversed(measured.share()))
+    together = self.experiment.devices * self.batch
+    work = workload.find(self.experiment)
+    examples = work.examples(self.experiment, self.batch)
+    cores = measured.cores_to_feed(together / low)
     return {
-      "step_s": round(step, 4),
-      "images_per_s": round(images, 1),
-      "days": round(original.PASSES * original.IMAGES / images / 86400, 2),
+      "images_per_s": [round(together / high, 1), round(together / low, 1)],
+      "images_per_s_peak": round(together / self._seconds(1), 1),
+      "step_s": [round(low, 4), round(high, 4)],
+      "days": [round(examples * s / together / 86400, 3) for s in (low, high)],
+      "examples": examples,
+      "photos": work.photos,
+      "photos_from": work.source,
+      "total": f"{self.experiment.total.amount:g} {self.experiment.total.unit}",
+      "cores_to_feed": round(cores, 2),
     }
+
+  def _seconds(self, share: float) -> float:
+    """Time of a step if the card reaches this share of its peaks."""
+    flops = self.card.flops_per_second(self._dtype) * share
+    bandwidth = self.card.bandwidth_gbs * 1e9 * share
+    return sum(self.program.seconds(flops, bandwidth, self._link))
 
 
 def _mib(size: int) -> float:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from im21k import original, targets, words
-from im21k.planning import cards, sweeps
+from im21k import targets
+from im21k.planning import advice, cards, sweeps, wording, workload
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs
 
 SWEEP = Path("plan")
-MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
+MOST = wording.MOST
 _MOST_GBS = 100_000  # of a link: more than the memory of any card
-_SPEED = ("recomputed_share", "overlapped_share", "images_per_s", "days")
-_AT_LARGEST = ("needed_mib", "peak_mib", "exposed_share", "step_s", *_SPEED)
+_AT_LARGEST = (
+  "needed_mib", "peak_mib", "exposed_share", "recomputed_share", "overlapped_share",
+  "images_per_s", "images_per_s_peak", "step_s", "days", "examples", "cores_to_feed",
+)  # fmt: skip
 
 
 def plan(
@@ -85,6 +87,7 @@ def plan(
   if split_head:
     given["split_head"] = True
   experiment = configs.load(config, given)
+  workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
   compiler = Compiler(card, reserve_mib * MIB)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
@@ -99,6 +102,7 @@ def plan(
     if at_largest:
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
+  result["advice"] = advice.advise(result)
   return result
 
 
@@ -134,47 +138,7 @@ def text(result: dict[str, Any]) -> str:
     return cards.table(result["cards"])
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
-  r = result
-  lines = [
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
-    f"{r['dtype']}, "
-    f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
-    "",
-    f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
-    f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "
-    f"{r['reserve_mib']:.0f}: {'fits' if r['fits'] else 'DOES NOT FIT'}",
-  ]
-  lines += [f"  {name:<30}{size:8.0f}" for name, size in r["made_of_mib"].items()]
-  lines += [
-    f"  (the largest step is in {r['largest_step']})",
-    f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
-    f"{r['gflops_per_image']:.1f} GFLOP an image in all",
-  ]
-  if r["overlapped_share"] is not None:
-    lines += [
-      f"gradients           {r['gradient_mb']:8.1f} MB sent a step in "
-      f"{len(r['all_reduces'])} collectives",
-      f"  beside backprop   {r['overlapped_share']:8.1%}",
-      f"  left exposed      {r['exposed_share']:8.2%} of the step, at "
-      f"{r['link_gbs']:g} GB/s and the card's peak arithmetic",
-    ]
-  lines += [_speed(r)]
-  if "largest_batch" in r:
-    largest = words.counted(r["largest_batch"], "image")
-    more = " or more" if r["largest_batch"] == MOST else ""
-    lines += ["", f"largest batch that fits: {largest} each{more}"]
-    if "at_largest_batch" in r:
-      lines += [_speed(r["at_largest_batch"])]
-  return "\n".join(lines)
-
-
-def _speed(r: dict[str, Any]) -> str:
-  return (
-    f"estimate            {r['images_per_s']:8.0f} images/s, {r['days']:.1f} days for "
-    f"{original.PASSES} passes\n"
-    "  (at the card's peak arithmetic and bandwidth: real cards reach a half or two "
-    "thirds)"
-  )
+  return wording.text(result)
 
 
 def _largest(

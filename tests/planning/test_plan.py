@@ -134,6 +134,9 @@ def test_the_text_says_what_matters(plans):
   text = plan.text({**plans["64"], "largest_batch": 200})
   for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):
     assert part in text
+  low, high = plans["64"]["images_per_s"]
+  assert text.startswith(f"{low:.0f} to {high:.0f} images/s, ")
+  assert text.endswith(plans["64"]["advice"])
   assert "DOES NOT FIT" in plan.text({**plans["64"], "fits": False})
 
 

@@ -1,0 +1,95 @@
+"""The report of a compiled step: ranges, days and cores of one program."""
+
+import dataclasses
+
+import pytest
+
+from im21k.planning import cards, measured, wording
+from im21k.planning.compiled import Compiled
+from im21k.training import configs
+
+MEMORY = {
+  "argument_size_in_bytes": 4000,
+  "temp_size_in_bytes": 9000,
+  "output_size_in_bytes": 1152,
+  "alias_size_in_bytes": 1152,
+  "peak_memory_in_bytes": 12_000,
+}
+
+
+@pytest.fixture
+def compiled(text):
+  """The program by hand as if it were 16 images a GPU of a run of 1,000 steps."""
+  return Compiled(
+    experiment=configs.load("demo", {"total": {"steps": 1000}}),
+    card=cards.get("gtx1650"),
+    batch=16,
+    limit=1 << 30,
+    sizes={"parameters": 1152},
+    text=text,
+    memory=MEMORY,
+  )
+
+
+def test_the_range_is_what_cards_reach_of_the_peaks(compiled):
+  alone = compiled.experiment.changed({"devices": 1})
+  report = dataclasses.replace(compiled, experiment=alone).report()
+  low, high = report["images_per_s"]
+  shares = measured.share()
+  peak = report["images_per_s_peak"]
+  assert (low, high) == pytest.approx([peak * share for share in shares], rel=1e-3)
+
+
+def test_days_and_steps_belong_to_the_other_end_of_the_speed(compiled):
+  report = compiled.report()
+  assert report["examples"] == 1000 * 4 * 16
+  for key, scale in (("days", 86400 / report["examples"]), ("step_s", 1 / 64)):
+    short, long = (value * scale for value in report[key])
+    assert short < long or report[key] == [0, 0]
+  seconds = compiled._seconds(measured.share()[0])
+  assert report["images_per_s"][0] == pytest.approx(64 / seconds, rel=1e-3)
+  assert report["cores_to_feed"] == pytest.approx(
+    report["images_per_s"][1] * measured.LOADER_MS / 1e3, rel=1e-3
+  )
+
+
+def test_a_faster_link_shortens_the_wait_alone(compiled):
+  fast = dataclasses.replace(compiled.card, link_gbs=1000.0)
+  fast = dataclasses.replace(compiled, card=fast).report()
+  slow = compiled.report()
+  assert fast["exposed_share"] < slow["exposed_share"]
+  assert fast["images_per_s_peak"] > slow["images_per_s_peak"]
+  assert fast["needed_mib"] == slow["needed_mib"]
+  alone = compiled.experiment.changed({"devices": 1})
+  assert dataclasses.replace(compiled, experiment=alone).report()["exposed_share"] == 0
+
+
+def test_the_first_figure_of_the_text_is_the_range(compiled):
+  report = {**compiled.report(), "advice": "It fits."}
+  report |= {"images_per_s": [140.2, 239.9], "days": [6.1, 10.44], "total": "9 epochs"}
+  report |= {"photos": 14_197_087, "photos_from": "data/packed"}
+  first, second, *_, last = wording.text(report).splitlines()
+  assert first == (
+    "140 to 240 images/s, 6.1 to 10 days for 9 epochs of 14,197,087 photos "
+    "(data/packed)"
+  )
+  assert second.startswith("4 x gtx1650, 16 images each, float32, remat none")
+  assert last == "It fits."
+  first, *_ = wording.text({**report, "fits": False}).splitlines()
+  assert first.endswith("(data/packed), IF IT FITTED")
+  first, *_ = wording.text({**report, "photos": None, "total": "9 steps"}).splitlines()
+  assert first.endswith("for 9 steps, 64,000 examples")
+
+
+@pytest.mark.parametrize(
+  ("days", "text"),
+  [
+    ((2.0, 3.14), "2.0 to 3.1 days"),
+    ((31.4, 1234.5), "31 to 1,234 days"),
+    ((0.5, 1.5), "12 to 36 hours"),
+    ((0.01, 0.02), "14 to 29 minutes"),
+    ((0, 0), "0.0 to 0.0 minutes"),
+  ],
+)
+def test_short_runs_are_in_hours_or_minutes(days, text):
+  assert wording.duration(*days) == text
