@@ -2,6 +2,6 @@
 
 `plan` compiles the training step for a card of `cards` and reads the program; the
 modules are, in order: links, datasheets, card_names, cards, hlo, program, peak,
-measured, workload, compiled, compiler, sweeps, advice, wording, plan. `bench_loader`
-measures the loader on this machine.
+measured, workload, compiled, compiler, sweeps, prices, advice, wording,
+comparison, plan. `bench_loader` measures the loader on this machine.
 """

@@ -70,6 +70,25 @@ class Compiled:
 
   def report(self) -> dict[str, Any]:
     """All figures of the step; sizes in MiB (2^20 bytes), times in seconds."""
+    return {
+      **self._program(),
+      **self._memory(),
+      **self._arithmetic(),
+      **self._communication(),
+      **self._speed(),
+    }
+
+  def brief(self) -> dict[str, Any]:
+    """Those figures that cards are compared by."""
+    return {**self._program(), **self._fit(), **self._speed()}
+
+  def on(self, card: cards.Gpu, limit: int) -> "Compiled":
+    """The same program on another card, with `limit` bytes of memory."""
+    other = dataclasses.replace(self, card=card, limit=limit)
+    vars(other)["program"] = self.program  # Reading the text takes seconds.
+    return other
+
+  def _program(self) -> dict[str, Any]:
     config = self.experiment
     return {
       "gpu": self.card.name,
@@ -79,10 +98,6 @@ class Compiled:
       "remat": config.model.get("remat", "none"),
       "split_head": config.split_head,
       "jax": jax.__version__,
-      **self._memory(),
-      **self._arithmetic(),
-      **self._communication(),
-      **self._speed(),
     }
 
   @property
@@ -92,6 +107,14 @@ class Compiled:
   @property
   def _link(self) -> float:
     return links.reduced_per_second(self.card.link_gbs, self.experiment.devices)
+
+  def _fit(self) -> dict[str, Any]:
+    return {
+      "needed_mib": _mib(self.needed),
+      "limit_mib": _mib(self.limit),
+      "reserve_mib": _mib(self.card.memory - self.limit),
+      "fits": self.fits,
+    }
 
   def _memory(self) -> dict[str, Any]:
     highest = peak(self.program)
@@ -104,10 +127,7 @@ class Compiled:
     parts["lost between arrays"] = self.needed - sum(parts.values())
     return {
       "peak_mib": _mib(self.memory["peak_memory_in_bytes"]),
-      "needed_mib": _mib(self.needed),
-      "limit_mib": _mib(self.limit),
-      "reserve_mib": _mib(self.card.memory - self.limit),
-      "fits": self.fits,
+      **self._fit(),
       "made_of_mib": {name: _mib(size) for name, size in parts.items()},
       "largest_step": _place(highest.at),
     }
@@ -151,7 +171,7 @@ class Compiled:
       "examples": examples,
       "photos": work.photos,
       "photos_from": work.source,
-      "total": f"{self.experiment.total.amount:g} {self.experiment.total.unit}",
+      "total": workload.total(self.experiment),
       "cores_to_feed": round(cores, 2),
     }
 

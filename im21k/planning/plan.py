@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from im21k import targets
-from im21k.planning import advice, cards, sweeps, wording, workload
+from im21k.planning import (
+  advice,
+  cards,
+  comparison,
+  prices,
+  sweeps,
+  wording,
+  workload,
+)  # fmt: skip
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs
 
 SWEEP = Path("plan")
 MOST = wording.MOST
+ALL = "all"  # in place of a card's name
 _MOST_GBS = 100_000  # of a link: more than the memory of any card
 _AT_LARGEST = (
   "needed_mib", "peak_mib", "exposed_share", "recomputed_share", "overlapped_share",
@@ -32,6 +41,8 @@ def plan(
   split_head: bool = False,
   link_gbs: float | None = None,
   reserve_mib: int = 512,
+  price: str | None = None,
+  max_days: float | None = None,
   sweep: bool = False,
   dump: Path | None = None,
   list: bool = False,
@@ -42,7 +53,8 @@ def plan(
     config: Config file, or the name of a shipped config (`im21k configs`); only --list
       goes without.
     gpu: Name of a card (--list shows them), as in "RTX 4090" or "Tesla P100-PCIE-16GB",
-      or a JSON file with the fields of `planning.cards.Gpu`.
+      or a JSON file with the fields of `planning.cards.Gpu`; all: one table over all
+      cards of the list.
     devices: Number of GPUs; by default as in the config.
     batch: Images a GPU and step. By default the config's; the largest batch that fits
       is then searched too, which compiles several more programs.
@@ -52,6 +64,9 @@ def plan(
     link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
       place of the card's.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
+    price: Dollars an hour of one card, as in t4=0.35, from which the cost of the whole
+      run follows; may be given for several cards.
+    max_days: With --gpu all, leave out cards that may take longer.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
       --dump, by default plan/; none of the three may be given.
     dump: Folder for program.txt, the scheduled program, and memory.json, every field of
@@ -63,10 +78,16 @@ def plan(
   """
   if list:
     _check_alone(locals())
-    return {"cards": cards.listing()}
+    return {"list": cards.listing()}
   if config is None:
     raise ValueError("--config is missing; --help describes it")
   _check(devices, batch, reserve_mib, link_gbs)
+  dollars = prices.parse(price)
+  compares = gpu.lower() == ALL
+  if compares and (sweep or dump):
+    raise ValueError(f"--gpu all has no {'sweep' if sweep else 'dump'}: name one card")
+  if max_days is not None and not (compares and max_days > 0):
+    raise ValueError("max_days is for --gpu all, and must be above 0")
   if sweep:
     swept = {"batch": batch, "dtype": dtype, "remat": remat}
     for name, value in swept.items():
@@ -74,11 +95,13 @@ def plan(
         raise ValueError(f"{name} is what --sweep varies: leave out one of them")
   if dump or sweep:
     targets.check_folder([], dump=dump or SWEEP)
-  card = cards.get(gpu)
-  card.check_supported()
-  if link_gbs is not None:
-    card = dataclasses.replace(card, link_gbs=link_gbs)
-  if reserve_mib * MIB >= card.memory:
+  chosen = _chosen(gpu, link_gbs)
+  if others := dollars.keys() - {card.name for card in chosen}:
+    raise ValueError(f"price is for {min(others)}, but the plan is for {gpu}")
+  card = chosen[0]
+  if not compares:
+    card.check_supported()
+  if not compares and reserve_mib * MIB >= card.memory:
     raise ValueError(
       f"reserve_mib is {reserve_mib}, but {card.name} has {card.memory // MIB} MiB"
     )
@@ -88,10 +111,16 @@ def plan(
     given["split_head"] = True
   experiment = configs.load(config, given)
   workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
+  own = batch or max(1, experiment.batch_size // experiment.devices)
+  if compares:
+
+    def compile_for(card: cards.Gpu) -> Compiled:
+      return Compiler(card, reserve_mib * MIB).compile(experiment, own)
+
+    return comparison.compare(compile_for, chosen, reserve_mib * MIB, dollars, max_days)
   compiler = Compiler(card, reserve_mib * MIB)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
-  own = batch or max(1, experiment.batch_size // experiment.devices)
   compiled = compiler.compile(experiment, own)
   if dump:
     compiled.dump(dump)
@@ -102,8 +131,20 @@ def plan(
     if at_largest:
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
+  if card.name in dollars:
+    result["dollars"] = prices.cost(
+      dollars[card.name], experiment.devices, result["days"]
+    )
   result["advice"] = advice.advise(result)
   return result
+
+
+def _chosen(gpu: str, link_gbs: float | None) -> list[cards.Gpu]:
+  """The cards to plan for, with another link where one is given."""
+  chosen = [*cards.GPUS.values()] if gpu.lower() == ALL else [cards.get(gpu)]
+  if link_gbs is None:
+    return chosen
+  return [dataclasses.replace(card, link_gbs=link_gbs) for card in chosen]
 
 
 def _check_alone(given: dict[str, Any]) -> None:
@@ -134,8 +175,10 @@ def _check(
 
 def text(result: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
-  if "cards" in result:
-    return cards.table(result["cards"])
+  if "list" in result:
+    return cards.table(result["list"])
+  if "gpus" in result:
+    return comparison.text(result)
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   return wording.text(result)

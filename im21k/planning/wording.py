@@ -3,7 +3,7 @@
 from typing import Any
 
 from im21k import words
-from im21k.planning import measured
+from im21k.planning import measured, prices
 
 MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
 
@@ -11,7 +11,7 @@ MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends the
 def text(r: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
   lines = [
-    f"{speed(r)} for {_work(r)}{'' if r['fits'] else ', IF IT FITTED'}",
+    f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
     f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
     f"{r['dtype']}, "
     f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
@@ -45,15 +45,20 @@ def duration(short: float, long: float) -> str:
   return f"{_rounded(short * each)} to {_rounded(long * each)} {unit}"
 
 
-def _rounded(number: float) -> str:
-  return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
-
-
-def _work(r: dict[str, Any]) -> str:
+def work(r: dict[str, Any]) -> str:
+  """What a run works through: `9 epochs of 14,197,087 photos (…)`."""
   if r["photos"] is None:
     return f"{r['total']}, {r['examples']:,} examples"
   photos = words.counted(r["photos"], "photo")
   return f"{r['total']} of {photos} ({words.visible(r['photos_from'])})"
+
+
+def _rounded(number: float) -> str:
+  return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def _cost(r: dict[str, Any]) -> str:
+  return f", {prices.text(r['dollars'])}" if "dollars" in r else ""
 
 
 def _memory(r: dict[str, Any]) -> list[str]:

@@ -51,3 +51,9 @@ def find(experiment: Config) -> Workload:
   if not photos:
     raise ValueError(f"{folder} has no photos in the split train: pack again")
   return Workload(photos, str(folder))
+
+
+def total(experiment: Config) -> str:
+  """The duration of the run as the config has it: `9 epochs`."""
+  amount, unit = experiment.total.amount, experiment.total.unit
+  return f"{amount:,.12g} {unit.removesuffix('s') if amount == 1 else unit}"

@@ -4,31 +4,7 @@ import dataclasses
 
 import pytest
 
-from im21k.planning import cards, measured, wording
-from im21k.planning.compiled import Compiled
-from im21k.training import configs
-
-MEMORY = {
-  "argument_size_in_bytes": 4000,
-  "temp_size_in_bytes": 9000,
-  "output_size_in_bytes": 1152,
-  "alias_size_in_bytes": 1152,
-  "peak_memory_in_bytes": 12_000,
-}
-
-
-@pytest.fixture
-def compiled(text):
-  """The program by hand as if it were 16 images a GPU of a run of 1,000 steps."""
-  return Compiled(
-    experiment=configs.load("demo", {"total": {"steps": 1000}}),
-    card=cards.get("gtx1650"),
-    batch=16,
-    limit=1 << 30,
-    sizes={"parameters": 1152},
-    text=text,
-    memory=MEMORY,
-  )
+from im21k.planning import measured, wording
 
 
 def test_the_range_is_what_cards_reach_of_the_peaks(compiled):

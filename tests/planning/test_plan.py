@@ -213,10 +213,10 @@ def test_help_lists_every_choice():
 def test_the_list_has_every_card_its_link_and_the_source_of_its_figures():
   result = plan.plan(list=True)
   text = plan.text(result)
-  for row in result["cards"]:
+  for row in result["list"]:
     (line,) = [one for one in text.splitlines() if one.startswith(f"{row['name']} ")]
     assert row["title"] in line and row["link"] in line and row["source"] in line
-  assert [row["name"] for row in result["cards"]] == [*plan.cards.GPUS]
+  assert [row["name"] for row in result["list"]] == [*plan.cards.GPUS]
 
 
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):

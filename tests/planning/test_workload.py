@@ -56,3 +56,17 @@ def test_a_damaged_or_empty_manifest_is_an_error(packed, tmp_path):
     dataclasses.replace(manifest, splits=splits).save(tmp_path)
     with pytest.raises(ValueError, match="no photos in the split train"):
       workload.find(config(data=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+  ("total", "text"),
+  [
+    ({"epochs": 9}, "9 epochs"),
+    ({"epochs": 1}, "1 epoch"),
+    ({"epochs": 0.25}, "0.25 epochs"),
+    ({"steps": 10_000}, "10,000 steps"),
+    ({"examples": 1e6}, "1,000,000 examples"),
+  ],
+)
+def test_the_duration_in_words(total, text):
+  assert workload.total(config(total=total)) == text
