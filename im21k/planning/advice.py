@@ -29,7 +29,7 @@ def advise(result: dict[str, Any]) -> str:
       f"{free:,.0f} MiB stay free while {r['recomputed_share']:.1%} of the arithmetic "
       "is done again: see whether --remat none fits, which is faster."
     )
-  if largest and largest > r["batch"]:
+  if largest and largest > r["batch"] and "at_largest_batch" in r:
     gain = r["at_largest_batch"]["images_per_s_peak"] / r["images_per_s_peak"] - 1
     if gain > _SMALL:
       return f"--batch {largest} fits too, and is {gain:.0%} faster."

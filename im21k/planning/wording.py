@@ -67,7 +67,7 @@ def _memory(r: dict[str, Any]) -> list[str]:
     f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "
     f"{r['reserve_mib']:.0f}: {'fits' if r['fits'] else 'DOES NOT FIT'}",
   ]
-  lines += [f"  {name:<30}{size:8.0f}" for name, size in r["made_of_mib"].items()]
+  lines += [f"  {name:<30}{round(size):8}" for name, size in r["made_of_mib"].items()]
   return [*lines, f"  (the largest step is in {r['largest_step']})"]
 
 

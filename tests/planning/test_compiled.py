@@ -1,10 +1,13 @@
 """The report of a compiled step: ranges, days and cores of one program."""
 
 import dataclasses
+import re
 
 import pytest
 
 from im21k.planning import measured, wording
+from im21k.planning.compiled import LOST, SHARED
+from im21k.planning.peak import peak
 
 
 def test_the_range_is_what_cards_reach_of_the_peaks(compiled):
@@ -38,6 +41,31 @@ def test_a_faster_link_shortens_the_wait_alone(compiled):
   assert fast["needed_mib"] == slow["needed_mib"]
   alone = compiled.experiment.changed({"devices": 1})
   assert dataclasses.replace(compiled, experiment=alone).report()["exposed_share"] == 0
+
+
+@pytest.mark.parametrize("gap", [0, 10, 7 << 20, -(7 << 20), -300_000, -10])
+def test_the_parts_add_up_and_what_is_lost_is_not_negative(compiled, gap):
+  """The rest of our own account: gaps, or arrays that XLA keeps in one place."""
+  scale = 1 << 15  # The program by hand has some KB: its arrays are made some MB here.
+  large = dataclasses.replace(
+    compiled, text=re.sub(r"\[16,", f"[{scale},", compiled.text)
+  )
+  highest = peak(large.program)
+  account = highest.kept + highest.gradients + highest.workspace + 1152
+  memory = {
+    **compiled.memory,
+    "peak_memory_in_bytes": account + gap,
+    "temp_size_in_bytes": 0,
+  }
+  report = dataclasses.replace(large, memory=memory).report()
+  parts = report["made_of_mib"]
+  assert sum(parts.values()) == pytest.approx(report["needed_mib"], abs=0.3)
+  name = LOST if gap >= 0 else SHARED
+  assert parts[name] == pytest.approx(gap / 2**20, abs=0.06)
+  assert not {LOST, SHARED} - {name} & parts.keys()
+  lines = wording.text({**report, "advice": ""}).splitlines()
+  (line,) = [one for one in lines if one.strip().startswith(name)]
+  assert line.endswith({0: " 0", 7: " 7", -7: "-7"}[round(gap / 2**20)])
 
 
 def test_the_first_figure_of_the_text_is_the_range(compiled):
