@@ -234,6 +234,7 @@ REFUSED = {
   "plan --config demo --sweep --remat none": "remat is what --sweep varies",
   "plan": "--config is missing; --help describes it",
   "plan --list --gpu t4 --batch 8": "list shows every card: leave out gpu, batch",
+  "plan --config demo --sweep --price gtx1650=1": "price has no effect with --sweep",
   "plan --config demo --max-days 3": "max_days is for --gpu all, and must be above 0",
   "plan --config demo --gpu all --max-days 0": "max_days is for --gpu all, and must be",
   "plan --config demo --gpu all --sweep": "--gpu all has no sweep: name one card",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from im21k.planning import (
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs
+from im21k.training.config import Config
 
 SWEEP = Path("plan")
 MOST = wording.MOST
@@ -81,60 +82,65 @@ def plan(
     return {"list": cards.listing()}
   if config is None:
     raise ValueError("--config is missing; --help describes it")
-  _check(devices, batch, reserve_mib, link_gbs)
-  dollars = prices.parse(price)
-  compares = gpu.lower() == ALL
-  if compares and (sweep or dump):
-    raise ValueError(f"--gpu all has no {'sweep' if sweep else 'dump'}: name one card")
-  if max_days is not None and not (compares and max_days > 0):
-    raise ValueError("max_days is for --gpu all, and must be above 0")
-  if sweep:
-    swept = {"batch": batch, "dtype": dtype, "remat": remat}
-    for name, value in swept.items():
-      if value is not None:
-        raise ValueError(f"{name} is what --sweep varies: leave out one of them")
+  _check_numbers(devices, batch, reserve_mib, link_gbs)
+  if sweep and price:
+    raise ValueError("price has no effect with --sweep: leave out one of them")
+  for name, value in (("batch", batch), ("dtype", dtype), ("remat", remat)):
+    if sweep and value is not None:
+      raise ValueError(f"{name} is what --sweep varies: leave out one of them")
   if dump or sweep:
     targets.check_folder([], dump=dump or SWEEP)
   chosen = _chosen(gpu, link_gbs)
-  if others := dollars.keys() - {card.name for card in chosen}:
-    raise ValueError(f"price is for {min(others)}, but the plan is for {gpu}")
-  card = chosen[0]
-  if not compares:
-    card.check_supported()
-  if not compares and reserve_mib * MIB >= card.memory:
-    raise ValueError(
-      f"reserve_mib is {reserve_mib}, but {card.name} has {card.memory // MIB} MiB"
-    )
+  dollars = _dollars(price, gpu, chosen)
+  if gpu.lower() == ALL and (sweep or dump):
+    raise ValueError(f"--gpu all has no {'sweep' if sweep else 'dump'}: name one card")
+  if max_days is not None and not (gpu.lower() == ALL and max_days > 0):
+    raise ValueError("max_days is for --gpu all, and must be above 0")
   settings = {"devices": devices, "model.dtype": dtype, "model.remat": remat}
   given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
   if split_head:
     given["split_head"] = True
+  reserve = reserve_mib * MIB
+  if gpu.lower() != ALL:
+    _check_card(chosen[0], reserve)
   experiment = configs.load(config, given)
   workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
   own = batch or max(1, experiment.batch_size // experiment.devices)
-  if compares:
-
-    def compile_for(card: cards.Gpu) -> Compiled:
-      return Compiler(card, reserve_mib * MIB).compile(experiment, own)
-
-    return comparison.compare(compile_for, chosen, reserve_mib * MIB, dollars, max_days)
-  compiler = Compiler(card, reserve_mib * MIB)
+  if gpu.lower() == ALL:
+    return comparison.compare(
+      lambda card: Compiler(card, reserve).compile(experiment, own),
+      chosen,
+      reserve,
+      dollars,
+      max_days,
+    )
+  compiler = Compiler(chosen[0], reserve)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
-  compiled = compiler.compile(experiment, own)
+  return _one(compiler, experiment, own, batch is None, dump, dollars)
+
+
+def _one(
+  compiler: Compiler,
+  experiment: Config,
+  batch: int,
+  searches: bool,
+  dump: Path | None,
+  dollars: dict[str, float],
+) -> dict[str, Any]:
+  """The plan for one card; `searches` the largest batch too."""
+  compiled = compiler.compile(experiment, batch)
   if dump:
     compiled.dump(dump)
   result = compiled.report()
-  if batch is None:
-    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), own)
+  if searches:
+    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), batch)
     result["largest_batch"] = largest
     if at_largest:
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
-  if card.name in dollars:
-    result["dollars"] = prices.cost(
-      dollars[card.name], experiment.devices, result["days"]
-    )
+  for price in dollars.values():
+    result["dollars"] = prices.cost(price, experiment.devices, result["days"])
   result["advice"] = advice.advise(result)
   return result
 
@@ -147,6 +153,25 @@ def _chosen(gpu: str, link_gbs: float | None) -> list[cards.Gpu]:
   return [dataclasses.replace(card, link_gbs=link_gbs) for card in chosen]
 
 
+def _dollars(
+  price: str | None, gpu: str, chosen: Sequence[cards.Gpu]
+) -> dict[str, float]:
+  """Dollars an hour by card; ValueError if one is for a card without a plan."""
+  dollars = prices.parse(price)
+  if others := dollars.keys() - {card.name for card in chosen}:
+    raise ValueError(f"price is for {min(others)}, but the plan is for {gpu}")
+  return dollars
+
+
+def _check_card(card: cards.Gpu, reserve: int) -> None:
+  """ValueError if JAX has no code for the card, or the reserve leaves nothing of it."""
+  card.check_supported()
+  if reserve >= card.memory:
+    raise ValueError(
+      f"reserve_mib is {reserve // MIB}, but {card.name} has {card.memory // MIB} MiB"
+    )
+
+
 def _check_alone(given: dict[str, Any]) -> None:
   """ValueError if an argument beside `list` is given."""
   parameters = inspect.signature(plan).parameters.values()
@@ -156,7 +181,7 @@ def _check_alone(given: dict[str, Any]) -> None:
     raise ValueError(f"list shows every card: leave out {', '.join(others)}")
 
 
-def _check(
+def _check_numbers(
   devices: int | None, batch: int | None, reserve_mib: int, link_gbs: float | None
 ) -> None:
   """ValueError if a number is out of range."""
