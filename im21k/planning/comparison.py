@@ -1,9 +1,10 @@
 """A config and all cards of the list -> which fit, how fast each is, what it costs.
 
 Cards that differ in speed share a program. Measured on a narrow net, float32, jax
-0.10.2: below compute capability 8.0 what programs need differs by less than 0.1 %, and
-their traffic by 2 %; among cards of one later capability need differs by up to 2.6 %.
-So a card whose memory is within `_CLOSE` of the need is compiled for by itself.
+0.10.2: for six cards below compute capability 8.0 what the programs need differs by
+less than 0.1 %, for four of 8.x by 2.5 %, and their traffic by 2 % each; between the
+groups both differ by more. So a card whose memory is within `_CLOSE` of the need is
+compiled for by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from im21k.planning.cards import Gpu
 from im21k.planning.compiled import Compiled
 
 _CLOSE = 0.05
-_TENSOR = (8, 0)  # capability from which XLA uses other kernels for products
+_TENSOR = 8  # major capability from which XLA has other kernels for products
 _COMMON = (
   "devices", "batch", "dtype", "remat", "split_head", "jax", "examples", "photos",
   "photos_from", "total",
@@ -97,15 +98,15 @@ def _line(row: dict[str, Any]) -> str:
 
 def _groups(cards: Sequence[Gpu], refused: dict[str, str]) -> list[list[Gpu]]:
   """Cards that share a program, each group's largest first; others are `refused`."""
-  groups: dict[tuple[int, int], list[Gpu]] = {}
+  groups: dict[int, list[Gpu]] = {}
   for card in cards:
     try:
       card.check_supported()
     except ValueError as error:
       refused[card.name] = str(error)
       continue
-    key = card.capability if card.capability >= _TENSOR else (0, 0)
-    groups.setdefault(key, []).append(card)
+    major, _ = card.capability
+    groups.setdefault(major if major >= _TENSOR else 0, []).append(card)
   return [sorted(group, key=lambda c: -c.memory_gib) for group in groups.values()]
 
 
