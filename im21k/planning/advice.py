@@ -19,10 +19,10 @@ def advise(result: dict[str, Any]) -> str:
       "bfloat16 or a card with more memory."
     )
   free = r["limit_mib"] - r["needed_mib"]
-  if r["exposed_share"] and r["exposed_share"] > _SMALL:
+  if r["waiting_share"] > _SMALL:
     return (
-      f"{r['exposed_share']:.0%} of the step waits for gradients: a larger --batch or "
-      "a faster link (--link-gbs) helps more than a faster card."
+      f"Up to {r['waiting_share']:.0%} of the step waits for gradients: a larger "
+      "--batch or a faster link (--link-gbs) shortens that."
     )
   if r["recomputed_share"] > _SMALL and free > r["needed_mib"] / 2:
     return (

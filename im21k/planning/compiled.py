@@ -161,15 +161,20 @@ class Compiled:
     }
 
   def _speed(self) -> dict[str, Any]:
-    """Ranges are [least, most]; those of time belong to the other end of the speed."""
-    low, high = (self._seconds(share) for share in reversed(measured.share()))
+    """Ranges are [least, most]; those of time belong to the other end of the speed.
+
+    `waiting_share` is that of the fastest step, which waits longest for the link.
+    """
+    slow, fast = measured.share()
+    (low, waiting), (high, _) = self._seconds(fast), self._seconds(slow)
     together = self.experiment.devices * self.batch
     work = workload.find(self.experiment)
     examples = work.examples(self.experiment, self.batch)
     cores = measured.cores_to_feed(together / low)
     return {
       "images_per_s": [round(together / high, 1), round(together / low, 1)],
-      "images_per_s_peak": round(together / self._seconds(1), 1),
+      "images_per_s_peak": round(together / self._seconds(1)[0], 1),
+      "waiting_share": round(waiting / low, 4),
       "step_s": [round(low, 4), round(high, 4)],
       "days": [round(examples * s / together / 86400, 3) for s in (low, high)],
       "examples": examples,
@@ -179,11 +184,12 @@ class Compiled:
       "cores_to_feed": round(cores, 2),
     }
 
-  def _seconds(self, share: float) -> float:
-    """Time of a step if the card reaches this share of its peaks."""
+  def _seconds(self, share: float) -> tuple[float, float]:
+    """Time of a step if the card reaches this share of its peaks, and waiting in it."""
     flops = self.card.flops_per_second(self._dtype) * share
     bandwidth = self.card.bandwidth_gbs * 1e9 * share
-    return sum(self.program.seconds(flops, bandwidth, self._link))
+    computing, waiting = self.program.seconds(flops, bandwidth, self._link)
+    return computing + waiting, waiting
 
 
 def _mib(size: int) -> float:

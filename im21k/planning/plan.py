@@ -27,7 +27,8 @@ ALL = "all"  # in place of a card's name
 _MOST_GBS = 100_000  # of a link: more than the memory of any card
 _AT_LARGEST = (
   "needed_mib", "peak_mib", "exposed_share", "recomputed_share", "overlapped_share",
-  "images_per_s", "images_per_s_peak", "step_s", "days", "examples", "cores_to_feed",
+  "images_per_s", "images_per_s_peak", "waiting_share", "step_s", "days",
+  "examples", "cores_to_feed",
 )  # fmt: skip
 
 

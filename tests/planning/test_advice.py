@@ -6,7 +6,7 @@ from im21k.planning import advice
 
 FITS = {
   "fits": True, "batch": 64, "needed_mib": 3000.0, "limit_mib": 3584.0,
-  "exposed_share": 0.001, "recomputed_share": 0.0, "images_per_s_peak": 400.0,
+  "waiting_share": 0.001, "recomputed_share": 0.0, "images_per_s_peak": 400.0,
 }  # fmt: skip
 
 
@@ -14,11 +14,11 @@ FITS = {
   ("changes", "sentence"),
   [
     ({}, "It fits."),
-    ({"exposed_share": None}, "It fits."),
+    ({"waiting_share": 0.0}, "It fits."),
     ({"needed_mib": 4000.0, "fits": False}, "416 MiB too much: try a smaller --batch"),
     ({"needed_mib": 4000.0, "fits": False, "largest_batch": 48}, "--batch 48 fits"),
     ({"needed_mib": 4000.0, "fits": False, "largest_batch": 0}, "try --remat block"),
-    ({"exposed_share": 0.31}, "31% of the step waits for gradients"),
+    ({"waiting_share": 0.31}, "Up to 31% of the step waits for gradients"),
     ({"recomputed_share": 0.337}, "It fits."),
     ({"recomputed_share": 0.337, "needed_mib": 629.0}, "2,955 MiB stay free while"),
     ({"largest_batch": 64}, "It fits."),

@@ -25,7 +25,8 @@ def test_days_and_steps_belong_to_the_other_end_of_the_speed(compiled):
   for key, scale in (("days", 86400 / report["examples"]), ("step_s", 1 / 64)):
     short, long = (value * scale for value in report[key])
     assert short < long or report[key] == [0, 0]
-  seconds = compiled._seconds(measured.share()[0])
+  seconds, waiting = compiled._seconds(measured.share()[0])
+  assert 0 < waiting / seconds < report["waiting_share"] < 1
   assert report["images_per_s"][0] == pytest.approx(64 / seconds, rel=1e-3)
   assert report["cores_to_feed"] == pytest.approx(
     report["images_per_s"][1] * measured.LOADER_MS / 1e3, rel=1e-3
