@@ -517,8 +517,8 @@ def record_slow_parts(monkeypatch, calls, root):
     def dump(self, folder):
       folder.mkdir()
 
-  def compare(compile_for, chosen, *rest):
-    calls.append(("compare", [card.name for card in chosen], *rest))
+  def compare(compile_for, chosen, *rest, adapts):
+    calls.append(("compare", [card.name for card in chosen], *rest, adapts))
     return {"gpus": []}
 
   class Compiler:

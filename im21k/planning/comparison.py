@@ -4,7 +4,8 @@ Cards that differ in speed share a program. Measured on a narrow net, float32, j
 0.10.2: for six cards below compute capability 8.0 what the programs need differs by
 less than 0.1 %, for four of 8.x by 2.5 %, and their traffic by 2 % each; between the
 groups both differ by more. So a card whose memory is within `_CLOSE` of the need is
-compiled for by itself.
+compiled for by itself. Where the program is made for the memory (remat `fit`), cards
+with less than it needs have one of their own, shared by those with as much.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ def compare(
   reserve: int,
   dollars: Mapping[str, float],
   max_days: float | None,
+  adapts: bool = False,
 ) -> dict[str, Any]:
   """Plans one config for many cards.
 
@@ -39,6 +41,7 @@ def compare(
     reserve: bytes of each card's memory to leave free.
     dollars: dollars an hour of a card, by name.
     max_days: leave out cards that may take longer.
+    adapts: whether `compile_for` makes another program for less memory.
 
   Returns:
     What is common to all; `gpus`, a row for each card, the fastest first and those that
@@ -54,7 +57,9 @@ def compare(
     try:
       shared = compile_for(group[0])
       for card in group:
-        one, compiled_for = _for_card(compile_for, shared, card, reserve)
+        one, compiled_for = _for_card(compile_for, shared, card, reserve, adapts)
+        if adapts:
+          shared = one if compiled_for == card.name else shared
         brief = one.brief()
         common = {key: brief[key] for key in _COMMON}
         rows.append(_row(brief, compiled_for, dollars.get(card.name)))
@@ -111,13 +116,19 @@ def _groups(cards: Sequence[Gpu], refused: dict[str, str]) -> list[list[Gpu]]:
 
 
 def _for_card(
-  compile_for: Callable[[Gpu], Compiled], shared: Compiled, card: Gpu, reserve: int
+  compile_for: Callable[[Gpu], Compiled],
+  shared: Compiled,
+  card: Gpu,
+  reserve: int,
+  adapts: bool,
 ) -> tuple[Compiled, str]:
   """The step on a card, and the name of the card that it was compiled for."""
   limit = card.memory - reserve
   if card == shared.card:
     return shared, card.name
-  if abs(shared.needed - limit) <= _CLOSE * shared.needed:
+  close = abs(shared.needed - limit) <= _CLOSE * shared.needed
+  as_much = adapts and shared.limit == limit  # It was made for this memory.
+  if (close or (adapts and shared.needed > limit)) and not as_much:
     return compile_for(card), card.name
   return shared.on(card, limit), shared.card.name
 

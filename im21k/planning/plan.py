@@ -114,6 +114,7 @@ def plan(
       reserve,
       dollars,
       max_days,
+      adapts=experiment.model.get("remat") == "fit",
     )
   compiler = Compiler(chosen[0], reserve)
   if sweep:

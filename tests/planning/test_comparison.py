@@ -75,6 +75,25 @@ def test_a_card_close_to_the_need_has_a_program_of_its_own(compare):
   assert "t4" not in compare.asked
 
 
+def test_a_program_made_for_the_memory_is_shared_by_cards_with_as_much(compiled):
+  asked = []
+
+  def compile_for(card):
+    asked.append(card)
+    limit = card.memory - RESERVE
+    needed = int(min(0.99 * limit, 20 << 30))  # as remat fit does
+    memory = {**compiled.memory, "peak_memory_in_bytes": needed}
+    return dataclasses.replace(compiled, memory=memory).on(card, limit)
+
+  result = comparison.compare(compile_for, ALL, RESERVE, {}, None, adapts=True)
+  assert all(row["fits"] for row in result["gpus"])
+  made = [(card.capability[0] if card.capability >= (8, 0) else 0, card.memory_gib)
+          for card in asked]  # fmt: skip
+  assert len(made) == len(set(made))
+  small = {row["compiled_for"] for row in result["gpus"] if row["limit_mib"] == 3584}
+  assert len(small) == 2  # 4 GiB, before Ampere and since
+
+
 def test_slower_cards_are_left_out_and_counted(compare):
   every = compare()["gpus"]
   limit = sorted(row["days"][1] for row in every)[10]
