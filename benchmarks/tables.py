@@ -53,8 +53,8 @@ TABLES: dict[str, Columns] = {
     "dtype": "{dtype}",
     "largest batch each": "{largest_batch}",
     "MiB needed": "{mib:,}",
-    "images/s (estimate)": "{images_per_s:,}",
-    "9 passes (estimate)": "{days} days",
+    "images/s (estimate)": "{images_per_s[0]:,} to {images_per_s[1]:,}",
+    "9 passes (estimate)": "{days[0]} to {days[1]} days",
   },
   "plan-overlap": {
     "batch, dtype, card": "{batch} {dtype}, {gpu}{note}",

@@ -22,6 +22,7 @@ _WRITTEN = {
   "DESTINATION", "OUT", "--class-csv", "--csv-file", "--dump", "--page-file",
   "--picture", "--plot", "--report", "--scratch", "--workdir",
 }  # fmt: skip
+_REPEATED = {"--price"}  # the values are put together, with commas between
 _NAMES_OR_FILES = {"CONFIG", "--classes", "--gpu"}
 
 
@@ -89,7 +90,7 @@ def ordered(
     if label not in options:
       raise UsageError(_unknown(name, [*options, "--help"]))
     option = options[label]
-    if label in given:
+    if label in given and label not in _REPEATED:
       raise UsageError(f"{label} is given twice")
     if option.kind is bool:
       if equals:
@@ -101,7 +102,7 @@ def ordered(
         raise UsageError(f"{label} needs a value: {option.values}")
       value = waiting.pop(0)
     _check(option, value)
-    given[label] = f"{label}={value}"
+    given[label] = f"{given[label]},{value}" if label in given else f"{label}={value}"
   _check_positional([one for one in arguments if one.label not in options], rest)
   if missing := [
     one for one in options.values() if one.required and one.label not in given

@@ -66,15 +66,20 @@ OPTIONS = {
   "bench-loader --gpu-images-per-s": "3000",
   "bench-loader --picture": "{out}/loader.png",
   "configs --keys": "",
+  "plan --config": "inception_bn_21k",
   "plan --gpu": "rtx3050-4gb",
   "plan --devices": "2",
   "plan --batch": "48",
   "plan --dtype": "bfloat16",
   "plan --remat": "block",
   "plan --split-head": "",
+  "plan --link-gbs": "5",
   "plan --reserve-mib": "1024",
+  "plan --price": "gtx1650=0.1",
+  "plan --max-days": "9 --gpu all",
   "plan --sweep": "",
   "plan --dump": "{out}/dump",
+  "plan --list": "",
   "evaluate --split": "train",
   "evaluate --labels": "{missing}",
   "evaluate --crop-fraction": "0.5",
@@ -227,6 +232,21 @@ REFUSED = {
   "plan --config demo --sweep --batch 8": "batch is what --sweep varies",
   "plan --config demo --sweep --dtype bfloat16": "dtype is what --sweep varies",
   "plan --config demo --sweep --remat none": "remat is what --sweep varies",
+  "plan": "--config is missing; --help describes it",
+  "plan --list --gpu t4 --batch 8": "list shows every card: leave out gpu, batch",
+  "plan --config demo --sweep --price gtx1650=1": "price has no effect with --sweep",
+  "plan --config demo --max-days 3": "max_days is for --gpu all, and must be above 0",
+  "plan --config demo --gpu all --max-days 0": "max_days is for --gpu all, and must be",
+  "plan --config demo --gpu all --sweep": "--gpu all has no sweep: name one card",
+  "plan --config demo --gpu all --dump {out}/d": "--gpu all has no dump: name one card",
+  "plan --config demo --price t4": "price is 't4', but must be a card and its dollars",
+  "plan --config demo --price t4=nan": "price is 't4=nan', but must be a card and its",
+  "plan --config demo --price t4=-1": "price is 't4=-1', but must be a card and its",
+  "plan --config demo --price t4=1": "price is for t4, but the plan is for gtx1650",
+  "plan --config demo --gpu all --price T4=1 --price tesla-t4=2": "price has t4 twice",
+  "plan --config demo --gpu all --price tb4=1": "did you mean 't4'",
+  "plan --config demo --link-gbs 0": "link_gbs is 0.0, but must be above 0 and at most",
+  "plan --config demo --gpu RTX": "no card and no file is named 'RTX'",
   "plan --config demo --reserve-mib 4096": "reserve_mib is 4096, but gtx1650 has 4096",
   "evaluate {weights} {packed} --csv-file {out}/a --class-csv {out}/a": "the same file",
   "evaluate {weights} {packed} --class-csv {weights}/model.json": "would overwrite",
@@ -491,14 +511,19 @@ def record_slow_parts(monkeypatch, calls, root):
 
   class Compiled:
     def report(self):
-      return {key: 0 for key in plan._AT_LARGEST}
+      limits = {"fits": True, "limit_mib": 1, "batch": 8, "days": [0, 0]}
+      return {key: 0 for key in plan._AT_LARGEST} | limits
 
     def dump(self, folder):
       folder.mkdir()
 
+  def compare(compile_for, chosen, *rest, adapts):
+    calls.append(("compare", [card.name for card in chosen], *rest, adapts))
+    return {"gpus": []}
+
   class Compiler:
     def __init__(self, card, reserve):
-      calls.append(("card", card.name, reserve))
+      calls.append(("card", card, reserve))
 
     def compile(self, experiment, batch):
       calls.append(("compile", experiment.to_dict(), batch))
@@ -507,6 +532,7 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(plan, "Compiler", Compiler)
   monkeypatch.setattr(plan, "_largest", lambda compile_, own: (own, None))
   monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
+  monkeypatch.setattr(plan.comparison, "compare", compare)
   monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
   monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
 

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from im21k.models.registry import nearest
+from im21k import documents
+from im21k.planning import card_names, datasheets, links
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Gpu:
       TF32's on cards that have it: XLA uses it there by default.
     bfloat16_tflops: the same for bfloat16 with float32 sums; no faster than float32
       on cards older than Ampere, which compute it in float32.
+    link_gbs: GB/s in one direction that a ring of all-reduces can use of the link to
+      the other cards; a file need not have it, and then it is that of PCIe 3.0 x16.
   """
 
   name: str
@@ -40,6 +43,7 @@ class Gpu:
   l2_mib: float
   float32_tflops: float
   bfloat16_tflops: float
+  link_gbs: float = links.usable(links.DEFAULT)
 
   @property
   def memory(self) -> int:
@@ -50,6 +54,15 @@ class Gpu:
     """Peak arithmetic for a model's `dtype`, FLOP/s."""
     tera = self.bfloat16_tflops if dtype == "bfloat16" else self.float32_tflops
     return tera * 1e12
+
+  def check_supported(self) -> None:
+    """ValueError if JAX cannot run on the card, so that no plan promises it."""
+    if self.capability < OLDEST:
+      have, need = (".".join(map(str, c)) for c in (self.capability, OLDEST))
+      raise ValueError(
+        f"{self.name} has compute capability {have}, and CUDA 12, which JAX runs on, "
+        f"has no code for cards below {need}: choose a newer card"
+      )
 
   def target_config(self) -> str:
     """XLA's description of the card: a GpuTargetConfigProto in text form.
@@ -98,64 +111,94 @@ class Gpu:
     )
 
 
+OLDEST = (5, 0)  # compute capability that the compiler of CUDA 12 makes code for
 _MOST = 1e9  # Of any figure of a card.
-# Capability, multiprocessors, cores, GHz, GiB, GB/s, MiB of L2, and both peaks in
-# TFLOP/s: datasheet figures, dense, GeForce's with float32 sums.
-_ROWS: dict[str, tuple[Any, ...]] = {
-  "gtx1650": ((7, 5), 14, 64, 1.665, 4, 128, 1, 3.0, 3.0),
-  "rtx3050-4gb": ((8, 6), 16, 128, 1.74, 4, 192, 2, 7.1, 14.2),
-  "gtx1080ti": ((6, 1), 28, 128, 1.582, 11, 484, 2.75, 11.3, 11.3),
-  "rtx2080ti": ((7, 5), 68, 64, 1.545, 11, 616, 5.5, 13.4, 13.4),
-  "rtx3060": ((8, 6), 28, 128, 1.777, 12, 360, 3, 12.7, 25.5),
-  "rtx3090": ((8, 6), 82, 128, 1.695, 24, 936, 6, 35.6, 71.2),
-  "rtx4090": ((8, 9), 128, 128, 2.52, 24, 1008, 72, 82.6, 165.2),
-  "t4": ((7, 5), 40, 64, 1.59, 16, 320, 4, 8.1, 8.1),
-  "l4": ((8, 9), 58, 128, 2.04, 24, 300, 48, 60.0, 121.0),
-  "v100": ((7, 0), 80, 64, 1.53, 16, 900, 6, 15.7, 15.7),
-  "a100": ((8, 0), 108, 64, 1.41, 40, 1555, 40, 156.0, 312.0),
-  "h100": ((9, 0), 132, 128, 1.98, 80, 3350, 50, 494.0, 989.0),
-}
-_FIELDS = tuple(field.name for field in dataclasses.fields(Gpu) if field.name != "name")
+_OPTIONAL = {"link_gbs"}
+# The columns of `datasheets.ROWS` that are fields of a card, behind the title.
+_FIGURES = (
+  "capability", "multiprocessors", "cores", "clock_ghz", "memory_gib", "bandwidth_gbs",
+  "l2_mib", "float32_tflops", "bfloat16_tflops",
+)  # fmt: skip
 GPUS = {
-  name: Gpu(name=name, **dict(zip(_FIELDS, row, strict=True)))
-  for name, row in _ROWS.items()
+  name: Gpu(
+    name=name,
+    **dict(zip(_FIGURES, figures, strict=True)),
+    link_gbs=links.usable(link),
+  )
+  for name, (_, *figures, link, _, _) in datasheets.ROWS.items()
 }
 
 
 def get(name: str) -> Gpu:
   """The card of this name, or in this JSON file.
 
+  Args:
+    name: a name of the list, a file, or a name as shops and drivers write it, such as
+      "RTX 4090" or "NVIDIA H100 80GB HBM3".
+
   Raises:
-    ValueError: no such card or file, or a field is missing, unknown or wrong.
+    ValueError: no such card or file, several cards of that name, or a field of the file
+      is missing, unknown or wrong.
   """
-  if name in GPUS:
-    return GPUS[name]
+  if name.lower() in GPUS:
+    return GPUS[name.lower()]
   path = Path(name)
   if not path.is_file():
-    hint = nearest(name, tuple(GPUS))
-    raise ValueError(f"no card and no file is named {name!r}{hint}")
+    return GPUS[card_names.find(name)]
+  return _from_file(path)
+
+
+def listing() -> list[dict[str, Any]]:
+  """All cards by name, in the order of the list: figures, link and their source."""
+  rows = []
+  for name, (title, *_, link, _, source) in datasheets.ROWS.items():
+    fields = dataclasses.asdict(GPUS[name])
+    fields["capability"] = list(fields["capability"])
+    rows.append({**fields, "title": title, "link": link, "source": source})
+  return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+  """Formats `listing` for reading."""
+  lines = [
+    f"{'name':<16}{'card':<32}{'GiB':>4}{'GB/s':>7}{'float32':>9}{'bfloat16':>9}  "
+    f"{'link':<14}{'GB/s':>5}  figures from"
+  ]
+  lines += [
+    f"{r['name']:<16}{r['title']:<32}{r['memory_gib']:>4g}{r['bandwidth_gbs']:>7g}"
+    f"{r['float32_tflops']:>9g}{r['bfloat16_tflops']:>9g}  {r['link']:<14}"
+    f"{r['link_gbs']:>5.0f}  {r['source']}"
+    for r in rows
+  ]
+  return "\n".join([*lines, "", "float32 and bfloat16: TFLOP/s of convolutions"])
+
+
+def _from_file(path: Path) -> Gpu:
   try:
-    given = json.loads(path.read_text(encoding="utf-8"))
+    given = documents.parse(path.read_bytes())
   except ValueError as error:
     raise ValueError(f"{path} is not JSON: {error}") from None
   fields = {field.name for field in dataclasses.fields(Gpu)}
-  if not isinstance(given, dict) or set(given) != fields:
-    keys = set(given) if isinstance(given, dict) else set()
+  keys = set(given) if isinstance(given, dict) else set()
+  if not fields - _OPTIONAL <= keys <= fields:
     raise ValueError(
       f"{path} must be an object of just {', '.join(sorted(fields))}; missing: "
-      f"{', '.join(sorted(fields - keys)) or 'none'}; unknown: "
+      f"{', '.join(sorted(fields - _OPTIONAL - keys)) or 'none'}; unknown: "
       f"{', '.join(sorted(keys - fields)) or 'none'}"
     )
   numbers = [*given["capability"]] if isinstance(given["capability"], list) else []
   if len(numbers) != 2 or not all(type(n) is int and 0 <= n < 100 for n in numbers):
     raise ValueError(f"{path}: capability must be [major, minor], as in [8, 6]")
-  for key in fields - {"name", "capability"}:
+  for key in sorted(keys - {"name", "capability"}):
     if isinstance(given[key], bool) or not isinstance(given[key], int | float):
       raise ValueError(f"{path}: {key} must be a number, but is {given[key]!r}")
     if not 0 < given[key] < _MOST:
       raise ValueError(
         f"{path}: {key} must be above 0 and below 10^9, but is {given[key]}"
       )
+    if key in ("multiprocessors", "cores") and given[key] != int(given[key]):
+      raise ValueError(f"{path}: {key} must be a whole number, but is {given[key]}")
   if not isinstance(given["name"], str) or not given["name"].isprintable():
     raise ValueError(f"{path}: name must be a word, but is {given['name']!r}")
-  return Gpu(**{**given, "capability": tuple(numbers)})
+  whole = {key: int(given[key]) for key in ("multiprocessors", "cores")}
+  return Gpu(**{**given, **whole, "capability": tuple(numbers)})

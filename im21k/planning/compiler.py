@@ -85,7 +85,15 @@ class Compiler:
       **{name.removeprefix("--"): flag for name, flag in parallel.flags().items()},
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }
-    compiled = step.lower(state, images).compile(compiler_options=options)
+    lowered = step.lower(state, images)
+    try:
+      compiled = lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+      major, minor = self.card.capability
+      raise ValueError(
+        f"XLA's compiler makes no program for {self.card.name} (compute capability "
+        f"{major}.{minor}): {str(error).partition(chr(10))[0]}"
+      ) from error
     analysis = compiled.memory_analysis()
     fields = [name for name in dir(analysis) if name.endswith("_in_bytes")]
     return Compiled(

@@ -1,93 +1,196 @@
 """`im21k plan`: a config and a card -> what fits, and how fast, without the card."""
 
-from collections.abc import Callable
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from im21k import original, targets, words
-from im21k.planning import cards, sweeps
-from im21k.planning.compiled import LINK, MIB, Compiled
+from im21k import targets
+from im21k.planning import (
+  advice,
+  cards,
+  comparison,
+  prices,
+  sweeps,
+  wording,
+  workload,
+)  # fmt: skip
+from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs
+from im21k.training.config import Config
 
 SWEEP = Path("plan")
-MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
-_SPEED = ("recomputed_share", "overlapped_share", "images_per_s", "days")
-_AT_LARGEST = ("needed_mib", "peak_mib", "exposed_share", "step_s", *_SPEED)
+MOST = wording.MOST
+ALL = "all"  # in place of a card's name
+_MOST_GBS = 100_000  # of a link: more than the memory of any card
+_AT_LARGEST = (
+  "needed_mib", "peak_mib", "exposed_share", "recomputed_share", "overlapped_share",
+  "images_per_s", "images_per_s_peak", "waiting_share", "step_s", "days",
+  "examples", "cores_to_feed",
+)  # fmt: skip
 
 
 def plan(
   *,
-  config: Path,
+  config: Path | None = None,
   gpu: str = "gtx1650",
   devices: int | None = None,
   batch: int | None = None,
   dtype: Literal["float32", "bfloat16"] | None = None,
   remat: Literal["none", "norm", "block"] | None = None,
   split_head: bool = False,
+  link_gbs: float | None = None,
   reserve_mib: int = 512,
+  price: str | None = None,
+  max_days: float | None = None,
   sweep: bool = False,
   dump: Path | None = None,
+  list: bool = False,
 ) -> dict[str, Any]:
   """Estimates what fits on which GPU and how fast, without the GPU.
 
   Args:
-    config: Config file, or the name of a shipped config (`im21k configs`).
-    gpu: Name of a card (gtx1650, rtx3050-4gb, gtx1080ti, rtx2080ti, rtx3060, rtx3090,
-      rtx4090, t4, l4, v100, a100, h100), or a JSON file with the fields of
-      `planning.cards.Gpu`.
+    config: Config file, or the name of a shipped config (`im21k configs`); only --list
+      goes without.
+    gpu: Name of a card (--list shows them), as in "RTX 4090" or "Tesla P100-PCIE-16GB",
+      or a JSON file with the fields of `planning.cards.Gpu`; all: one table over all
+      cards of the list.
     devices: Number of GPUs; by default as in the config.
     batch: Images a GPU and step. By default the config's; the largest batch that fits
       is then searched too, which compiles several more programs.
     dtype: Type of the arithmetic, in place of the config's.
     remat: What backprop recomputes to save memory, in place of the config's.
     split_head: Divide the classes of the head among the GPUs.
+    link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
+      place of the card's.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
+    price: Dollars an hour of one card, as in t4=0.35, from which the cost of the whole
+      run follows; may be given for several cards.
+    max_days: With --gpu all, leave out cards that may take longer.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
       --dump, by default plan/; none of the three may be given.
     dump: Folder for program.txt, the scheduled program, and memory.json, every field of
       XLA's memory analysis.
+    list: Show the cards that are known by name, and do nothing else.
 
   Raises:
     ValueError: an argument is wrong, or the compiler is missing or has another version.
   """
-  _check(devices, batch, reserve_mib)
-  if sweep:
-    swept = {"batch": batch, "dtype": dtype, "remat": remat}
-    for name, value in swept.items():
-      if value is not None:
-        raise ValueError(f"{name} is what --sweep varies: leave out one of them")
+  if list:
+    _check_alone(locals())
+    return {"list": cards.listing()}
+  if config is None:
+    raise ValueError("--config is missing; --help describes it")
+  _check_numbers(devices, batch, reserve_mib, link_gbs)
+  if sweep and price:
+    raise ValueError("price has no effect with --sweep: leave out one of them")
+  for name, value in (("batch", batch), ("dtype", dtype), ("remat", remat)):
+    if sweep and value is not None:
+      raise ValueError(f"{name} is what --sweep varies: leave out one of them")
   if dump or sweep:
     targets.check_folder([], dump=dump or SWEEP)
-  card = cards.get(gpu)
-  if reserve_mib * MIB >= card.memory:
-    raise ValueError(
-      f"reserve_mib is {reserve_mib}, but {card.name} has {card.memory // MIB} MiB"
-    )
+  chosen = _chosen(gpu, link_gbs)
+  dollars = _dollars(price, gpu, chosen)
+  if gpu.lower() == ALL and (sweep or dump):
+    raise ValueError(f"--gpu all has no {'sweep' if sweep else 'dump'}: name one card")
+  if max_days is not None and not (gpu.lower() == ALL and max_days > 0):
+    raise ValueError("max_days is for --gpu all, and must be above 0")
   settings = {"devices": devices, "model.dtype": dtype, "model.remat": remat}
   given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
   if split_head:
     given["split_head"] = True
+  reserve = reserve_mib * MIB
+  if gpu.lower() != ALL:
+    _check_card(chosen[0], reserve)
   experiment = configs.load(config, given)
-  compiler = Compiler(card, reserve_mib * MIB)
+  workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
+  own = batch or max(1, experiment.batch_size // experiment.devices)
+  if gpu.lower() == ALL:
+    return comparison.compare(
+      lambda card: Compiler(card, reserve).compile(experiment, own),
+      chosen,
+      reserve,
+      dollars,
+      max_days,
+      adapts=experiment.model.get("remat") == "fit",
+    )
+  compiler = Compiler(chosen[0], reserve)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
-  own = batch or max(1, experiment.batch_size // experiment.devices)
-  compiled = compiler.compile(experiment, own)
+  return _one(compiler, experiment, own, batch is None, dump, dollars)
+
+
+def _one(
+  compiler: Compiler,
+  experiment: Config,
+  batch: int,
+  searches: bool,
+  dump: Path | None,
+  dollars: dict[str, float],
+) -> dict[str, Any]:
+  """The plan for one card; `searches` the largest batch too."""
+  compiled = compiler.compile(experiment, batch)
   if dump:
     compiled.dump(dump)
   result = compiled.report()
-  if batch is None:
-    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), own)
+  if searches:
+    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), batch)
     result["largest_batch"] = largest
     if at_largest:
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
+  for price in dollars.values():
+    result["dollars"] = prices.cost(price, experiment.devices, result["days"])
+  result["advice"] = advice.advise(result)
   return result
 
 
-def _check(devices: int | None, batch: int | None, reserve_mib: int) -> None:
+def _chosen(gpu: str, link_gbs: float | None) -> list[cards.Gpu]:
+  """The cards to plan for, with another link where one is given."""
+  chosen = [*cards.GPUS.values()] if gpu.lower() == ALL else [cards.get(gpu)]
+  if link_gbs is None:
+    return chosen
+  return [dataclasses.replace(card, link_gbs=link_gbs) for card in chosen]
+
+
+def _dollars(
+  price: str | None, gpu: str, chosen: Sequence[cards.Gpu]
+) -> dict[str, float]:
+  """Dollars an hour by card; ValueError if one is for a card without a plan."""
+  dollars = prices.parse(price)
+  if others := dollars.keys() - {card.name for card in chosen}:
+    raise ValueError(f"price is for {min(others)}, but the plan is for {gpu}")
+  return dollars
+
+
+def _check_card(card: cards.Gpu, reserve: int) -> None:
+  """ValueError if JAX has no code for the card, or the reserve leaves nothing of it."""
+  card.check_supported()
+  if reserve >= card.memory:
+    raise ValueError(
+      f"reserve_mib is {reserve // MIB}, but {card.name} has {card.memory // MIB} MiB"
+    )
+
+
+def _check_alone(given: dict[str, Any]) -> None:
+  """ValueError if an argument beside `list` is given."""
+  parameters = inspect.signature(plan).parameters.values()
+  others = [p.name for p in parameters if given[p.name] != p.default]
+  others.remove("list")
+  if others:
+    raise ValueError(f"list shows every card: leave out {', '.join(others)}")
+
+
+def _check_numbers(
+  devices: int | None, batch: int | None, reserve_mib: int, link_gbs: float | None
+) -> None:
   """ValueError if a number is out of range."""
+  if link_gbs is not None and not 0 < link_gbs <= _MOST_GBS:
+    raise ValueError(
+      f"link_gbs is {link_gbs}, but must be above 0 and at most {_MOST_GBS}"
+    )
   for name, value, least, most in (
     ("devices", devices, 1, 256),
     ("batch", batch, 1, 65_536),
@@ -99,49 +202,13 @@ def _check(devices: int | None, batch: int | None, reserve_mib: int) -> None:
 
 def text(result: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
+  if "list" in result:
+    return cards.table(result["list"])
+  if "gpus" in result:
+    return comparison.text(result)
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
-  r = result
-  lines = [
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
-    f"{r['dtype']}, "
-    f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
-    "",
-    f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
-    f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "
-    f"{r['reserve_mib']:.0f}: {'fits' if r['fits'] else 'DOES NOT FIT'}",
-  ]
-  lines += [f"  {name:<30}{size:8.0f}" for name, size in r["made_of_mib"].items()]
-  lines += [
-    f"  (the largest step is in {r['largest_step']})",
-    f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
-    f"{r['gflops_per_image']:.1f} GFLOP an image in all",
-  ]
-  if r["overlapped_share"] is not None:
-    lines += [
-      f"gradients           {r['gradient_mb']:8.1f} MB sent a step in "
-      f"{len(r['all_reduces'])} collectives",
-      f"  beside backprop   {r['overlapped_share']:8.1%}",
-      f"  left exposed      {r['exposed_share']:8.2%} of the step, at "
-      f"{LINK / 1e9:.0f} GB/s and the card's peak arithmetic",
-    ]
-  lines += [_speed(r)]
-  if "largest_batch" in r:
-    largest = words.counted(r["largest_batch"], "image")
-    more = " or more" if r["largest_batch"] == MOST else ""
-    lines += ["", f"largest batch that fits: {largest} each{more}"]
-    if "at_largest_batch" in r:
-      lines += [_speed(r["at_largest_batch"])]
-  return "\n".join(lines)
-
-
-def _speed(r: dict[str, Any]) -> str:
-  return (
-    f"estimate            {r['images_per_s']:8.0f} images/s, {r['days']:.1f} days for "
-    f"{original.PASSES} passes\n"
-    "  (at the card's peak arithmetic and bandwidth: real cards reach a half or two "
-    "thirds)"
-  )
+  return wording.text(result)
 
 
 def _largest(

@@ -12,8 +12,9 @@ BATCHES = (32, 64, 128, 256)
 DTYPES = ("float32", "bfloat16")
 _COLUMNS = (
   "dtype", "remat", "batch", "needed_mib", "peak_mib", "fits", "recomputed_share",
-  "overlapped_share", "images_per_s", "days",
+  "overlapped_share", "images_per_s", "images_per_s_peak", "days",
 )  # fmt: skip
+_RANGES = ("images_per_s", "days")  # two columns each in the file
 
 
 def sweep(compiler: Compiler, experiment: Config, folder: Path) -> dict[str, Any]:
@@ -29,11 +30,23 @@ def sweep(compiler: Compiler, experiment: Config, folder: Path) -> dict[str, Any
       wanted += [(one, batch) for batch in BATCHES]
   rows = [compiled.report() for compiled in compiler.compile_all(wanted)]
   rows = [{key: row[key] for key in _COLUMNS} for row in rows]
-  lines = ["\t".join(_COLUMNS), *("\t".join(map(str, row.values())) for row in rows)]
+  flat = [_flat(row) for row in rows]
+  lines = ["\t".join(flat[0]), *("\t".join(map(str, row.values())) for row in flat)]
   tsv, chart = folder / "table.tsv", folder / "table.png"
   files.write_text(tsv, "\n".join(lines) + "\n")
   draw(chart, rows, compiler)
   return {"rows": rows, "files": [str(tsv), str(chart)]}
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+  """A row whose ranges are two columns, such as `days_low` and `days_high`."""
+  cells: dict[str, Any] = {}
+  for key, value in row.items():
+    if key in _RANGES:
+      cells[f"{key}_low"], cells[f"{key}_high"] = value
+    else:
+      cells[key] = value
+  return cells
 
 
 def table(rows: list[dict[str, Any]]) -> str:

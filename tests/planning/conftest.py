@@ -2,7 +2,10 @@
 
 import pytest
 
+from im21k.planning import cards
+from im21k.planning.compiled import Compiled
 from im21k.planning.program import Program
+from im21k.training import configs
 
 # A convolution (2·3·3·4·8·16·5·5 FLOPs, 16 images of 5²), its two gradients, a product,
 # and a collective that is under way during one of the gradients.
@@ -41,3 +44,26 @@ def text():
 def program(request):
   """The program in the forms of jaxlib 0.10 and 0.12."""
   return Program(TEXT.replace("START", request.param))
+
+
+MEMORY = {
+  "argument_size_in_bytes": 4000,
+  "temp_size_in_bytes": 9000,
+  "output_size_in_bytes": 1152,
+  "alias_size_in_bytes": 1152,
+  "peak_memory_in_bytes": 12_000,
+}
+
+
+@pytest.fixture
+def compiled(text):
+  """The program by hand as if it were 16 images a GPU of a run of 1,000 steps."""
+  return Compiled(
+    experiment=configs.load("demo", {"total": {"steps": 1000}}),
+    card=cards.get("gtx1650"),
+    batch=16,
+    limit=1 << 30,
+    sizes={"parameters": 1152},
+    text=text,
+    memory=MEMORY,
+  )

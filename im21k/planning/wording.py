@@ -1,0 +1,94 @@
+"""The result of `plan` for one card -> text; the first figure is what cards reach."""
+
+from typing import Any
+
+from im21k import words
+from im21k.planning import measured, prices
+
+MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
+
+
+def text(r: dict[str, Any]) -> str:
+  """Formats the result of `plan` for reading."""
+  lines = [
+    f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
+    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
+    f"{r['dtype']}, "
+    f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
+    "",
+    *_memory(r),
+    f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
+    f"{r['gflops_per_image']:.1f} GFLOP an image in all",
+    *_gradients(r),
+    *_speed(r),
+  ]
+  if "largest_batch" in r:
+    largest = words.counted(r["largest_batch"], "image")
+    more = " or more" if r["largest_batch"] == MOST else ""
+    lines += ["", f"largest batch that fits: {largest} each{more}"]
+    if "at_largest_batch" in r:
+      lines[-1] += f": {speed(r['at_largest_batch'])}"
+  return "\n".join([*lines, "", r["advice"]])
+
+
+def speed(r: dict[str, Any]) -> str:
+  """Images/s and days as ranges: `150 to 240 images/s, 6.8 to 11 days`."""
+  low, high = (_rounded(n) for n in r["images_per_s"])
+  return f"{low} to {high} images/s, {duration(*r['days'])}"
+
+
+def duration(short: float, long: float) -> str:
+  """A range of days, or of hours or minutes where it is shorter."""
+  for unit, each in (("days", 1), ("hours", 24), ("minutes", 1440)):
+    if long * each >= 2 or unit == "minutes":
+      break
+  return f"{_rounded(short * each)} to {_rounded(long * each)} {unit}"
+
+
+def work(r: dict[str, Any]) -> str:
+  """What a run works through: `9 epochs of 14,197,087 photos (…)`."""
+  if r["photos"] is None:
+    return f"{r['total']}, {r['examples']:,} examples"
+  photos = words.counted(r["photos"], "photo")
+  return f"{r['total']} of {photos} ({words.visible(r['photos_from'])})"
+
+
+def _rounded(number: float) -> str:
+  return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def _cost(r: dict[str, Any]) -> str:
+  return f", {prices.text(r['dollars'])}" if "dollars" in r else ""
+
+
+def _memory(r: dict[str, Any]) -> list[str]:
+  lines = [
+    f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
+    f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "
+    f"{r['reserve_mib']:.0f}: {'fits' if r['fits'] else 'DOES NOT FIT'}",
+  ]
+  lines += [f"  {name:<30}{round(size):8}" for name, size in r["made_of_mib"].items()]
+  return [*lines, f"  (the largest step is in {r['largest_step']})"]
+
+
+def _gradients(r: dict[str, Any]) -> list[str]:
+  if r["overlapped_share"] is None:
+    return []
+  return [
+    f"gradients           {r['gradient_mb']:8.1f} MB sent a step in "
+    f"{len(r['all_reduces'])} collectives",
+    f"  beside backprop   {r['overlapped_share']:8.1%}",
+    f"  left exposed      {r['exposed_share']:8.2%} of the step, at "
+    f"{r['link_gbs']:g} GB/s and the card's peak arithmetic",
+  ]
+
+
+def _speed(r: dict[str, Any]) -> list[str]:
+  low, high = measured.share()
+  return [
+    f"at the card's peaks {r['images_per_s_peak']:8.0f} images/s; cards reach "
+    f"{low:.0%} to {high:.0%} of their peaks, by public measurements",
+    f"processor cores     {r['cores_to_feed']:8.1f} feed it at "
+    f"{_rounded(r['images_per_s'][1])} images/s ({measured.LOADER_MS} ms an image of "
+    f"224² on {measured.LOADER_MACHINE})",
+  ]
