@@ -42,6 +42,7 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     check_not_empty(data)
     return pillow.decode(data).pixels
   header = check_header(data)
+  data = header.without_tail(data)
   try:
     pixels = _by_turbo(data) if header.is_common else None
     if pixels is None:
@@ -101,7 +102,7 @@ def check_jpeg(data: bytes) -> None:
   check_not_empty(data)
   if not data.startswith(jpeg_header.START):
     raise ImageError(f"not a JPEG; it begins with {data[:12]!r}", "not an image")
-  check_header(data)
+  data = check_header(data).without_tail(data)
   try:
     simplejpeg.decode_jpeg_header(data)
   except ValueError as error:

@@ -71,8 +71,7 @@ class Decoder:
     self._handle = self._library.tj3Init(_DECOMPRESS)
     if not self._handle:
       raise MemoryError("libturbojpeg has no memory for a decoder")
-    if not data.endswith(jpeg_header.END):  # A film behind the photo, perhaps.
-      data = data[: data.index(jpeg_header.END, header.scan) + 2]
+    data = header.without_tail(data)
     self._jpeg, self._frame = data, header.frame
     self._height, self._width = header.height, header.width
     try:
@@ -130,7 +129,7 @@ class Decoder:
     self._check(self._library.tj3SetScalingFactor(self._handle, _Scale(1, 8)))
     self._pixels_of(-(-self._height // 8), -(-self._width // 8))
     try:
-      self._check(self._decompress(np.frombuffer(data, np.uint8)))
+      self._check(self._decompress(np.frombuffer(self._jpeg, np.uint8)))
     except images.ImageError as error:
       if images.STRAY not in str(error):
         raise

@@ -120,6 +120,16 @@ class Header(NamedTuple):
     """
     return jpeg.endswith(END) or jpeg.find(END, max(2, self.scan)) >= 0
 
+  def without_tail(self, jpeg: bytes) -> bytes:
+    """A plain JPEG without what is behind its end, such as a film.
+
+    Where many bytes follow, libjpeg-turbo steps over damaged codes in another way.
+    """
+    if jpeg.endswith(END) or not self.is_plain:
+      return jpeg
+    end = jpeg.find(END, max(2, self.scan))
+    return jpeg if end < 0 else jpeg[: end + len(END)]
+
 
 def read(jpeg: bytes) -> Header:
   """The header of a JPEG; what is missing or damaged stays 0 or empty."""

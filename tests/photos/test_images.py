@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import random
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from PIL import Image
 
 from im21k.photos import images
 from im21k.photos.images import ImageError
-from im21k.photos.jpeg_crop import Decoder
+from im21k.photos.jpeg_crop import Box, Decoder
+
+
+CASES = Path(__file__).parent / "cases"
 
 
 def segments(jpeg: bytes) -> dict[int, int]:
@@ -343,3 +348,33 @@ def test_damage_is_found_as_if_all_pixels_were_made(decoder, jpeg, data):
   for check in (images.check_pixels, images.check_jpeg, decoder.check):
     with contextlib.nullcontext() if sound else pytest.raises(ImageError):
       check(bytes(whole))
+
+
+@pytest.mark.parametrize("tail", [bytes(4000), b"film" * 1000])
+def test_what_is_behind_a_damaged_photo_changes_nothing(tail):
+  """While many bytes follow, libjpeg-turbo steps over codes that do not exist."""
+  data = (CASES / "huffman.jpg").read_bytes()
+  assert outcome(data + tail) == outcome(data)
+  assert "bad Huffman code" in outcome(data)[0]
+
+
+def outcome(data):
+  """Pixels for prediction, the verdict of packing, pixels for training."""
+  found = []
+  decoder = Decoder()
+
+  def cropped():
+    height, width = decoder.open(data)
+    return decoder.crop(Box(0, 0, height, width), 10**6).tobytes()
+
+  for read in (
+    lambda: images.decode(data).tobytes(),
+    lambda: images.check_jpeg(data),
+    lambda: decoder.check(data),
+    cropped,
+  ):
+    try:
+      found.append(read())
+    except images.ImageError as error:
+      found.append(str(error))
+  return found
