@@ -7,7 +7,7 @@ Ioffe & Szegedy 2015, "Batch Normalization", describe the plain one.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,12 +16,12 @@ from flax import linen as nn
 
 from im21k.models import convolution, layers, normalization, remat
 from im21k.models.registry import check_limits, nearest, register
+from im21k.models.remat import Remat
 
 # name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
 # a block without 1x1 and projection halves the side.
 _Row = tuple[int, int, int, int, int, str, int]
-_Call = Callable[[Any, jax.Array], jax.Array]
-_Run = Callable[[_Call, Any, jax.Array, str], jax.Array]
+_Run = Callable[[Sequence[remat.Layer], jax.Array, str], jax.Array]
 _TOP: dict[str, _Row] = {
   "4a": (224, 64, 96, 96, 128, "avg", 128),
   "4b": (192, 96, 128, 96, 128, "avg", 128),
@@ -94,8 +94,8 @@ class InceptionBN(nn.Module):
     width: multiplies every channel count (rounded to a multiple of 8, 8 at least).
     dtype: of the arithmetic; parameters, statistics and logits stay float32.
     remat: what backprop recomputes instead of keeping it: `none`; `norm`, all but the
-      convolutions; `block`, each block, and each layer of the stem with its pool, from
-      its input. See `remat`.
+      convolutions; `block`, each segment from its input; or a mapping of names of
+      `segments` to these policies, `none` for those that it does not name. See `remat`.
     pooling: `ceil` or `floor`: the geometry of pools of stride 2 (see `layers`).
     average_pool: `ignored` or `counted`: padding in the divisor of averages.
     bn_epsilon, bn_momentum: of BatchNorm: moving = momentum · moving +
@@ -112,7 +112,7 @@ class InceptionBN(nn.Module):
   table: str = "wide"
   width: float = 1.0
   dtype: Any = "float32"
-  remat: str = "none"
+  remat: Remat = "none"
   pooling: str = "ceil"
   average_pool: str = "ignored"
   bn_epsilon: float = 1e-10
@@ -122,10 +122,8 @@ class InceptionBN(nn.Module):
   reduce: Callable[[Any], Any] | None = None
 
   def __post_init__(self) -> None:
-    super().__post_init__()
     for field, known in (
       ("table", tuple(STAGES)),
-      ("remat", tuple(remat.POLICIES)),
       ("pooling", layers.POOLINGS),
       ("average_pool", layers.AVERAGE_POOLS),
       ("dtype", ("float32", "bfloat16")),
@@ -135,6 +133,8 @@ class InceptionBN(nn.Module):
         value = jnp.dtype(value).name if not isinstance(value, str) else value
       if value not in known:
         raise ValueError(f"{field} is {value!r}{nearest(str(value), known)}")
+    self.remat = remat.canonical(self.remat, _segments(self.table))
+    super().__post_init__()
     if not self.width > 0:
       raise ValueError(f"width is {self.width}, but must be above 0")
     check_limits(
@@ -160,15 +160,17 @@ class InceptionBN(nn.Module):
     c1, c2_reduce, c2 = (self.channels(c) for c in stem)
     out: dict[str, jax.Array] = {}
 
+    policies = remat.policies(self.remat, self.segments)
     segmented = train and not self.is_initializing()
-    segmented = segmented and (self.remat != "none" or self.reduce is not None)
+    lean = any(policy != "none" for policy in policies.values())
+    segmented = segmented and (lean or self.reduce is not None)
     run: _Run = remat.Segments(self.reduce).run if segmented else _call
 
     def layer(module: nn.Module, x: jax.Array) -> jax.Array:
       return _array(module(x, train))
 
     def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
-      x = module(x, train)
+      x = layer(module, x)
       if not segmented:
         out[str(module.name)] = x
       return layers.max_pool(x, self.pooling)
@@ -177,25 +179,31 @@ class InceptionBN(nn.Module):
     conv1 = conv_bn(c1, 7, strides=2, padding=3, name="conv1")
     conv2_reduce = conv_bn(c2_reduce, 1, name="conv2red")
     conv2 = conv_bn(c2, 3, padding=1, name="conv2")
-    out["pool1"] = x = run(pooled, conv1, x, self.remat)  # 56² at 224²
-    out["conv2red"] = x = run(layer, conv2_reduce, x, self.remat)
-    out["pool2"] = x = run(pooled, conv2, x, self.remat)  # 28²
+    out["pool1"] = x = run([(conv1, pooled)], x, policies["conv1"])  # 56² at 224²
+    x = run([(conv2_reduce, layer)], x, policies["conv2red"])
+    out["conv2red"] = x
+    out["pool2"] = x = run([(conv2, pooled)], x, policies["conv2"])  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
       scaled: Any = (*map(self.channels, counts), pool, self.channels(projection))
       block = Block(
         scaled, conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )
-      out[name] = x = run(layer, block, x, self.remat)
+      out[name] = x = run([(block, layer)], x, policies[name])
     out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]
     if self.num_classes is None:
       return x, out
     uniform = _uniform(self.init_scale)
     head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
     # The head has nothing to recompute.
-    x = run(lambda head, x: _array(head(x)), head, x, "none")
+    x = run([(head, lambda head, x: _array(head(x)))], x, "none")
     out["logits"] = x = x.astype(jnp.float32)
     return x, out
+
+  @property
+  def segments(self) -> tuple[str, ...]:
+    """Names of the parts with a policy of their own, in the forward order."""
+    return _segments(self.table)
 
   def channels(self, count: int) -> int:
     """Channels of a layer that has `count` at width 1; 0 stays 0."""
@@ -219,10 +227,16 @@ class InceptionBN(nn.Module):
     return functools.partial(layers.ConvBN, conv=conv, norm=norm)
 
 
-def _call(call: _Call, module: nn.Module, x: jax.Array, policy: str) -> jax.Array:
+def _segments(table: str) -> tuple[str, ...]:
+  return ("conv1", "conv2red", "conv2", *STAGES[table][1])
+
+
+def _call(layers: Sequence[remat.Layer], x: jax.Array, policy: str) -> jax.Array:
   """Runs a segment without a backward pass of its own; see `remat.Segments.run`."""
   del policy
-  return call(module, x)
+  for module, call in layers:
+    x = call(module, x)
+  return x
 
 
 def _array(x: Any) -> jax.Array:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from im21k import original, targets, words
+from im21k.models import remat as remats
 from im21k.planning import cards, sweeps
 from im21k.planning.compiled import LINK, MIB, Compiled
 from im21k.planning.compiler import Compiler
@@ -23,7 +24,7 @@ def plan(
   devices: int | None = None,
   batch: int | None = None,
   dtype: Literal["float32", "bfloat16"] | None = None,
-  remat: Literal["none", "norm", "block"] | None = None,
+  remat: str | None = None,
   split_head: bool = False,
   reserve_mib: int = 512,
   sweep: bool = False,
@@ -40,7 +41,8 @@ def plan(
     batch: Images a GPU and step. By default the config's; the largest batch that fits
       is then searched too, which compiles several more programs.
     dtype: Type of the arithmetic, in place of the config's.
-    remat: What backprop recomputes to save memory, in place of the config's.
+    remat: What backprop recomputes to save memory, in place of the config's: none, norm
+      or block, or a policy for each segment, as in conv1=block,3a=norm.
     split_head: Divide the classes of the head among the GPUs.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
@@ -105,7 +107,8 @@ def text(result: dict[str, Any]) -> str:
   lines = [
     f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
     f"{r['dtype']}, "
-    f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
+    f"remat {remats.shown(r['remat'])}"
+    f"{', head split' if r['split_head'] else ''} (jax {r['jax']})",
     "",
     f"memory of each      {r['needed_mib']:8.0f} MiB needed (XLA's peak "
     f"{r['peak_mib']:.0f}), {r['limit_mib']:.0f} available beside a reserve of "

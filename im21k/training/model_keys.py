@@ -93,7 +93,8 @@ def _fields(model: nn.Module) -> dict[str, tuple[Any, Any]]:
       value = np.dtype(value).name
     vague = field.type is Any or isinstance(field.type, str)
     if field.name not in _NOT_KEYS:
-      found[field.name] = (type(value) if vague else field.type, value)
+      plain = dict(value) if isinstance(value, Mapping) else value  # ready for JSON
+      found[field.name] = (type(value) if vague else field.type, plain)
   return found
 
 
@@ -102,7 +103,8 @@ _TEXTS = {
   "table": "Table of blocks: wide (the net for 21,841 classes) or plain (for 1,000).",
   "width": "Multiply the number of channels of every layer by this.",
   "dtype": "Type of the arithmetic: float32 or bfloat16; parameters stay float32.",
-  "remat": "What backprop computes again to save memory: none, norm or block.",
+  "remat": "What backprop computes again to save memory: none, norm or block, or a "
+  "policy for each segment, as in conv1=block,3a=norm; none for those left out.",
   "pooling": "Geometry of pools of stride 2: ceil, as the original, or floor.",
   "average_pool": "Whether padding counts in averages: ignored, as in the original, or "
   "counted.",

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from flax.core import FrozenDict
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from im21k import models
@@ -84,7 +85,28 @@ def test_no_number_changes(policy, reduce):
   assert_same(gradients_of(policy, reduce), gradients_of("none"))
 
 
-@pytest.mark.parametrize("policy", remat.POLICIES)
+SEGMENTS = ("conv1", "conv2red", "conv2", "3a", "3c", "5b")
+mappings = st.dictionaries(
+  st.sampled_from(SEGMENTS), st.sampled_from([*remat.POLICIES])
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None)
+@given(mappings)
+def test_no_number_changes_with_a_policy_for_each_segment(mapping):
+  assert_same(gradients_of(FrozenDict(mapping), same), gradients_of("none"))
+
+
+@given(mappings)
+def test_a_mapping_has_one_form(mapping):
+  form = create(remat=mapping).remat
+  assert remat.policies(form, SEGMENTS) == remat.policies(mapping, SEGMENTS)
+  assert form == create(remat=form).remat and hash(create(remat=form))
+  assert isinstance(form, str) == (len({mapping.get(s, "none") for s in SEGMENTS}) == 1)
+
+
+@pytest.mark.parametrize("policy", [*remat.POLICIES, {"conv1": "norm", "3a": "block"}])
 def test_the_parameters_are_the_same_tree(policy):
   variables, images = variables_and_images()
   shapes = jax.eval_shape(
@@ -112,7 +134,7 @@ def test_gradients_are_reduced_part_by_part_the_head_first():
 @pytest.mark.slow
 def test_a_nan_in_one_gradient_stays_there():
   def reduce(gradients):
-    at_head = "kernel" in gradients["params"]
+    at_head = "head" in gradients
     return jax.tree.map(lambda g: g * jnp.nan if at_head else g, gradients)
 
   broken, sound = gradients_of("block", reduce)[2], gradients_of("block", same)[2]
@@ -159,6 +181,18 @@ def test_backprop_keeps_what_the_policy_says():
   assert kept("block") < 0.5 * kept("norm") < 0.5 * kept("none")
 
 
-def test_a_misspelt_policy_is_an_error():
-  with pytest.raises(ValueError, match="remat is 'blok'; did you mean 'block'"):
-    create(remat="blok")
+@pytest.mark.parametrize(
+  ("wrong", "message"),
+  [
+    ("blok", "remat is 'blok'; did you mean 'block'"),
+    ({"conv1": "blok"}, "remat of segment conv1 is 'blok'; did you mean 'block'"),
+    ({"con1": "block"}, "remat names the segment 'con1'; did you mean 'conv1'"),
+    ({"4a": "block"}, "remat names the segment '4a'; did you mean '3a'"),
+    ({"conv1": 1}, "remat of segment conv1 is 1"),
+    ({1: "block"}, "remat names the segment 1"),
+    (1, "remat is 1"),
+  ],
+)
+def test_a_misspelt_policy_is_an_error(wrong, message):
+  with pytest.raises(ValueError, match=message):
+    create(remat=wrong)
