@@ -103,6 +103,8 @@ class InceptionBN(nn.Module):
     bn_axis_name: mapped axis over which BatchNorm's statistics are shared; None: each
       device its own.
     init_scale: kernels start uniform in ± this (the original's 0.01).
+    prepare: applied to the images in the first segment, such as a normalisation of
+      uint8 pixels, of which backprop then keeps only these; None: images come prepared.
     reduce: applied to each segment's gradients inside backprop, the head's first, such
       as a mean over devices, which then runs beside the backprop of earlier segments.
       Takes and returns a tree of gradients.
@@ -119,6 +121,7 @@ class InceptionBN(nn.Module):
   bn_momentum: float = 0.1
   bn_axis_name: str | None = None
   init_scale: float = 0.01
+  prepare: Callable[[jax.Array], jax.Array] | None = None
   reduce: Callable[[Any], Any] | None = None
 
   def __post_init__(self) -> None:
@@ -150,14 +153,15 @@ class InceptionBN(nn.Module):
 
     Logits are `[b, num_classes]` float32. `out` names every stage: `conv1`, `pool1`,
     `conv2red`, `conv2`, `pool2`, `3a` … `5b`, `features` (pooled), `logits`. In
-    training with `remat` or `reduce`, `conv1` and `conv2` are not kept, nor named.
+    training with `remat` or `reduce`, `conv1`, `conv2red` and `conv2` are not kept, nor
+    named.
     """
     if x.ndim != 4 or x.shape[-1] != 3:
       raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
     dtype = jnp.dtype(self.dtype)
     conv_bn = self._conv_bn(dtype)
-    stem, rows = STAGES[self.table]
-    c1, c2_reduce, c2 = (self.channels(c) for c in stem)
+    widths, rows = STAGES[self.table]
+    c1, c2_reduce, c2 = (self.channels(c) for c in widths)
     out: dict[str, jax.Array] = {}
 
     policies = remat.policies(self.remat, self.segments)
@@ -169,20 +173,25 @@ class InceptionBN(nn.Module):
     def layer(module: nn.Module, x: jax.Array) -> jax.Array:
       return _array(module(x, train))
 
-    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
+    def named(module: nn.Module, x: jax.Array) -> jax.Array:
       x = layer(module, x)
       if not segmented:
         out[str(module.name)] = x
-      return layers.max_pool(x, self.pooling)
+      return x
 
-    x = x.astype(dtype)
+    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
+      return layers.max_pool(named(module, x), self.pooling)
+
+    def first(module: nn.Module, x: jax.Array) -> jax.Array:
+      x = self.prepare(x) if self.prepare else x
+      return pooled(module, x.astype(dtype))
+
     conv1 = conv_bn(c1, 7, strides=2, padding=3, name="conv1")
     conv2_reduce = conv_bn(c2_reduce, 1, name="conv2red")
     conv2 = conv_bn(c2, 3, padding=1, name="conv2")
-    out["pool1"] = x = run([(conv1, pooled)], x, policies["conv1"])  # 56² at 224²
-    x = run([(conv2_reduce, layer)], x, policies["conv2red"])
-    out["conv2red"] = x
-    out["pool2"] = x = run([(conv2, pooled)], x, policies["conv2"])  # 28²
+    out["pool1"] = x = run([(conv1, first)], x, policies["conv1"])  # 56² at 224²
+    stem = [(conv2_reduce, named), (conv2, pooled)]
+    out["pool2"] = x = run(stem, x, policies["conv2"])  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
       scaled: Any = (*map(self.channels, counts), pool, self.channels(projection))
@@ -228,7 +237,7 @@ class InceptionBN(nn.Module):
 
 
 def _segments(table: str) -> tuple[str, ...]:
-  return ("conv1", "conv2red", "conv2", *STAGES[table][1])
+  return ("conv1", "conv2", *STAGES[table][1])  # conv2red is a part of conv2
 
 
 def _call(layers: Sequence[remat.Layer], x: jax.Array, policy: str) -> jax.Array:

@@ -173,6 +173,9 @@ def segment(
     if names is None:
       dy = after(dy, tokens[0], tokens[-1])
     else:
+      # Else XLA keeps the terms of dy, one for each branch that read y, until the
+      # recomputation is done, and adds them up then.
+      dy = jax.lax.optimization_barrier(dy)
       pullback = after(pullback, token(dy), tokens[0], tokens[-1])
     gradients, dx = pullback(dy)
     reduced = reduce(gradients) if reduce else gradients

@@ -18,6 +18,7 @@ _NOT_KEYS = {
   "name": "",
   "bn_axis_name": "set sync_bn",
   "reduce": "set overlap",
+  "prepare": "set mean and std",
 }
 
 

@@ -65,9 +65,10 @@ def plans(folder):
 
 
 @pytest.mark.slow
-def test_batch_64_in_float32_needs_1500_mib(plans):
-  """Plain rematerialisation of every block takes 2,152."""
-  assert plans["64"]["peak_mib"] <= 1500 and plans["64"]["needed_mib"] <= 1500
+def test_batch_64_in_float32_needs_a_gibibyte(plans):
+  """Plain rematerialisation of every block takes 2,152 MiB."""
+  assert plans["64"]["peak_mib"] <= 1024 and plans["64"]["needed_mib"] <= 1024
+  assert plans["64"]["overlapped_share"] >= 0.99
 
 
 @pytest.mark.slow
@@ -81,7 +82,7 @@ def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
 @pytest.mark.parametrize("name", ["64", "160", "320 bfloat16"])
 def test_recomputation_and_communication_stay_cheap(plans, name):
   found = plans[name]
-  assert 0.3 < found["recomputed_share"] <= 0.40
+  assert 0.3 < found["recomputed_share"] <= 0.36
   assert found["gradient_mb"] == pytest.approx(33_619_969 * 4 / 1e6, abs=0.1)
   assert found["overlapped_share"] >= 0.97
   assert found["exposed_share"] <= 0.02
