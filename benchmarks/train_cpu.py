@@ -29,7 +29,8 @@ import torch
 from flax import linen as nn
 
 from im21k import models
-from im21k.models import convolution, inception_bn, pooling
+from im21k.models import convolution, pooling
+from im21k.models.blocks import STAGES
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
@@ -192,7 +193,7 @@ def torch_step(params: Any, images: Any, labels: Any) -> Callable[[], float]:
 
   blocks = [
     TorchBlock(params[f"block_{name}"], row[5])
-    for name, row in inception_bn.STAGES["wide"][1].items()
+    for name, row in STAGES["wide"][1].items()
   ]
   head = torch.nn.Linear(1024, 21841)
   with torch.no_grad():

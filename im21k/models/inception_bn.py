@@ -15,73 +15,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from im21k.models import convolution, layers, normalization, remat
+from im21k.models.blocks import STAGES, Block
 from im21k.models.registry import check_limits, nearest, register
-from im21k.models.remat import Remat
+from im21k.models.remat import Observed, Remat
 
-# name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
-# a block without 1x1 and projection halves the side.
-_Row = tuple[int, int, int, int, int, str, int]
 _Run = Callable[[Sequence[remat.Layer], jax.Array, str], jax.Array]
-_TOP: dict[str, _Row] = {
-  "4a": (224, 64, 96, 96, 128, "avg", 128),
-  "4b": (192, 96, 128, 96, 128, "avg", 128),
-  "4c": (160, 128, 160, 128, 160, "avg", 128),
-  "4d": (96, 128, 192, 160, 192, "avg", 128),
-  "4e": (0, 128, 192, 192, 256, "max", 0),
-  "5a": (352, 192, 320, 160, 224, "avg", 128),
-  "5b": (352, 192, 320, 192, 224, "max", 128),
-}
-STAGES: dict[str, tuple[tuple[int, int, int], dict[str, _Row]]] = {
-  "wide": (
-    (96, 128, 288),
-    {
-      "3a": (96, 96, 96, 96, 144, "avg", 48),
-      "3b": (96, 96, 144, 96, 144, "avg", 96),
-      "3c": (0, 192, 240, 96, 144, "max", 0),
-      **_TOP,
-      "4d": (96, 128, 192, 160, 96, "avg", 128),
-    },
-  ),
-  "plain": (
-    (64, 64, 192),
-    {
-      "3a": (64, 64, 64, 64, 96, "avg", 32),
-      "3b": (64, 64, 96, 64, 96, "avg", 64),
-      "3c": (0, 128, 160, 64, 96, "max", 0),
-      **_TOP,
-    },
-  ),
-}
-
-
-class Block(nn.Module):
-  """One Inception block: parallel branches, joined along the channels."""
-
-  row: _Row
-  conv_bn: Any
-  pooling: str
-  average_pool: str
-
-  @nn.compact
-  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    n1, n3_reduce, n3, double_reduce, double, pool, projection = self.row
-    halving = not n1
-    strides = 2 if halving else 1
-    conv3 = functools.partial(self.conv_bn, kernel=3, padding=1)
-    branches = []
-    if n1:
-      branches.append(self.conv_bn(n1, 1, name="1x1")(x, train))
-    y = self.conv_bn(n3_reduce, 1, name="3x3_reduce")(x, train)
-    branches.append(conv3(n3, strides=strides, name="3x3")(y, train))
-    y = self.conv_bn(double_reduce, 1, name="double_3x3_reduce")(x, train)
-    y = conv3(double, name="double_3x3_0")(y, train)
-    branches.append(conv3(double, strides=strides, name="double_3x3_1")(y, train))
-    if halving:
-      branches.append(layers.max_pool(x, self.pooling, halving=True))
-    else:
-      y = layers.local_pool(x, pool, self.average_pool)
-      branches.append(self.conv_bn(projection, 1, name="proj")(y, train))
-    return jnp.concatenate(branches, axis=-1)
 
 
 class InceptionBN(nn.Module):
@@ -105,6 +43,7 @@ class InceptionBN(nn.Module):
     init_scale: kernels start uniform in ± this (the original's 0.01).
     prepare: applied to the images in the first segment, such as a normalisation of
       uint8 pixels, of which backprop then keeps only these; None: images come prepared.
+    observe: called with each segment in training; see `remat.Observed`.
     reduce: applied to each segment's gradients inside backprop, the head's first, such
       as a mean over devices, which then runs beside the backprop of earlier segments.
       Takes and returns a tree of gradients.
@@ -122,6 +61,7 @@ class InceptionBN(nn.Module):
   bn_axis_name: str | None = None
   init_scale: float = 0.01
   prepare: Callable[[jax.Array], jax.Array] | None = None
+  observe: Callable[[Observed], None] | None = None
   reduce: Callable[[Any], Any] | None = None
 
   def __post_init__(self) -> None:
@@ -166,9 +106,10 @@ class InceptionBN(nn.Module):
 
     policies = remat.policies(self.remat, self.segments)
     segmented = train and not self.is_initializing()
-    lean = any(policy != "none" for policy in policies.values())
-    segmented = segmented and (lean or self.reduce is not None)
-    run: _Run = remat.Segments(self.reduce).run if segmented else _call
+    special = self.reduce or self.observe or self.remat != "none"
+    segmented = segmented and bool(special)
+    segments = remat.Segments(self.reduce, self.observe)
+    run: _Run = segments.run if segmented else _call
 
     def layer(module: nn.Module, x: jax.Array) -> jax.Array:
       return _array(module(x, train))

@@ -13,7 +13,7 @@ Dependency tokens make an order: single bits of arrays that must be available fi
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -108,16 +108,30 @@ def after(tree: Any, *tokens: jax.Array) -> Any:
   return jax.tree.map(lambda x: jnp.where(holds, x, jnp.zeros_like(x)), tree)
 
 
+class Observed(NamedTuple):
+  """A segment as a computation, and the shapes of its arguments."""
+
+  pure: Pure
+  params: Any
+  statistics: Any
+  x: Any
+
+
 class Segments:
   """Runs segments in turn, in the forward order, and carries their tokens.
 
   Args:
     reduce: applied to the gradients of each segment's parameters within the backward
       pass, typically a mean over devices; None leaves them as they are.
+    observe: called with each segment; see `Observed`.
   """
 
-  def __init__(self, reduce: Callable[[Any], Any] | None):
-    self._reduce = reduce
+  def __init__(
+    self,
+    reduce: Callable[[Any], Any] | None,
+    observe: Callable[["Observed"], None] | None = None,
+  ):
+    self._reduce, self._observe = reduce, observe
     # The first backward pass, that of the last segment, waits for nothing.
     self._tokens: Tokens = (jnp.zeros(()),) * (1 + LAG)
 
@@ -128,6 +142,9 @@ class Segments:
       {name: module.variables.get(kind, {}) for name, module in modules.items()}
       for kind in ("params", _STATISTICS)
     )
+    if self._observe:
+      pure = _in_turn(layers, "none")
+      self._observe(Observed(pure, *_shapes((params, statistics, x))))
     run = segment(_in_turn(layers, policy), policy, self._reduce)
     x, updated, self._tokens = run(params, statistics, x, self._tokens)
     for name, module in modules.items():
@@ -183,6 +200,10 @@ def segment(
 
   run.defvjp(forward, backward)
   return run
+
+
+def _shapes(tree: Any) -> Any:
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def _in_turn(layers: Sequence[Layer], policy: str) -> Pure:

@@ -9,7 +9,7 @@ from im21k.models import remat as remats
 from im21k.planning import cards, sweeps
 from im21k.planning.compiled import LINK, MIB, Compiled
 from im21k.planning.compiler import Compiler
-from im21k.training import configs
+from im21k.training import configs, policies
 
 SWEEP = Path("plan")
 MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
@@ -42,7 +42,8 @@ def plan(
       is then searched too, which compiles several more programs.
     dtype: Type of the arithmetic, in place of the config's.
     remat: What backprop recomputes to save memory, in place of the config's: none, norm
-      or block, or a policy for each segment, as in conv1=block,3a=norm.
+      or block; fit, the least with which the step fits; or a policy for each segment,
+      as in conv1=block,3a=norm.
     split_head: Divide the classes of the head among the GPUs.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
     sweep: Write a table batch × dtype × remat and a chart of it to the folder of
@@ -80,7 +81,10 @@ def plan(
     compiled.dump(dump)
   result = compiled.report()
   if batch is None:
-    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), own)
+    leanest = experiment
+    if policies.is_open(experiment):
+      leanest = experiment.changed({"model.remat": "block"})
+    largest, at_largest = _largest(lambda b: compiler.compile(leanest, b), own)
     result["largest_batch"] = largest
     if at_largest:
       report = at_largest.report()

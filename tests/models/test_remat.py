@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from im21k import models
-from im21k.models import inception_bn, remat
+from im21k.models import blocks, remat
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
   """A table of one block of each kind: it compiles in a fraction of the time."""
-  stem, rows = inception_bn.STAGES["wide"]
+  stem, rows = blocks.STAGES["wide"]
   rows = {name: rows[name] for name in ("3a", "3c", "5b")}
-  monkeypatch.setitem(inception_bn.STAGES, "short", (stem, rows))
+  monkeypatch.setitem(blocks.STAGES, "short", (stem, rows))
 
 
 def create(**fields):

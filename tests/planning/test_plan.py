@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from im21k.planning import compiler, plan, sweeps
 from im21k.planning.program import Program
+from im21k.training import configs
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
@@ -198,6 +199,27 @@ def test_wrong_arguments_are_errors_before_anything_is_compiled(
   monkeypatch.setattr(compiler, "_describe", lambda *_: [])
   with pytest.raises(ValueError, match=message):
     plan.plan(**{"config": CONFIG, "batch": 8, **arguments})
+
+
+@pytest.mark.slow
+def test_fit_compiles_for_the_card_and_reports_what_it_came_to(monkeypatch):
+  made = compiler.Compiler(plan.cards.get("gtx1650"), 0)
+  config = configs.load(
+    "inception_bn_21k", {"model.width": 0.125, "image_size": 32, "model.remat": "fit"}
+  )
+  tried = []
+
+  class Compiled:
+    def __init__(self, experiment, needed):
+      self.experiment, self.needed = experiment, needed
+
+  def compile(one, batch):
+    tried.append(one.model["remat"])
+    return Compiled(one, 1 << (50 if len(tried) == 1 else 0))
+
+  monkeypatch.setattr(made, "_compile_as_it_is", compile)
+  found = made._compile(config, 8)
+  assert tried == ["none", "block"] and found.experiment.model["remat"] == "block"
 
 
 def test_help_lists_every_card_and_choice():

@@ -344,6 +344,13 @@ def test_values_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   assert not capsys.readouterr().err
 
 
+def test_policies_may_be_left_to_the_memory(base):
+  config = base.changed(INCEPTION | {"model.remat": "fit"})
+  assert config.resolved().model["remat"] == config.model["remat"] == "fit"
+  with pytest.raises(ValueError, match="model tiny has no field 'remat'"):
+    base.changed({"model.remat": "fit"})
+
+
 def test_policies_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   config = base.changed(INCEPTION | {"model.remat": Text("conv1=block,3a=norm")})
   begun(config, tmp_path)
