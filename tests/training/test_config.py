@@ -480,7 +480,7 @@ def test_the_shipped_original_is_the_original():
   config = configs.load("inception_bn_21k").resolved()
   assert config.model == {
     "name": "inception_bn_21k", "table": "wide", "width": 1.0, "dtype": "float32",
-    "remat": "block", "pooling": "ceil", "average_pool": "ignored",
+    "remat": "fit", "pooling": "ceil", "average_pool": "ignored",
     "bn_epsilon": 1e-10, "bn_momentum": 0.1, "init_scale": 0.01,
   }  # fmt: skip
   assert (config.batch_size, config.short_side) == (64, 256)
