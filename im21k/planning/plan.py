@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from im21k import original, targets, words
 from im21k.models import remat as remats
-from im21k.planning import cards, sweeps
+from im21k.planning import cards, fastest, sweeps
 from im21k.planning.compiled import LINK, MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs, policies
@@ -38,8 +38,9 @@ def plan(
       rtx4090, t4, l4, v100, a100, h100), or a JSON file with the fields of
       `planning.cards.Gpu`.
     devices: Number of GPUs; by default as in the config.
-    batch: Images a GPU and step. By default the config's; the largest batch that fits
-      is then searched too, which compiles several more programs.
+    batch: Images a GPU and step. By default the config's; the largest batch that fits,
+      and with remat fit the fastest, are then searched too, which compiles several more
+      programs.
     dtype: Type of the arithmetic, in place of the config's.
     remat: What backprop recomputes to save memory, in place of the config's: none, norm
       or block; fit, the least with which the step fits; or a policy for each segment,
@@ -83,6 +84,9 @@ def plan(
   if batch is None:
     leanest = experiment
     if policies.is_open(experiment):
+      best = fastest.find(lambda b: compiler.compile(experiment, b), compiled, MOST)
+      report = best.report()
+      result["fastest"] = {key: report[key] for key in ("batch", "remat", *_AT_LARGEST)}
       leanest = experiment.changed({"model.remat": "block"})
     largest, at_largest = _largest(lambda b: compiler.compile(leanest, b), own)
     result["largest_batch"] = largest
@@ -133,6 +137,14 @@ def text(result: dict[str, Any]) -> str:
       f"{LINK / 1e9:.0f} GB/s and the card's peak arithmetic",
     ]
   lines += [_speed(r)]
+  if "fastest" in r:
+    best = r["fastest"]
+    batch = words.counted(best["batch"], "image")
+    lines += [
+      "",
+      f"fastest that fits: {batch} each, remat {remats.shown(best['remat'])}",
+    ]
+    lines += [_speed(best)]
   if "largest_batch" in r:
     largest = words.counted(r["largest_batch"], "image")
     more = " or more" if r["largest_batch"] == MOST else ""

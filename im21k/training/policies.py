@@ -29,13 +29,24 @@ def is_open(config: Config) -> bool:
 
 
 def of_run(config: Config, workdir: Path) -> Config:
-  """The config with the policies of the run in a work folder, if there is one."""
+  """The config with the policies of the run in a work folder, if there is one.
+
+  Raises:
+    ValueError: its config.json is damaged.
+  """
   path = workdir / "config.json"
   if not is_open(config) or not path.is_file():
     return config
   model = documents.read(path).get("model")
   kept = model.get("remat") if isinstance(model, dict) else None
-  return config if kept is None else config.changed({"model.remat": kept})
+  if kept is None:
+    return config
+  try:
+    return config.changed({"model.remat": kept})
+  except ValueError as error:
+    raise ValueError(
+      f"{path} cannot be read by this im21k: {error}. Take another workdir"
+    ) from error
 
 
 def for_devices(config: Config, on: Sequence[jax.Device]) -> Config:

@@ -143,7 +143,9 @@ def test_every_convolution_of_backprop_is_counted(plans, folder):
 
 @pytest.mark.slow
 def test_the_text_says_what_matters(plans):
-  text = plan.text({**plans["64"], "largest_batch": 200})
+  best = {"fastest": {**plans["64"], "batch": 72, "remat": {"3a": "block"}}}
+  text = plan.text({**plans["64"], **best, "largest_batch": 200})
+  assert "fastest that fits: 72 images each, remat 3a=block" in text
   for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):
     assert part in text
   assert "DOES NOT FIT" in plan.text({**plans["64"], "fits": False})

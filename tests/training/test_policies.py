@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from im21k.training import configs, policies
+from im21k.training import configs, loop, policies
 from im21k.training.config import Config
 from im21k.training.setup import prepare
 from im21k.training.workdir import Workdir
@@ -76,6 +76,41 @@ def test_a_resumed_run_keeps_what_it_came_to(config, tmp_path):
   assert policies.of_run(config, tmp_path).model["remat"] == kept
   other = config.changed({"model.remat": "block"})
   assert policies.of_run(other, tmp_path) is other  # and is refused later
+
+
+@pytest.mark.parametrize(
+  ("kept", "message"),
+  [
+    ({"conv9": "block"}, r"config\.json cannot be read .*'conv9'; did you mean"),
+    (3, r"config\.json cannot be read .*model\.remat is 3, but"),
+    (["block"], r"config\.json cannot be read "),
+  ],
+)
+def test_damaged_policies_of_a_run_are_named(config, tmp_path, kept, message):
+  (tmp_path / "config.json").write_text(json.dumps({"model": {"remat": kept}}))
+  with pytest.raises(ValueError, match=message) as caught:
+    policies.of_run(config, tmp_path)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("document", [{}, {"model": 3}, {"model": {}}])
+def test_what_has_no_policies_leaves_the_question_open(config, tmp_path, document):
+  (tmp_path / "config.json").write_text(json.dumps(document))
+  assert policies.of_run(config, tmp_path) is config
+
+
+def test_the_loop_asks_the_work_folder_first(config, tmp_path, monkeypatch):
+  seen = []
+
+  def prepare(config):
+    seen.append(config.model["remat"])
+    raise InterruptedError
+
+  monkeypatch.setattr(loop, "prepare", prepare)
+  (tmp_path / "config.json").write_text('{"model": {"remat": "norm"}}')
+  with pytest.raises(InterruptedError):
+    loop.train(config, tmp_path)
+  assert seen == ["norm"]
 
 
 def test_a_run_records_what_it_came_to(document, tmp_path):
