@@ -60,9 +60,12 @@ def _cost(one: remat.Observed) -> Cost:
   jaxpr = jax.make_jaxpr(one.pure)(one.params, one.statistics, one.x).jaxpr
   variables = set(jaxpr.invars[:-1])
   kept: set[core.Var] = set()
+  rectified: set[Any] = set()
   # Backprop reads the input of each convolution and its output; the rest is made of
   # these while it is read.
   for each in jaxpr.eqns:
+    if each.primitive.name == "custom_jvp_call":
+      rectified |= set(each.outvars)
     if sum(map(_flops, _equations([each]))):
       arrays = [*each.invars, *each.outvars]
       kept |= {v for v in arrays if isinstance(v, core.Var)} - variables
@@ -73,7 +76,9 @@ def _cost(one: remat.Observed) -> Cost:
     for each in jaxpr.eqns
     if any(e.primitive.name == "reduce_window_max" for e in _equations([each]))
   ]
-  size = sum(map(_bytes, kept)) + sum(pools)
+  # XLA keeps the sign of what a ReLU made beside it, a byte too.
+  signs = [math.prod(_shape(one)) for one in kept & rectified]
+  size = sum(map(_bytes, kept)) + sum(pools) + sum(signs)
   return Cost(
     input=_bytes(one.x),
     kept=size,
