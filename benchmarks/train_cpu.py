@@ -29,7 +29,8 @@ import torch
 from flax import linen as nn
 
 from im21k import models
-from im21k.models import convolution, inception_bn, pooling
+from im21k.models import convolution, pooling
+from im21k.models.blocks import STAGES
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
@@ -194,7 +195,7 @@ def torch_net(params: Any) -> torch.nn.Module:
 
   blocks = [
     TorchBlock(params[f"block_{name}"], row[5])
-    for name, row in inception_bn.STAGES["wide"][1].items()
+    for name, row in STAGES["wide"][1].items()
   ]
   kernel = np.asarray(params["head"]["kernel"])
   head = torch.nn.Linear(*kernel.shape)

@@ -18,7 +18,7 @@ AXIS = "device"
 # collective is large enough for the link, and waits for its own segment only.
 ALONE = 8 << 20
 
-# Without these, XLA starts an all-reduce and at once waits for it.
+# The first three: else XLA starts an all-reduce and at once waits for it.
 XLA_FLAGS: dict[str, bool | int] = {
   # The only scheduler that puts other work between the start and the end of one.
   "--xla_gpu_enable_latency_hiding_scheduler": True,
@@ -26,6 +26,12 @@ XLA_FLAGS: dict[str, bool | int] = {
   "--xla_gpu_experimental_parallel_collective_overlap_limit": 16,
   # `mean` packs what belongs together; merging more would delay early ones.
   "--xla_gpu_all_reduce_combine_threshold_bytes": 0,
+  # Percent of 80 % of the card (less the step's arguments) from which XLA changes its
+  # order and recomputes by itself to save memory. By default 95, which is 3.0 GiB of 4:
+  # beyond, programs need more memory, not less, and overlap is lost. At 150 the limit
+  # is above the card, so what is compiled is the program as it is written, and the one
+  # that `im21k plan` has checked.
+  "--xla_gpu_memory_limit_slop_factor": 150,
 }
 
 # Share of a GPU's memory for XLA; its default, 0.75, would leave 1 GiB of 4 unused. The

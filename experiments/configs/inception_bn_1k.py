@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
   config.data = "data/ilsvrc2012"
   config.classes = "ilsvrc2012"
   config.model = dict(
-    name="inception_bn_1k", remat="block", bn_epsilon=1e-5, bn_momentum=0.9
+    name="inception_bn_1k", remat="fit", bn_epsilon=1e-5, bn_momentum=0.9
   )
   config.batch_size = 256
   config.total = dict(epochs=60)

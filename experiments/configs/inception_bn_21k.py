@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = "data/imagenet21k"
   config.classes = "imagenet21k"
-  config.model = dict(name="inception_bn_21k", remat="block")
+  config.model = dict(name="inception_bn_21k", remat="fit")
   config.batch_size = 64
   config.total = dict(epochs=9)
   config.schedule = dict(

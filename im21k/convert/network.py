@@ -4,7 +4,7 @@ from typing import Any
 
 from im21k.interop import symbol
 from im21k.models import InceptionBN
-from im21k.models.inception_bn import STAGES
+from im21k.models.blocks import STAGES
 
 
 def document(model: InceptionBN) -> dict[str, Any]:

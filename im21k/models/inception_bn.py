@@ -7,7 +7,7 @@ Ioffe & Szegedy 2015, "Batch Normalization", describe the plain one.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,73 +15,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from im21k.models import convolution, layers, normalization, remat
+from im21k.models.blocks import STAGES, Block
 from im21k.models.registry import check_limits, nearest, register
+from im21k.models.remat import Observed, Remat
 
-# name: (1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, projection);
-# a block without 1x1 and projection halves the side.
-_Row = tuple[int, int, int, int, int, str, int]
-_Call = Callable[[Any, jax.Array], jax.Array]
-_Run = Callable[[_Call, Any, jax.Array, str], jax.Array]
-_TOP: dict[str, _Row] = {
-  "4a": (224, 64, 96, 96, 128, "avg", 128),
-  "4b": (192, 96, 128, 96, 128, "avg", 128),
-  "4c": (160, 128, 160, 128, 160, "avg", 128),
-  "4d": (96, 128, 192, 160, 192, "avg", 128),
-  "4e": (0, 128, 192, 192, 256, "max", 0),
-  "5a": (352, 192, 320, 160, 224, "avg", 128),
-  "5b": (352, 192, 320, 192, 224, "max", 128),
-}
-STAGES: dict[str, tuple[tuple[int, int, int], dict[str, _Row]]] = {
-  "wide": (
-    (96, 128, 288),
-    {
-      "3a": (96, 96, 96, 96, 144, "avg", 48),
-      "3b": (96, 96, 144, 96, 144, "avg", 96),
-      "3c": (0, 192, 240, 96, 144, "max", 0),
-      **_TOP,
-      "4d": (96, 128, 192, 160, 96, "avg", 128),
-    },
-  ),
-  "plain": (
-    (64, 64, 192),
-    {
-      "3a": (64, 64, 64, 64, 96, "avg", 32),
-      "3b": (64, 64, 96, 64, 96, "avg", 64),
-      "3c": (0, 128, 160, 64, 96, "max", 0),
-      **_TOP,
-    },
-  ),
-}
-
-
-class Block(nn.Module):
-  """One Inception block: parallel branches, joined along the channels."""
-
-  row: _Row
-  conv_bn: Any
-  pooling: str
-  average_pool: str
-
-  @nn.compact
-  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    n1, n3_reduce, n3, double_reduce, double, pool, projection = self.row
-    halving = not n1
-    strides = 2 if halving else 1
-    conv3 = functools.partial(self.conv_bn, kernel=3, padding=1)
-    branches = []
-    if n1:
-      branches.append(self.conv_bn(n1, 1, name="1x1")(x, train))
-    y = self.conv_bn(n3_reduce, 1, name="3x3_reduce")(x, train)
-    branches.append(conv3(n3, strides=strides, name="3x3")(y, train))
-    y = self.conv_bn(double_reduce, 1, name="double_3x3_reduce")(x, train)
-    y = conv3(double, name="double_3x3_0")(y, train)
-    branches.append(conv3(double, strides=strides, name="double_3x3_1")(y, train))
-    if halving:
-      branches.append(layers.max_pool(x, self.pooling, halving=True))
-    else:
-      y = layers.local_pool(x, pool, self.average_pool)
-      branches.append(self.conv_bn(projection, 1, name="proj")(y, train))
-    return jnp.concatenate(branches, axis=-1)
+_Run = Callable[[Sequence[remat.Layer], jax.Array, str], jax.Array]
 
 
 class InceptionBN(nn.Module):
@@ -94,8 +32,8 @@ class InceptionBN(nn.Module):
     width: multiplies every channel count (rounded to a multiple of 8, 8 at least).
     dtype: of the arithmetic; parameters, statistics and logits stay float32.
     remat: what backprop recomputes instead of keeping it: `none`; `norm`, all but the
-      convolutions; `block`, each block, and each layer of the stem with its pool, from
-      its input. See `remat`.
+      convolutions; `block`, each segment from its input; or a mapping of names of
+      `segments` to these policies, `none` for those that it does not name. See `remat`.
     pooling: `ceil` or `floor`: the geometry of pools of stride 2 (see `layers`).
     average_pool: `ignored` or `counted`: padding in the divisor of averages.
     bn_epsilon, bn_momentum: of BatchNorm: moving = momentum · moving +
@@ -103,6 +41,9 @@ class InceptionBN(nn.Module):
     bn_axis_name: mapped axis over which BatchNorm's statistics are shared; None: each
       device its own.
     init_scale: kernels start uniform in ± this (the original's 0.01).
+    prepare: applied to the images in the first segment, such as a normalisation of
+      uint8 pixels, of which backprop then keeps only these; None: images come prepared.
+    observe: called with each segment in training; see `remat.Observed`.
     reduce: applied to each segment's gradients inside backprop, the head's first, such
       as a mean over devices, which then runs beside the backprop of earlier segments.
       Takes and returns a tree of gradients.
@@ -112,20 +53,20 @@ class InceptionBN(nn.Module):
   table: str = "wide"
   width: float = 1.0
   dtype: Any = "float32"
-  remat: str = "none"
+  remat: Remat = "none"
   pooling: str = "ceil"
   average_pool: str = "ignored"
   bn_epsilon: float = 1e-10
   bn_momentum: float = 0.1
   bn_axis_name: str | None = None
   init_scale: float = 0.01
+  prepare: Callable[[jax.Array], jax.Array] | None = None
+  observe: Callable[[Observed], None] | None = None
   reduce: Callable[[Any], Any] | None = None
 
   def __post_init__(self) -> None:
-    super().__post_init__()
     for field, known in (
       ("table", tuple(STAGES)),
-      ("remat", tuple(remat.POLICIES)),
       ("pooling", layers.POOLINGS),
       ("average_pool", layers.AVERAGE_POOLS),
       ("dtype", ("float32", "bfloat16")),
@@ -135,6 +76,8 @@ class InceptionBN(nn.Module):
         value = jnp.dtype(value).name if not isinstance(value, str) else value
       if value not in known:
         raise ValueError(f"{field} is {value!r}{nearest(str(value), known)}")
+    self.remat = remat.canonical(self.remat, _segments(self.table))
+    super().__post_init__()
     if not self.width > 0:
       raise ValueError(f"width is {self.width}, but must be above 0")
     check_limits(
@@ -150,52 +93,67 @@ class InceptionBN(nn.Module):
 
     Logits are `[b, num_classes]` float32. `out` names every stage: `conv1`, `pool1`,
     `conv2red`, `conv2`, `pool2`, `3a` … `5b`, `features` (pooled), `logits`. In
-    training with `remat` or `reduce`, `conv1` and `conv2` are not kept, nor named.
+    training with `remat` or `reduce`, `conv1`, `conv2red` and `conv2` are not kept, nor
+    named.
     """
     if x.ndim != 4 or x.shape[-1] != 3:
       raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
     dtype = jnp.dtype(self.dtype)
     conv_bn = self._conv_bn(dtype)
-    stem, rows = STAGES[self.table]
-    c1, c2_reduce, c2 = (self.channels(c) for c in stem)
+    widths, rows = STAGES[self.table]
+    c1, c2_reduce, c2 = (self.channels(c) for c in widths)
     out: dict[str, jax.Array] = {}
 
+    policies = remat.policies(self.remat, self.segments)
     segmented = train and not self.is_initializing()
-    segmented = segmented and (self.remat != "none" or self.reduce is not None)
-    run: _Run = remat.Segments(self.reduce).run if segmented else _call
+    special = self.reduce or self.observe or self.remat != "none"
+    segmented = segmented and bool(special)
+    segments = remat.Segments(self.reduce, self.observe)
+    run: _Run = segments.run if segmented else _call
 
     def layer(module: nn.Module, x: jax.Array) -> jax.Array:
       return _array(module(x, train))
 
-    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
-      x = module(x, train)
+    def named(module: nn.Module, x: jax.Array) -> jax.Array:
+      x = layer(module, x)
       if not segmented:
         out[str(module.name)] = x
-      return layers.max_pool(x, self.pooling)
+      return x
 
-    x = x.astype(dtype)
+    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
+      return layers.max_pool(named(module, x), self.pooling)
+
+    def first(module: nn.Module, x: jax.Array) -> jax.Array:
+      x = self.prepare(x) if self.prepare else x
+      return pooled(module, x.astype(dtype))
+
     conv1 = conv_bn(c1, 7, strides=2, padding=3, name="conv1")
     conv2_reduce = conv_bn(c2_reduce, 1, name="conv2red")
     conv2 = conv_bn(c2, 3, padding=1, name="conv2")
-    out["pool1"] = x = run(pooled, conv1, x, self.remat)  # 56² at 224²
-    out["conv2red"] = x = run(layer, conv2_reduce, x, self.remat)
-    out["pool2"] = x = run(pooled, conv2, x, self.remat)  # 28²
+    out["pool1"] = x = run([(conv1, first)], x, policies["conv1"])  # 56² at 224²
+    stem = [(conv2_reduce, named), (conv2, pooled)]
+    out["pool2"] = x = run(stem, x, policies["conv2"])  # 28²
     for name, row in rows.items():  # 14² from 3c on, 7² from 4e on
       *counts, pool, projection = row
       scaled: Any = (*map(self.channels, counts), pool, self.channels(projection))
       block = Block(
         scaled, conv_bn, self.pooling, self.average_pool, name=f"block_{name}"
       )
-      out[name] = x = run(layer, block, x, self.remat)
+      out[name] = x = run([(block, layer)], x, policies[name])
     out["features"] = x = x.mean(axis=(1, 2), dtype=jnp.float32)  # [b, 1024]
     if self.num_classes is None:
       return x, out
     uniform = _uniform(self.init_scale)
     head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
     # The head has nothing to recompute.
-    x = run(lambda head, x: _array(head(x)), head, x, "none")
+    x = run([(head, lambda head, x: _array(head(x)))], x, "none")
     out["logits"] = x = x.astype(jnp.float32)
     return x, out
+
+  @property
+  def segments(self) -> tuple[str, ...]:
+    """Names of the parts with a policy of their own, in the forward order."""
+    return _segments(self.table)
 
   def channels(self, count: int) -> int:
     """Channels of a layer that has `count` at width 1; 0 stays 0."""
@@ -219,10 +177,16 @@ class InceptionBN(nn.Module):
     return functools.partial(layers.ConvBN, conv=conv, norm=norm)
 
 
-def _call(call: _Call, module: nn.Module, x: jax.Array, policy: str) -> jax.Array:
+def _segments(table: str) -> tuple[str, ...]:
+  return ("conv1", "conv2", *STAGES[table][1])  # conv2red is a part of conv2
+
+
+def _call(layers: Sequence[remat.Layer], x: jax.Array, policy: str) -> jax.Array:
   """Runs a segment without a backward pass of its own; see `remat.Segments.run`."""
   del policy
-  return call(module, x)
+  for module, call in layers:
+    x = call(module, x)
+  return x
 
 
 def _array(x: Any) -> jax.Array:

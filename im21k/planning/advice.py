@@ -27,8 +27,14 @@ def advise(result: dict[str, Any]) -> str:
   if r["recomputed_share"] > _SMALL and free > r["needed_mib"] / 2:
     return (
       f"{free:,.0f} MiB stay free while {r['recomputed_share']:.1%} of the arithmetic "
-      "is done again: see whether --remat none fits, which is faster."
+      "is done again: --remat fit does no more of it than the memory asks for."
     )
+  if "fastest" in r:
+    best = r["fastest"]
+    gain = best["images_per_s_peak"] / r["images_per_s_peak"] - 1
+    if gain > _SMALL:
+      return f"--batch {best['batch']} is {gain:.0%} faster."
+    return f"It fits, and no batch is faster by more than {_SMALL:.0%}."
   if largest and largest > r["batch"] and "at_largest_batch" in r:
     gain = r["at_largest_batch"]["images_per_s_peak"] / r["images_per_s_peak"] - 1
     if gain > _SMALL:

@@ -96,7 +96,7 @@ class Compiled:
       "devices": config.devices,
       "batch": self.batch,
       "dtype": self._dtype,
-      "remat": config.model.get("remat", "none"),
+      "remat": config.resolved().model.get("remat", "none"),
       "split_head": config.split_head,
       "jax": jax.__version__,
     }

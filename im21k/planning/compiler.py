@@ -19,7 +19,7 @@ from tqdm import tqdm
 from im21k import machine, original, parallel, synsets
 from im21k.planning import cards
 from im21k.planning.compiled import Compiled
-from im21k.training import split_head
+from im21k.training import policies, split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
 
@@ -67,6 +67,21 @@ class Compiler:
     return [self._done[key] for key in keys]
 
   def _compile(self, experiment: Config, batch: int) -> Compiled:
+    """Compiles one step, and those before it that find the policies that fit."""
+    if not policies.is_open(experiment):
+      return self._compile_as_it_is(experiment, batch)
+    done: dict[str, Compiled] = {}
+
+    def needed(one: Config) -> int:
+      compiled = self._compile_as_it_is(one, batch)
+      done[json.dumps(one.to_dict(), sort_keys=True)] = compiled
+      return compiled.needed
+
+    found = policies.for_memory(experiment, batch, self.limit, needed)
+    key = json.dumps(found.to_dict(), sort_keys=True)
+    return done.get(key) or self._compile_as_it_is(found, batch)
+
+  def _compile_as_it_is(self, experiment: Config, batch: int) -> Compiled:
     count, side = experiment.devices, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))

@@ -11,6 +11,7 @@ from im21k.planning import (
   advice,
   cards,
   comparison,
+  fastest,
   prices,
   sweeps,
   wording,
@@ -18,7 +19,7 @@ from im21k.planning import (
 )  # fmt: skip
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
-from im21k.training import configs
+from im21k.training import configs, policies
 from im21k.training.config import Config
 
 SWEEP = Path("plan")
@@ -39,7 +40,7 @@ def plan(
   devices: int | None = None,
   batch: int | None = None,
   dtype: Literal["float32", "bfloat16"] | None = None,
-  remat: Literal["none", "norm", "block"] | None = None,
+  remat: str | None = None,
   split_head: bool = False,
   link_gbs: float | None = None,
   reserve_mib: int = 512,
@@ -58,10 +59,13 @@ def plan(
       or a JSON file with the fields of `planning.cards.Gpu`; all: one table over all
       cards of the list.
     devices: Number of GPUs; by default as in the config.
-    batch: Images a GPU and step. By default the config's; the largest batch that fits
-      is then searched too, which compiles several more programs.
+    batch: Images a GPU and step. By default the config's; the largest batch that fits,
+      and with remat fit the fastest, are then searched too, which compiles several more
+      programs.
     dtype: Type of the arithmetic, in place of the config's.
-    remat: What backprop recomputes to save memory, in place of the config's.
+    remat: What backprop recomputes to save memory, in place of the config's: none, norm
+      or block; fit, the least with which the step fits; or a policy for each segment,
+      as in conv1=block,3a=norm.
     split_head: Divide the classes of the head among the GPUs.
     link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
       place of the card's.
@@ -114,7 +118,7 @@ def plan(
       reserve,
       dollars,
       max_days,
-      adapts=experiment.model.get("remat") == "fit",
+      adapts=policies.is_open(experiment),
     )
   compiler = Compiler(chosen[0], reserve)
   if sweep:
@@ -136,7 +140,13 @@ def _one(
     compiled.dump(dump)
   result = compiled.report()
   if searches:
-    largest, at_largest = _largest(lambda b: compiler.compile(experiment, b), batch)
+    leanest = experiment
+    if policies.is_open(experiment):
+      best = fastest.find(lambda b: compiler.compile(experiment, b), compiled, MOST)
+      report = best.report()
+      result["fastest"] = {key: report[key] for key in ("batch", "remat", *_AT_LARGEST)}
+      leanest = experiment.changed({"model.remat": "block"})
+    largest, at_largest = _largest(lambda b: compiler.compile(leanest, b), batch)
     result["largest_batch"] = largest
     if at_largest:
       report = at_largest.report()

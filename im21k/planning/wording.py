@@ -3,6 +3,7 @@
 from typing import Any
 
 from im21k import words
+from im21k.models import remat as remats
 from im21k.planning import measured, prices
 
 MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
@@ -14,7 +15,8 @@ def text(r: dict[str, Any]) -> str:
     f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
     f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
     f"{r['dtype']}, "
-    f"remat {r['remat']}{', head split' if r['split_head'] else ''} (jax {r['jax']})",
+    f"remat {remats.shown(r['remat'])}{', head split' if r['split_head'] else ''} "
+    f"(jax {r['jax']})",
     "",
     *_memory(r),
     f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
@@ -22,10 +24,18 @@ def text(r: dict[str, Any]) -> str:
     *_gradients(r),
     *_speed(r),
   ]
+  if "fastest" in r or "largest_batch" in r:
+    lines += [""]
+  if "fastest" in r:
+    best = r["fastest"]
+    batch = f"{words.counted(best['batch'], 'image')} each"
+    lines += [
+      f"fastest that fits: {batch}, remat {remats.shown(best['remat'])}: {speed(best)}",
+    ]
   if "largest_batch" in r:
     largest = words.counted(r["largest_batch"], "image")
     more = " or more" if r["largest_batch"] == MOST else ""
-    lines += ["", f"largest batch that fits: {largest} each{more}"]
+    lines += [f"largest batch that fits: {largest} each{more}"]
     if "at_largest_batch" in r:
       lines[-1] += f": {speed(r['at_largest_batch'])}"
   return "\n".join([*lines, "", r["advice"]])

@@ -216,12 +216,12 @@ def document(instance: Any) -> dict[str, Any]:
 
 
 def flat(instance: Any) -> dict[str, Any]:
-  """Values by dotted name; a duration and an absent section are one value."""
-  durations = {one.name for one in listing(type(instance)) if len(one.settable) > 1}
+  """Values by dotted name; a key whose value is a dict, as of a duration, is one."""
+  whole = {one.name for one in listing(type(instance))}
   result: dict[str, Any] = {}
 
   def add(value: Any, name: str) -> None:
-    if isinstance(value, dict) and name not in durations:
+    if isinstance(value, dict) and name not in whole:
       for key_, inner in value.items():
         add(inner, f"{name}.{key_}" if name else key_)
     else:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from im21k import lock
 from im21k.loading.train import TrainIterator
+from im21k.training import policies
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
@@ -52,7 +53,7 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
 
 
 def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
-  run = prepare(config)
+  run = prepare(policies.of_run(config, workdir))
   checkpoints = Checkpoints(
     workdir / "checkpoints", config.keep_latest, config.keep_best
   )

@@ -18,7 +18,13 @@ _NOT_KEYS = {
   "name": "",
   "bn_axis_name": "set sync_bn",
   "reduce": "set overlap",
+  "prepare": "set mean and std",
+  "observe": "set remat",
 }
+
+
+# Value of `remat` that leaves the policies to the device's memory: see `policies`.
+FIT = "fit"
 
 
 class ModelKeys:
@@ -69,7 +75,7 @@ class ModelKeys:
     for field, each in checked.items():
       _BOUNDS.get(field, Bounds()).check(each, f"{name}.{field}")
     try:
-      models.create(model, **checked)
+      models.create(model, **_without_fit(checked))
     except (ValueError, TypeError) as error:
       raise ValueError(f"config key {name}: {error}") from error
     return {"name": model, **checked}
@@ -77,11 +83,18 @@ class ModelKeys:
 
 def resolved_model(model: Mapping[str, Any]) -> dict[str, Any]:
   """The section with every field that it leaves to the model's own default."""
-  created = models.create(**model)
+  created = models.create(**_without_fit(model))
   fields = {field: value for field, (_, value) in _fields(created).items()}
+  if model.get("remat") == FIT:
+    fields["remat"] = FIT
   if "num_classes" not in model:  # The class list decides.
     fields.pop("num_classes", None)
   return {"name": model["name"], **fields}
+
+
+def _without_fit(model: Mapping[str, Any]) -> dict[str, Any]:
+  """Fields with which a model can be made before its memory is known."""
+  return {**model, "remat": "none"} if model.get("remat") == FIT else dict(model)
 
 
 def _fields(model: nn.Module) -> dict[str, tuple[Any, Any]]:
@@ -93,7 +106,8 @@ def _fields(model: nn.Module) -> dict[str, tuple[Any, Any]]:
       value = np.dtype(value).name
     vague = field.type is Any or isinstance(field.type, str)
     if field.name not in _NOT_KEYS:
-      found[field.name] = (type(value) if vague else field.type, value)
+      plain = dict(value) if isinstance(value, Mapping) else value  # ready for JSON
+      found[field.name] = (type(value) if vague else field.type, plain)
   return found
 
 
@@ -102,7 +116,9 @@ _TEXTS = {
   "table": "Table of blocks: wide (the net for 21,841 classes) or plain (for 1,000).",
   "width": "Multiply the number of channels of every layer by this.",
   "dtype": "Type of the arithmetic: float32 or bfloat16; parameters stay float32.",
-  "remat": "What backprop computes again to save memory: none, norm or block.",
+  "remat": "What backprop computes again to save memory: none, norm or block; fit, the "
+  "least with which the step fits the device; or a policy for each segment, as in "
+  "conv1=block,3a=norm, none for those left out.",
   "pooling": "Geometry of pools of stride 2: ceil, as the original, or floor.",
   "average_pool": "Whether padding counts in averages: ignored, as in the original, or "
   "counted.",

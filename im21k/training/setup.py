@@ -11,7 +11,7 @@ from flax import linen as nn
 from im21k import parallel, synsets
 from im21k.evaluation import inputs, score
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import keys, split_head
+from im21k.training import keys, policies, split_head
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -25,7 +25,7 @@ class Setup:
   """What a run is made of.
 
   Attributes:
-    config: defines the run.
+    config: defines the run; `model.remat` is what `fit` has come to.
     devices: those that take part.
     classes: what the logits mean.
     input: how photos become the model's input when the weights are used.
@@ -86,6 +86,7 @@ class Setup:
 def prepare(config: Config) -> Setup:
   """Opens the data and makes the parts; ValueError names what does not fit."""
   devices = parallel.devices(config.devices)
+  config = policies.for_devices(config, devices)
   classes = synsets.get(config.classes)
   prepared = Input(config.image_size, config.crop_from, config.mean, config.std)
   loader = TrainLoader(

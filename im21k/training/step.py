@@ -51,7 +51,8 @@ class TrainStep:
 
   Attributes:
     model: gives logits. If it has a field `reduce`, its gradients are averaged part by
-      part during backprop; else all together at the end.
+      part during backprop; else all together at the end. If it has a field `prepare`,
+      it normalises the photos, and backprop keeps them as they came.
     optimizer: updates its parameters.
     mean, std: of the normalisation.
     overlap: False averages gradients at the end in any case.
@@ -86,9 +87,12 @@ class TrainStep:
       as in the original.
     """
     image, label, other, share = self._mixed(state.step, batch)
-    image = normalize(image, self.mean, self.std)
     early = self._averages_early()
     model = self.model.clone(reduce=self._average) if early else self.model
+    if hasattr(model, "prepare"):
+      model = model.clone(prepare=self._normalized)
+    else:
+      image = self._normalized(image)
     if self.split_head:
       model = model.clone(num_classes=None)
 
@@ -119,6 +123,9 @@ class TrainStep:
       ),
       metrics,
     )
+
+  def _normalized(self, image: jax.Array) -> jax.Array:
+    return normalize(image, self.mean, self.std)
 
   def _mixed(self, step: jax.Array, batch: dict[str, Any]) -> tuple[Any, ...]:
     """Photos, their labels, and the label and share of what was mixed into them."""

@@ -90,6 +90,8 @@ def kind_name(kind: Any) -> str:
     return " or ".join(map(str, arguments))
   if typing.get_origin(kind) is tuple:
     return "numbers separated by commas"
+  if typing.get_origin(kind) is Mapping:
+    return "pairs NAME=VALUE separated by commas"
   if kind == _Number:
     return "a number"
   if arguments:
@@ -124,6 +126,11 @@ def _converted(kind: Any, value: Any) -> Any:
     return str(value)
   if typing.get_origin(kind) is tuple:
     return tuple(_converted(arguments[0], part) for part in _parts(value))
+  if typing.get_origin(kind) is Mapping:
+    return {
+      _converted(arguments[0], name): _converted(arguments[1], each)
+      for name, each in _pairs(value)
+    }
   if arguments:  # a union
     return _first_that_fits(arguments, value)
   if kind is _NONE and is_none(value):
@@ -142,8 +149,10 @@ def _converted(kind: Any, value: Any) -> Any:
 
 
 def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:
-  # What is typed as "none" is None wherever that is allowed, not text.
-  for kind in sorted(kinds, key=lambda kind: kind is not _NONE):
+  # What is typed as "none" is None wherever that is allowed, and a=b is a mapping: both
+  # would be text too.
+  first = (_NONE, Mapping)
+  for kind in sorted(kinds, key=lambda k: (typing.get_origin(k) or k) not in first):
     try:
       return _converted(kind, value)
     except (TypeError, ValueError, OverflowError):
@@ -157,6 +166,19 @@ def _parts(value: Any) -> list[Any]:
   if isinstance(value, list | tuple):
     return list(value)
   raise TypeError
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+  """Those of a mapping, or of text such as `a=b,c=d`."""
+  if isinstance(value, Mapping):
+    return list(value.items())
+  if not isinstance(value, str):
+    raise TypeError
+  pairs = [part.partition("=") for part in value.split(",")]
+  names = [name.strip() for name, _, _ in pairs]
+  if not all(equals for _, equals, _ in pairs) or len(set(names)) < len(names):
+    raise ValueError
+  return [(name, each.strip()) for name, (_, _, each) in zip(names, pairs, strict=True)]
 
 
 def _parsed(kind: Any, text: Text) -> Any:

@@ -100,6 +100,31 @@ def test_width_scales_every_channel_count(width):
 
 
 @pytest.mark.slow
+def test_a_bias_before_batch_norm_has_no_gradient_in_training():
+  """Beside rounding it would be 0; with fixed statistics it is not."""
+  model, variables, images = narrow()
+
+  def gradients(train):
+    def loss(params):
+      run = functools.partial(model.apply, mutable=["batch_stats"], train=train)
+      (logits, _), _ = run({**variables, "params": params}, images)
+      return (logits * jnp.arange(44.0).reshape(4, 11)).sum()
+
+    found = jax.jit(jax.grad(loss))(variables["params"])
+    flat = jax.tree_util.tree_leaves_with_path(found)
+    ends = [
+      (jax.tree_util.keystr(p[-2:], simple=True, separator="/"), g) for p, g in flat
+    ]
+    return [bool(g.any()) for name, g in ends if name == "conv/bias"], [
+      bool(g.any()) for _, g in ends
+    ]
+
+  biases, every = gradients(train=True)
+  assert len(biases) == 69 and not any(biases) and sum(every) == len(every) - 69
+  assert all(gradients(train=False)[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("remat", ["none", "block"])
 def test_no_type_is_promoted_silently(dtype, remat):

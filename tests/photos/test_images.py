@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import random
 import warnings
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from PIL import Image
 from im21k.photos import images
 from im21k.photos.images import ImageError
 from im21k.photos.jpeg_crop import Box, Decoder
-
 
 CASES = Path(__file__).parent / "cases"
 

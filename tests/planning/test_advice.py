@@ -30,6 +30,11 @@ FITS = {
       {"largest_batch": 80, "at_largest_batch": {"images_per_s_peak": 480.0}},
       "--batch 80 fits too, and is 20% faster",
     ),
+    ({"fastest": {"batch": 72, "images_per_s_peak": 424.0}}, "--batch 72 is 6% fast"),
+    (
+      {"fastest": {"batch": 72, "images_per_s_peak": 404.0}, "largest_batch": 240},
+      "no batch is faster by more than 5%",
+    ),
   ],
 )  # fmt: skip
 def test_the_sentence(changes, sentence):

@@ -18,16 +18,18 @@ from hypothesis import strategies as st
 from im21k.planning import compiler, plan, sweeps
 from im21k.planning.compiled import LOST, SHARED
 from im21k.planning.program import Program
+from im21k.training import configs
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
 PROGRAMS = {
-  "64": ["--batch", "64"],
-  "160": ["--batch", "160"],
+  "64": ["--batch", "64", "--remat", "block"],
+  "160": ["--batch", "160", "--remat", "block"],
   "320 bfloat16": [
-    "--batch", "320", "--dtype", "bfloat16", "--gpu", "rtx3050-4gb",
+    "--batch", "320", "--remat", "block", "--dtype", "bfloat16", "--gpu", "rtx3050-4gb",
   ],
-  "64 late": ["--batch", "64"],
+  "64 late": ["--batch", "64", "--remat", "block"],
+  "fit 96": ["--batch", "96"],
 }  # fmt: skip
 
 
@@ -66,9 +68,10 @@ def plans(folder):
 
 
 @pytest.mark.slow
-def test_batch_64_in_float32_needs_1500_mib(plans):
-  """Plain rematerialisation of every block takes 2,152."""
-  assert plans["64"]["peak_mib"] <= 1500 and plans["64"]["needed_mib"] <= 1500
+def test_batch_64_in_float32_needs_a_gibibyte(plans):
+  """Plain rematerialisation of every block takes 2,152 MiB."""
+  assert plans["64"]["peak_mib"] <= 1024 and plans["64"]["needed_mib"] <= 1024
+  assert plans["64"]["overlapped_share"] >= 0.99
 
 
 @pytest.mark.slow
@@ -79,10 +82,19 @@ def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
 
 
 @pytest.mark.slow
+def test_what_is_chosen_to_fit_recomputes_little_and_hides_the_reductions(plans):
+  """With every segment recomputed it is 34 %, and 324 images/s."""
+  found = plans["fit 96"]
+  assert found["fits"] and found["recomputed_share"] <= 0.06
+  assert found["overlapped_share"] >= 0.97
+  assert isinstance(found["remat"], dict) and found["remat"]["conv1"] == "block"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["64", "160", "320 bfloat16"])
 def test_recomputation_and_communication_stay_cheap(plans, name):
   found = plans[name]
-  assert 0.3 < found["recomputed_share"] <= 0.40
+  assert 0.3 < found["recomputed_share"] <= 0.36
   assert found["gradient_mb"] == pytest.approx(33_619_969 * 4 / 1e6, abs=0.1)
   assert found["overlapped_share"] >= 0.97
   assert found["exposed_share"] <= 0.02
@@ -134,7 +146,9 @@ def test_every_convolution_of_backprop_is_counted(plans, folder):
 
 @pytest.mark.slow
 def test_the_text_says_what_matters(plans):
-  text = plan.text({**plans["64"], "largest_batch": 200})
+  best = {"fastest": {**plans["64"], "batch": 72, "remat": {"3a": "block"}}}
+  text = plan.text({**plans["64"], **best, "largest_batch": 200})
+  assert "fastest that fits: 72 images each, remat 3a=block" in text
   for part in ("4 x gtx1650, 64 images each", "fits", "activations kept", "days"):
     assert part in text
   low, high = plans["64"]["images_per_s"]
@@ -194,6 +208,7 @@ def test_a_picture_of_the_sweep(tmp_path):
     ({"batch": 0}, "batch is 0, but must be from 1 to 65536"),
     ({"devices": 0}, "devices is 0, but must be from 1 to 256"),
     ({"remat": "blok"}, "did you mean 'block'"),
+    ({"remat": "conv1=block,conv3=norm"}, "segment 'conv3'; did you mean 'conv2'"),
     ({"dtype": "float16"}, "dtype is 'float16'"),
     ({"config": Path("nowhere.py")}, "there is no config nowhere.py"),
   ],
@@ -207,10 +222,10 @@ def test_wrong_arguments_are_errors_before_anything_is_compiled(
 
 
 def test_help_lists_every_choice():
-  hints = typing.get_type_hints(plan.plan)
-  for name, known in (("dtype", sweeps.DTYPES), ("remat", sweeps.remats.POLICIES)):
-    literal, _ = typing.get_args(hints[name])
-    assert typing.get_args(literal) == tuple(known)
+  literal, _ = typing.get_args(typing.get_type_hints(plan.plan)["dtype"])
+  assert typing.get_args(literal) == sweeps.DTYPES
+  for name in sweeps.remats.POLICIES:
+    assert name in plan.plan.__doc__
 
 
 def test_the_list_has_every_card_its_link_and_the_source_of_its_figures():
@@ -220,6 +235,27 @@ def test_the_list_has_every_card_its_link_and_the_source_of_its_figures():
     (line,) = [one for one in text.splitlines() if one.startswith(f"{row['name']} ")]
     assert row["title"] in line and row["link"] in line and row["source"] in line
   assert [row["name"] for row in result["list"]] == [*plan.cards.GPUS]
+
+
+@pytest.mark.slow
+def test_fit_compiles_for_the_card_and_reports_what_it_came_to(monkeypatch):
+  made = compiler.Compiler(plan.cards.get("gtx1650"), 0)
+  config = configs.load(
+    "inception_bn_21k", {"model.width": 0.125, "image_size": 32, "model.remat": "fit"}
+  )
+  tried = []
+
+  class Compiled:
+    def __init__(self, experiment, needed):
+      self.experiment, self.needed = experiment, needed
+
+  def compile(one, batch):
+    tried.append(one.model["remat"])
+    return Compiled(one, 1 << (50 if len(tried) == 1 else 0))
+
+  monkeypatch.setattr(made, "_compile_as_it_is", compile)
+  found = made._compile(config, 8)
+  assert tried == ["none", "block"] and found.experiment.model["remat"] == "block"
 
 
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):

@@ -18,6 +18,7 @@ from im21k.models import registry
 from im21k.training import configs, learning_curve, loop, resume
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
+from im21k.training.values import Text
 from im21k.training.workdir import Workdir
 
 
@@ -47,7 +48,7 @@ CASES = [
   Case("model.dtype", "bfloat16", ("model", "program"), "fixed"),
   Case("model.table", "plain", ("model",), "fixed", INCEPTION),
   Case("model.width", 0.5, ("model",), "fixed", INCEPTION),
-  Case("model.remat", "block", ("model",), "fixed", INCEPTION),
+  Case("model.remat", {"3a": "norm"}, ("model",), "fixed", INCEPTION),
   Case("model.pooling", "floor", ("model",), "fixed", INCEPTION),
   Case("model.average_pool", "counted", ("model",), "fixed", INCEPTION),
   Case("model.bn_epsilon", 1e-5, ("model",), "fixed", INCEPTION),
@@ -343,6 +344,26 @@ def test_values_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   assert not capsys.readouterr().err
 
 
+def test_policies_may_be_left_to_the_memory(base):
+  config = base.changed(INCEPTION | {"model.remat": "fit"})
+  assert config.resolved().model["remat"] == config.model["remat"] == "fit"
+  with pytest.raises(ValueError, match="model tiny has no field 'remat'"):
+    base.changed({"model.remat": "fit"})
+
+
+def test_policies_that_mean_the_same_are_the_same(base, tmp_path, capsys):
+  config = base.changed(INCEPTION | {"model.remat": Text("conv1=block,3a=norm")})
+  begun(config, tmp_path)
+  assert json.loads((tmp_path / "config.json").read_text())["model"]["remat"] == {
+    "conv1": "block", "3a": "norm",
+  }  # fmt: skip
+  same = config.changed({"model.remat": Text("3a=norm,conv1=block,5b=none")})
+  Workdir(tmp_path, prepare(same)).begin(1, {})
+  assert not capsys.readouterr().err
+  with pytest.raises(ValueError, match=r"model\.remat was .*'norm'.*, is block"):
+    Workdir(tmp_path, prepare(config.changed({"model.remat": "block"})))
+
+
 OLD_KEYS = (
   "wire_dtype",
   "mix",
@@ -420,6 +441,18 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ),
     ({"model": {}}, "the config lacks model.name; known:"),
     ({"model": {"name": "tiny", "dtyp": 1}}, "no field 'dtyp'; did you mean 'dtype'"),
+    (
+      {"model": {"name": "inception_bn_21k", "remat": {"conv9": "norm"}}},
+      "model: remat names the segment 'conv9'; did you mean 'conv2'",
+    ),
+    (
+      {"model": {"name": "inception_bn_21k", "remat": "conv1=norm,conv1=block"}},
+      "model: remat is 'conv1=norm,conv1=block'",
+    ),
+    (
+      {"model": {"name": "inception_bn_21k", "remat": {"conv1": ["norm"]}}},
+      "model.remat is {'conv1': ['norm']}, but must be text or pairs NAME=VALUE",
+    ),
     ({"model": {"name": "tiny", "dtype": 1}}, "model.dtype is 1, but must be text"),
     ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),
     ({"total": {"epochs": 1, "steps": 2}}, "total must be given in exactly one of"),
@@ -447,7 +480,7 @@ def test_the_shipped_original_is_the_original():
   config = configs.load("inception_bn_21k").resolved()
   assert config.model == {
     "name": "inception_bn_21k", "table": "wide", "width": 1.0, "dtype": "float32",
-    "remat": "block", "pooling": "ceil", "average_pool": "ignored",
+    "remat": "fit", "pooling": "ceil", "average_pool": "ignored",
     "bn_epsilon": 1e-10, "bn_momentum": 0.1, "init_scale": 0.01,
   }  # fmt: skip
   assert (config.batch_size, config.short_side) == (64, 256)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from im21k import models, parallel
-from im21k.models import inception_bn
+from im21k.models import blocks
 from im21k.training import optim, split_head
 from im21k.training import step as steps
 
@@ -58,8 +58,8 @@ def test_loss_and_gradients_are_those_of_a_whole_head(tiny_model, classes):
 @pytest.mark.slow
 def test_the_same_with_early_reduction_and_rematerialisation(monkeypatch):
   """On a trunk of one block: reduced late and early, with a whole head and a split."""
-  stem, rows = inception_bn.STAGES["wide"]
-  monkeypatch.setitem(inception_bn.STAGES, "short", (stem, {"3a": rows["3a"]}))
+  stem, rows = blocks.STAGES["wide"]
+  monkeypatch.setitem(blocks.STAGES, "short", (stem, {"3a": rows["3a"]}))
   model = models.create(
     "inception_bn_21k", table="short", num_classes=10, width=0.125, init_scale=0.3,
     bn_epsilon=1e-5, remat="block",
