@@ -96,7 +96,10 @@ class Compiler:
       "label": jax.ShapeDtypeStruct((count, batch), jnp.int32),
     }
     options: Any = {
-      **{name.removeprefix("--"): flag for name, flag in parallel.flags().items()},
+      **{
+        name.removeprefix("--"): flag
+        for name, flag in parallel.flags(deterministic=experiment.deterministic).items()
+      },
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }
     compiled = step.lower(state, images).compile(compiler_options=options)
