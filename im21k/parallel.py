@@ -34,20 +34,29 @@ XLA_FLAGS: dict[str, bool | int] = {
   "--xla_gpu_memory_limit_slop_factor": 150,
 }
 
+# Without it a GPU may add in another order each time, so bits differ.
+_DETERMINISTIC = "--xla_gpu_exclude_nondeterministic_ops"
+
 # Share of a GPU's memory for XLA; its default, 0.75, would leave 1 GiB of 4 unused. The
 # rest is for CUDA's context and libraries.
 MEMORY_FRACTION = 0.875
 
 
-def flags(given: Mapping[str, str] = os.environ) -> dict[str, bool | int]:
+def flags(
+  given: Mapping[str, str] = os.environ, deterministic: bool = False
+) -> dict[str, bool | int]:
   """The XLA_FLAGS that the environment variable of that name does not set already."""
   named = {flag.partition("=")[0] for flag in given.get("XLA_FLAGS", "").split()}
-  return {name: value for name, value in XLA_FLAGS.items() if name not in named}
+  wanted = XLA_FLAGS | ({_DETERMINISTIC: True} if deterministic else {})
+  return {name: value for name, value in wanted.items() if name not in named}
 
 
-def environment(given: Mapping[str, str]) -> dict[str, str]:
+def environment(
+  given: Mapping[str, str], deterministic: bool = False
+) -> dict[str, str]:
   """The environment variables for JAX; those in `given` keep their values."""
-  ours = [f"{name}={str(value).lower()}" for name, value in flags(given).items()]
+  chosen = flags(given, deterministic)
+  ours = [f"{name}={str(value).lower()}" for name, value in chosen.items()]
   memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
   return {
     "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
@@ -56,14 +65,17 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def set_up(
-  cpu_devices: int = 4, environ: MutableMapping[str, str] = os.environ
+  cpu_devices: int = 4,
+  environ: MutableMapping[str, str] = os.environ,
+  deterministic: bool = False,
 ) -> None:
   """Prepares JAX; call it before anything else touches a device.
 
   Sets `environment`. A machine without an accelerator gets `cpu_devices` virtual CPU
-  devices, so that everything runs there as on that many GPUs.
+  devices, so that everything runs there as on that many GPUs. `deterministic` excludes
+  operations of a GPU whose result may differ from run to run.
   """
-  environ.update(environment(environ))
+  environ.update(environment(environ, deterministic))
   jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 

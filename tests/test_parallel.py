@@ -4,6 +4,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 
 from im21k import parallel
 
@@ -57,9 +58,11 @@ def test_jax_gets_the_flags_it_needs_and_the_users_take_precedence():
   assert name not in parallel.flags(given)
 
 
-def test_setting_up_twice_changes_nothing_more():
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_setting_up_twice_changes_nothing_more(deterministic):
   once = {}
-  parallel.set_up(4, once)
+  parallel.set_up(4, once, deterministic)
+  assert ("nondeterministic_ops=true" in once["XLA_FLAGS"]) == deterministic
   twice = dict(once)
-  parallel.set_up(4, twice)
+  parallel.set_up(4, twice, deterministic)
   assert once == twice

@@ -97,7 +97,10 @@ class Compiler:
       "label": jax.ShapeDtypeStruct((count, batch), jnp.int32),
     }
     options: Any = {
-      **{name.removeprefix("--"): flag for name, flag in parallel.flags().items()},
+      **{
+        name.removeprefix("--"): flag
+        for name, flag in parallel.flags(deterministic=experiment.deterministic).items()
+      },
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }
     lowered = step.lower(state, images)

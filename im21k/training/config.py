@@ -91,6 +91,9 @@ class Config:
   sync_bn: bool = key(
     False, "Take BatchNorm statistics over all devices together, not on each alone."
   )
+  deterministic: bool = key(
+    False, "On a GPU, use no operation whose result may differ from run to run."
+  )
   seed: int = key(
     0, "Seed of parameters, order and augmentation.", bounds=Bounds(0, 2**32 - 1)
   )

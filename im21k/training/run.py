@@ -6,7 +6,7 @@ from typing import Any
 
 from im21k import parallel
 from im21k.training import configs as config_files
-from im21k.training import key_table, loop
+from im21k.training import key_table, loop, program_cache
 from im21k.training.config import all_keys
 
 RUNS = Path("runs")
@@ -38,7 +38,8 @@ def train(
       with other settings.
   """
   chosen = config_files.load(config, settings)
-  parallel.set_up(chosen.devices)
+  parallel.set_up(chosen.devices, deterministic=chosen.deterministic)
+  program_cache.use()
   where = workdir or RUNS / config_files.find(config).stem
   return loop.train(chosen, where, profile=profile)
 

@@ -4,6 +4,7 @@ And for every key, whether a run may change it on its way. A new key fails here 
 has a row in CASES.
 """
 
+import functools
 import hashlib
 import json
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im21k import cli, models, synsets
+from im21k import cli, models, parallel, synsets
 from im21k.models import registry
 from im21k.training import configs, learning_curve, loop, resume
+from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
 from im21k.training.values import Text
@@ -86,6 +88,7 @@ CASES = [
   Case("wire_dtype", "bfloat16", ("program",), "fixed"),
   Case("split_head", True, ("program",), "free"),
   Case("sync_bn", True, ("program",), "fixed"),
+  Case("deterministic", True, ("variables",), "fixed"),
   Case("seed", 1, ("init", "batch"), "fixed"),
   Case("threads", 3, ("threads",), "free"),
   Case("workers", 2, ("workers",), "free"),
@@ -199,6 +202,18 @@ class Parts:
       return self.run.loader.check_bad({1})
     except ValueError as error:
       return type(error)
+
+  @property
+  def variables(self):
+    """The environment in which `im21k train` sets JAX up."""
+    environ = {}
+    setting = functools.partial(parallel.set_up, environ=environ)
+    self._monkeypatch.setattr(configs, "load", lambda *_: self.run.config)
+    self._monkeypatch.setattr(command.parallel, "set_up", setting)
+    self._monkeypatch.setattr(command.program_cache, "use", lambda: None)
+    self._monkeypatch.setattr(loop, "train", lambda *_, **__: None)
+    command.train("demo", workdir=self._path)
+    return environ
 
   @property
   def threads(self):
