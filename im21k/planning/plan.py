@@ -8,14 +8,7 @@ from typing import Any, Literal
 
 from im21k import targets
 from im21k.planning import (
-  advice,
-  cards,
-  comparison,
-  fastest,
-  prices,
-  sweeps,
-  wording,
-  workload,
+  advice, cards, comparison, fastest, prices, sweeps, wording, workload,
 )  # fmt: skip
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
