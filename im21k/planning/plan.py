@@ -2,15 +2,23 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from im21k import targets
 from im21k.planning import (
-  advice, cards, comparison, fastest, prices, sweeps, wording, workload,
-)  # fmt: skip
-from im21k.planning.compiled import MIB, Compiled
+  advice,
+  cards,
+  comparison,
+  fastest,
+  largest,
+  prices,
+  sweeps,
+  wording,
+  workload,
+)
+from im21k.planning.compiled import MIB
 from im21k.planning.compiler import Compiler
 from im21k.training import configs, policies
 from im21k.training.config import Config
@@ -139,8 +147,8 @@ def _one(
       report = best.report()
       result["fastest"] = {key: report[key] for key in ("batch", "remat", *_AT_LARGEST)}
       leanest = experiment.changed({"model.remat": "block"})
-    largest, at_largest = _largest(lambda b: compiler.compile(leanest, b), batch)
-    result["largest_batch"] = largest
+    most, at_largest = largest.find(lambda b: compiler.compile(leanest, b), batch, MOST)
+    result["largest_batch"] = most
     if at_largest:
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
@@ -212,36 +220,3 @@ def text(result: dict[str, Any]) -> str:
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
   return wording.text(result)
-
-
-def _largest(
-  compile: Callable[[int], Compiled], batch: int
-) -> tuple[int, Compiled | None]:
-  """The largest batch that fits, in steps of 8 (16 from 128 on), and its program.
-
-  Memory grows nearly linearly with the batch, so guesses by the last slope end soon.
-  """
-  fitting: dict[int, Compiled] = {}
-  failing: dict[int, Compiled] = {}
-  guess = min(max(8, _rounded(batch)), MOST)
-  while True:
-    compiled = compile(guess)
-    (fitting if compiled.fits else failing)[guess] = compiled
-    low, high = max(fitting, default=0), min(failing, default=None)
-    if low == MOST or (high is not None and _next(low) >= high):
-      return low, fitting.get(low)
-    arguments = sum(compiled.sizes.values())
-    slope = (compiled.needed - arguments) / compiled.batch
-    guess = _rounded((compiled.limit - arguments) / slope)
-    guess = min(max(guess, _next(low)), MOST)
-    if high is not None:
-      guess = min(guess, _rounded(high - 1))
-
-
-def _rounded(batch: float) -> int:
-  step = 16 if batch >= 128 else 8
-  return max(0, int(batch // step) * step)
-
-
-def _next(batch: int) -> int:
-  return batch + (16 if batch >= 128 else 8)

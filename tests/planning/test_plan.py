@@ -1,4 +1,4 @@
-"""The plan: bounds that it keeps, its search on memory of any shape, its errors.
+"""The plan: bounds that it keeps, its errors.
 
 The programs are compiled in processes of their own, for GPUs that need not exist here.
 """
@@ -12,8 +12,6 @@ import typing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from im21k.planning import compiler, plan, sweeps
 from im21k.planning.compiled import LOST, SHARED
@@ -155,35 +153,6 @@ def test_the_text_says_what_matters(plans):
   assert text.startswith(f"{low:.0f} to {high:.0f} images/s, ")
   assert text.endswith(plans["64"]["advice"])
   assert "DOES NOT FIT" in plan.text({**plans["64"], "fits": False})
-
-
-class Fake:
-  """A program whose need grows in some way with the batch."""
-
-  def __init__(self, batch, limit, bend):
-    self.sizes = {"parameters": 100}
-    self.batch, self.limit = batch, limit
-    self.needed = 100 + 7 * batch + bend * batch**2 // 1000
-
-  @property
-  def fits(self):
-    return self.needed <= self.limit
-
-
-@given(st.integers(0, 20_000), st.integers(1, 600), st.integers(0, 30))
-def test_the_largest_batch_is_found_in_few_steps(limit, start, bend):
-  tried = []
-
-  def compile(batch):
-    assert batch not in tried
-    tried.append(batch)
-    return Fake(batch, limit, bend)
-
-  largest, program = plan._largest(compile, start)
-  steps = [*range(8, 128, 8), *range(128, plan.MOST + 1, 16)]
-  expected = max((b for b in steps if Fake(b, limit, bend).fits), default=0)
-  assert largest == expected and len(tried) < 15
-  assert (program.batch if program else 0) == expected
 
 
 def test_a_picture_of_the_sweep(tmp_path):

@@ -1,0 +1,35 @@
+"""The largest batch that fits is found whatever the form of the memory."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from im21k.planning import largest
+
+
+class Fake:
+  """A program whose need grows in some way with the batch."""
+
+  def __init__(self, batch, limit, bend):
+    self.sizes = {"parameters": 100}
+    self.batch, self.limit = batch, limit
+    self.needed = 100 + 7 * batch + bend * batch**2 // 1000
+
+  @property
+  def fits(self):
+    return self.needed <= self.limit
+
+
+@given(st.integers(0, 20_000), st.integers(1, 600), st.integers(0, 30))
+def test_the_largest_batch_is_found_in_few_steps(limit, start, bend):
+  tried = []
+
+  def compile(batch):
+    assert batch not in tried
+    tried.append(batch)
+    return Fake(batch, limit, bend)
+
+  found, program = largest.find(compile, start, 1024)
+  steps = [*range(8, 128, 8), *range(128, 1025, 16)]
+  expected = max((b for b in steps if Fake(b, limit, bend).fits), default=0)
+  assert found == expected and len(tried) < 15
+  assert (program.batch if program else 0) == expected
