@@ -122,9 +122,10 @@ def _prepare(data: bytes, rules: Rules) -> tuple[bytes, tuple[str, ...]]:
     return _convert(data, rules, "EXIF orientation")
   kinds = ("grey",) if color == "Gray" else ()
   if rules.resize and min(height, width) > rules.resize:
-    return _smaller(data, height, width, bool(kinds), rules), kinds
+    alone = header.without_tail(data)
+    return _smaller(alone, height, width, bool(kinds), rules), kinds
   if rules.decode:
-    images.check_pixels(data)
+    images.check_pixels(header.without_tail(data))
   return data, kinds
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from im21k.packing import repair
 from im21k.photos import images
 from im21k.photos.images import ImageError
 from im21k.photos.jpeg_crop import Box, Decoder
@@ -367,12 +368,14 @@ def outcome(data):
 
   for read in (
     lambda: images.decode(data).tobytes(),
+    lambda: repair.prepare(data, repair.Rules()) and "packed",
+    lambda: repair.prepare(data, repair.Rules(resize=20)) and "packed",
     lambda: images.check_jpeg(data),
     lambda: decoder.check(data),
     cropped,
   ):
     try:
       found.append(read())
-    except images.ImageError as error:
+    except (images.ImageError, repair.Rejected) as error:
       found.append(str(error))
   return found
