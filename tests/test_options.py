@@ -507,7 +507,7 @@ def record_slow_parts(monkeypatch, calls, root):
   result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
   result["eval_top_1"] = None
   monkeypatch.setattr(training.loop, "train", record("train", result))
-  monkeypatch.setattr(training.parallel, "set_up", lambda devices: None)
+  monkeypatch.setattr(training.parallel, "set_up", lambda devices, **_: None)
 
   class Compiled:
     def report(self):

@@ -65,8 +65,8 @@ def plan(
       programs.
     dtype: Type of the arithmetic, in place of the config's.
     remat: What backprop recomputes to save memory, in place of the config's: none, norm
-      or block; fit, the least with which the step fits; or a policy for each segment,
-      as in conv1=block,3a=norm.
+      or block; fit, the least with which the step fits; or policies of segments, with
+      commas between them, as in conv1=block.
     split_head: Divide the classes of the head among the GPUs.
     link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
       place of the card's.

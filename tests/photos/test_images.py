@@ -352,7 +352,7 @@ def test_damage_is_found_as_if_all_pixels_were_made(decoder, jpeg, data):
 @pytest.mark.parametrize("tail", [bytes(4000), b"film" * 1000])
 def test_what_is_behind_a_damaged_photo_changes_nothing(tail):
   """While many bytes follow, libjpeg-turbo steps over codes that do not exist."""
-  data = (CASES / "huffman.jpg").read_bytes()
+  data = (CASES / "huffman.bin").read_bytes()
   assert outcome(data + tail) == outcome(data)
   assert "bad Huffman code" in outcome(data)[0]
 

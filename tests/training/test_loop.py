@@ -345,12 +345,12 @@ def test_loader_position_is_what_is_saved(packed):
   ],
 )
 def test_too_little_memory_is_one_line_with_the_remedy(
-  monkeypatch, tmp_path, error, where
+  config, monkeypatch, tmp_path, error, where
 ):
   def prepare(config):
     raise error
 
   monkeypatch.setattr(loop, "prepare", prepare)
   with pytest.raises(MemoryError, match=f"out of memory on {where}.*model.remat") as e:
-    loop.train(None, tmp_path)
+    loop.train(config, tmp_path)
   assert "\n" not in str(e.value)
