@@ -127,7 +127,8 @@ class Compiled:
     }
     rest = self.needed - sum(parts.values())
     # Arrays leave gaps; or XLA lets some share a place, or ends their life earlier, and
-    # `peak` counts them all (8 MiB of 2,967 at batch 64, float32, nothing recomputed).
+    # `peak` counts them all (8 MiB of 2,967 at batch 64, float32, nothing recomputed;
+    # 276 of 2,614 at 320, bfloat16, all recomputed).
     parts[LOST if rest >= 0 else SHARED] = rest
     return {
       "peak_mib": _mib(self.memory["peak_memory_in_bytes"]),
