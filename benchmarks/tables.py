@@ -108,6 +108,14 @@ TABLES: dict[str, Columns] = {
     "slowest": "{slowest_s:.2f} s",
     "findings": "{findings}",
   },
+  "fuzz-runs": {
+    "checkpoints: the newest": "{newest:,}",
+    "the one before": "{before:,}",
+    "configs: read": "{config_read:,}",
+    "refused": "{config_refused:,}",
+    "memory": "{peak_mib} MiB",
+    "findings": "{findings}",
+  },
   "archive-trees": {
     "trees": "{trees:,}",
     "packs": "{packs:,}",
@@ -152,6 +160,7 @@ TABLES: dict[str, Columns] = {
   "pack-checks": {"check": "{what}", "result": "{result}", "command": "`{command}`"},
   "kill-restart": {
     "kills": "{kills}",
+    "in": lambda row: ", ".join(f"{n} {name}" for name, n in row["phases"].items()),
     "steps of the run": "{steps}",
     "newest checkpoint after each kill": lambda row: ", ".join(
       map(str, row["checkpoints"])
