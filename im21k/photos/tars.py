@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,8 @@ from im21k.photos.photo import Loss, Photo
 from im21k.photos.tar_links import Link, Place, by_target
 from im21k.photos.tar_members import DAMAGED, Walk
 from im21k.photos.tar_parts import Lost, Member
+
+_MOST_OF_A_CLASS = 10_000  # photos, and more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +148,14 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
       start = min(member.end, size)
     else:
       return
-  # There is something else among them, or damage, or nothing else: read all from there.
-  yield Tar(path, start, size - start, labels=labels, is_rest=start > 0)
+    # There is something else among them, or damage, or nothing else: all from there is
+    # read. Damage at the very beginning may have been the header of the first of them.
+    first, _, _ = os.pread(ends.fileno(), tarfile.LENGTH_NAME, 0).partition(b"\0")
+    is_rest = start > 0 or (
+      isinstance(member, Lost)
+      and (_is_class_tar(first.decode("utf-8", "replace")) or _tars_follow(reader))
+    )
+  yield Tar(path, start, size - start, labels=labels, is_rest=is_rest)
 
 
 def is_tar(path: Path) -> bool:
@@ -189,6 +198,17 @@ def _ends_as_tar(file: int, member: Member) -> bool:
   stop = member.offset + member.size
   start = max(stop - tar_headers.BLOCK, member.offset)
   return not os.pread(file, stop - start, start).strip(b"\0")
+
+
+def _tars_follow(reader: Reader) -> bool:
+  """Whether one of the next members is a tar of a class, in no folder of another."""
+  return any(
+    isinstance(one, Member)
+    and one.regular
+    and _is_class_tar(one.name)
+    and not names.class_folder(PurePosixPath(one.name))
+    for one in itertools.islice(reader, _MOST_OF_A_CLASS)
+  )
 
 
 def _is_class_tar(name: str) -> bool:

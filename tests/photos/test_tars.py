@@ -477,3 +477,25 @@ def test_the_size_in_a_damaged_header_passes_over_no_sound_one(tmp_path, is_tar)
   damaged = header(NAMES[0], size).replace(b"0000644", b"0000645")
   path = put(tmp_path, damaged + content + tar(NAMES[1:]))
   assert split(path) == (NAMES[1:], 512 + 1024)
+
+
+@pytest.mark.parametrize("damage", [range(0, 264), range(130, 512)])
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_folder_in_the_first_class_is_none_if_the_header_before_is_lost(
+  tmp_path, damage, classes
+):
+  """The name of the first tar, or that others follow, says that it was in one."""
+  inner = tar([f"{FISH}/0.jpg"])
+  file = b"".join(
+    header(f"n0{number}440764.tar", len(inner)) + inner for number in (1, 2)[:classes]
+  )
+  data = bytearray(file + bytes(1024))
+  for at in damage:
+    data[at] = 0
+  path = put(tmp_path, bytes(data))
+  good, lost = split(path)
+  if classes == 1 and damage[0] == 0:
+    assert good == [f"{FISH}/0.jpg"], "nothing is left that says more"
+  else:
+    assert good == [f"n02440764/{FISH}/0.jpg"][: classes - 1]
+  assert lost
