@@ -149,7 +149,7 @@ class Bench:
     flags = (
       "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
-    variables = {"XLA_FLAGS": flags, **os.environ}
+    variables = {"XLA_FLAGS": flags, **os.environ, "JAX_COMPILATION_CACHE_DIR": ""}
     with (self.work / f"{name}.log").open("a") as log:
       return subprocess.Popen(command, stdout=log, stderr=log, env=variables)
 
