@@ -124,7 +124,9 @@ def test_the_parts_add_up_to_what_is_needed(plans):
     parts = found["made_of_mib"]
     assert parts.get(LOST, 0) >= 0 >= parts.get(SHARED, 0)
     assert parts.get(LOST, 0) - parts.get(SHARED, 0) < 0.11 * found["needed_mib"]
-    assert found["largest_step"].startswith(("conv", "block", "head"))
+    # With jax 0.12 some need most in the update of the head.
+    known = "conv", "block", "head", "the optimizer"
+    assert found["largest_step"].startswith(known)
 
 
 @pytest.mark.slow
