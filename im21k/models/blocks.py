@@ -45,7 +45,17 @@ STAGES: dict[str, tuple[tuple[int, int, int], dict[str, Row]]] = {
 
 
 class Block(nn.Module):
-  """One Inception block: parallel branches, joined along the channels."""
+  """One Inception block: parallel branches, joined along the channels.
+
+  All pointwise convolutions of the block's input are a single one. An average of
+  projections is the projection of the average, and there are fewer channels to average.
+
+  Attributes:
+    row: channels of the branches.
+    conv_bn: makes a layer, given features, kernel and the other fields of `ConvBN`.
+    pooling: see `layers.max_pool`.
+    average_pool: see `layers.local_pool`.
+  """
 
   row: Row
   conv_bn: Any
@@ -58,16 +68,28 @@ class Block(nn.Module):
     halving = not n1
     strides = 2 if halving else 1
     conv3 = functools.partial(self.conv_bn, kernel=3, padding=1)
-    branches = []
+    pointwise = {"3x3_reduce": n3_reduce, "double_3x3_reduce": double_reduce}
     if n1:
-      branches.append(self.conv_bn(n1, 1, name="1x1")(x, train))
-    y = self.conv_bn(n3_reduce, 1, name="3x3_reduce")(x, train)
-    branches.append(conv3(n3, strides=strides, name="3x3")(y, train))
-    y = self.conv_bn(double_reduce, 1, name="double_3x3_reduce")(x, train)
-    y = conv3(double, name="double_3x3_0")(y, train)
+      pointwise["1x1"] = n1
+    if pool == "avg":
+      pointwise["proj"] = projection
+    made = {name: self.conv_bn(n, 1, name=name) for name, n in pointwise.items()}
+    convolved = layers.convolved(list(made.values()), x, train)
+    if pool == "avg":
+      y, bias = convolved.pop()
+      convolved.append((layers.local_pool(y, pool, self.average_pool), bias))
+    parts = {
+      name: layer.rectified(part, train)
+      for (name, layer), part in zip(made.items(), convolved, strict=True)
+    }
+    branches = [parts["1x1"]] if n1 else []
+    branches.append(conv3(n3, strides=strides, name="3x3")(parts["3x3_reduce"], train))
+    y = conv3(double, name="double_3x3_0")(parts["double_3x3_reduce"], train)
     branches.append(conv3(double, strides=strides, name="double_3x3_1")(y, train))
     if halving:
       branches.append(layers.max_pool(x, self.pooling, halving=True))
+    elif pool == "avg":
+      branches.append(parts["proj"])
     else:
       y = layers.local_pool(x, pool, self.average_pool)
       branches.append(self.conv_bn(projection, 1, name="proj")(y, train))

@@ -1,7 +1,6 @@
 """Convolution with lax's numbers, whose gradients are fast on CPU too.
 
-`conv2d(images, kernel, …) -> images` stands in for `lax.conv_general_dilated`, as in
-`nn.Conv(conv_general_dilated=conv2d)`. Only programs for CPU change; one for a GPU
+`conv2d(images, kernel, …) -> images` stands in for `lax.conv_general_dilated`. Only programs for CPU change; one for a GPU
 holds the convolutions that lax makes, forward and backward, and nothing else.
 
 XLA's convolutions reach 16 GFLOP/s in the filter gradient on CPU where its own
@@ -25,7 +24,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+# `[b, h, w, c]` images, `[h, w, c_in, c_out]` kernels.
+NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 _Pair = tuple[int, int]
 
 
@@ -53,7 +53,7 @@ def conv2d(
     options: the other arguments of `lax.conv_general_dilated`, such as `rhs_dilation`.
   """
   strides = tuple(window_strides)
-  known = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _NHWC
+  known = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == NHWC
   pads: Sequence[Any] = ()
   if not isinstance(padding, str):
     pads = padding
@@ -126,7 +126,7 @@ _conv.defvjp(_forward, _backward)
 
 
 def _plain(x: jax.Array, w: jax.Array, strides: Any, pads: Any) -> jax.Array:
-  return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=_NHWC)
+  return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=NHWC)
 
 
 def _pointwise(w: jax.Array, strides: _Pair, pads: Any) -> bool:
@@ -158,7 +158,7 @@ def _image_gradient(
     )
   ]
   return lax.conv_general_dilated(
-    dy, rotated, (1, 1), around, lhs_dilation=strides, dimension_numbers=_NHWC
+    dy, rotated, (1, 1), around, lhs_dilation=strides, dimension_numbers=NHWC
   )
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from im21k.models import convolution, layers, normalization, remat
+from im21k.models import layers, normalization, remat
 from im21k.models.blocks import STAGES, Block
 from im21k.models.registry import check_limits, nearest, register
 from im21k.models.remat import Observed, Remat
@@ -99,7 +99,7 @@ class InceptionBN(nn.Module):
     if x.ndim != 4 or x.shape[-1] != 3:
       raise ValueError(f"images must be [b, h, w, 3], but are {x.shape}")
     dtype = jnp.dtype(self.dtype)
-    conv_bn = self._conv_bn(dtype)
+    conv_bn = self._conv_bn()
     widths, rows = STAGES[self.table]
     c1, c2_reduce, c2 = (self.channels(c) for c in widths)
     out: dict[str, jax.Array] = {}
@@ -120,8 +120,11 @@ class InceptionBN(nn.Module):
         out[str(module.name)] = x
       return x
 
-    def pooled(module: nn.Module, x: jax.Array) -> jax.Array:
-      return layers.max_pool(named(module, x), self.pooling)
+    def pooled(module: Any, x: jax.Array) -> jax.Array:
+      y, maxima = module.pooled(x, train, self.pooling)
+      if not segmented:
+        out[str(module.name)] = y
+      return _array(maxima)
 
     def first(module: nn.Module, x: jax.Array) -> jax.Array:
       x = self.prepare(x) if self.prepare else x
@@ -159,22 +162,17 @@ class InceptionBN(nn.Module):
     """Channels of a layer that has `count` at width 1; 0 stays 0."""
     return max(8, round(count * self.width / 8) * 8) if count else 0
 
-  def _conv_bn(self, dtype: jnp.dtype) -> Callable[..., layers.ConvBN]:
+  def _conv_bn(self) -> Callable[..., layers.ConvBN]:
     """Makes the network's layers, given `ConvBN`'s remaining fields."""
-    conv = functools.partial(
-      nn.Conv,
-      dtype=dtype,
-      kernel_init=_uniform(self.init_scale),
-      conv_general_dilated=convolution.conv2d,
-    )
     norm = functools.partial(
       normalization.BatchNorm,
       momentum=self.bn_momentum,
       epsilon=self.bn_epsilon,
       axis_name=self.bn_axis_name,
-      dtype=dtype,
     )
-    return functools.partial(layers.ConvBN, conv=conv, norm=norm)
+    return functools.partial(
+      layers.ConvBN, norm=norm, kernel_init=_uniform(self.init_scale)
+    )
 
 
 def _segments(table: str) -> tuple[str, ...]:

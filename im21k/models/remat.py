@@ -6,10 +6,8 @@ up to its pool, a block, or the head. Its backward pass takes the cotangent of i
 output, recomputes what was not kept, gives the gradient of its parameters to `reduce`,
 and returns the cotangent of its input.
 
-XLA issues an instruction as soon as its operands are available, so the only order that
-it keeps is that of the data (it drops `optimization_barrier` before scheduling). Left
-to itself it recomputes early what is needed late, and half of the saved memory is lost.
-Dependency tokens make an order: single bits of arrays that must be available first.
+Left to itself XLA recomputes early what is needed late, and half of the saved memory is
+lost. Dependency tokens make an order: see `order`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from im21k.models.order import after, token
 from im21k.models.registry import nearest
 
 # Policy -> names of the tensors kept from the forward pass, besides each segment's
@@ -33,9 +32,11 @@ POLICIES: dict[str, tuple[str, ...] | None] = {
 Remat = str | Mapping[str, str]
 
 # Segments that backprop runs while a gradient is being reduced, before it waits for the
-# result. The head's 89 MB take 9 ms at 10 GB/s; each segment of the trunk takes 3 ms or
-# more on a card that needs 4 GB.
-LAG = 4
+# result: of more than 32 MiB, which is the head's, and of less. The head's 89 MB take
+# 13 ms at 10 GB/s between four cards; at 16 images a GPU each of the next segments
+# takes 3 ms on a card that needs 4 GB.
+LONG_LAG, LAG = 6, 4
+_LONG = 32 << 20
 
 Tokens = tuple[jax.Array, ...]
 # A layer of a segment: a module, bound but not called yet, and what applies it and
@@ -90,24 +91,6 @@ def _check(value: Any, known: Iterable[str], what: str) -> None:
     raise ValueError(f"{what} {value!r}{nearest(str(value)[:80], tuple(known))}")
 
 
-def token(tree: Any) -> jax.Array:
-  """A float32 scalar that is available once the largest array of `tree` is."""
-  leaf: jax.Array = max(jax.tree.leaves(tree), key=lambda x: x.size)
-  return leaf[(0,) * leaf.ndim].astype(jnp.float32)
-
-
-def after(tree: Any, *tokens: jax.Array) -> Any:
-  """Returns `tree`, bit by bit the same, but not available before the tokens are.
-
-  Each array is selected by a comparison that holds for every bit pattern, NaN included,
-  so no value of a token can reach the tree; XLA cannot prove that it always holds. It
-  costs a pass over each array where XLA cannot fuse the selection into its reader.
-  """
-  bits = [jax.lax.bitcast_convert_type(t, jnp.uint32) & 1 for t in tokens]
-  holds = sum(bits[1:], bits[0]) <= len(bits)
-  return jax.tree.map(lambda x: jnp.where(holds, x, jnp.zeros_like(x)), tree)
-
-
 class Observed(NamedTuple):
   """A segment as a computation, and the shapes of its arguments."""
 
@@ -133,7 +116,8 @@ class Segments:
   ):
     self._reduce, self._observe = reduce, observe
     # The first backward pass, that of the last segment, waits for nothing.
-    self._tokens: Tokens = (jnp.zeros(()),) * (1 + LAG)
+    self._tokens: Tokens = _no_tokens()
+    self._first = True
 
   def run(self, layers: Sequence[Layer], x: jax.Array, policy: str) -> jax.Array:
     """Applies layers one after another, as the next segment; see `segment`."""
@@ -145,7 +129,8 @@ class Segments:
     if self._observe:
       pure = _in_turn(layers, "none")
       self._observe(Observed(pure, *_shapes((params, statistics, x))))
-    run = segment(_in_turn(layers, policy), policy, self._reduce)
+    run = segment(_in_turn(layers, policy), policy, self._reduce, self._first)
+    self._first = False
     x, updated, self._tokens = run(params, statistics, x, self._tokens)
     for name, module in modules.items():
       for key, value in updated[name].items():
@@ -154,19 +139,25 @@ class Segments:
 
 
 def segment(
-  pure: Pure, policy: str, reduce: Callable[[Any], Any] | None = None
+  pure: Pure,
+  policy: str,
+  reduce: Callable[[Any], Any] | None = None,
+  first: bool = False,
 ) -> Callable[[Any, Any, jax.Array, Tokens], tuple[jax.Array, Any, Tokens]]:
   """Adds tokens to arguments and results of `pure`, and a backward pass of its own.
 
   Tokens pass through the forward pass unchanged. Their cotangents carry the order of
-  the backward passes: those of the last segment's gradients and of the reductions of
-  the last `LAG` segments, newest first.
+  the backward passes: first that of the last segment's gradients, then those of the
+  reductions, in the order in which they are awaited, the last one first.
 
   Args:
     pure: the computation; its input may be whole numbers, which have no gradient.
     policy: one of POLICIES. What it does not keep is recomputed once the cotangent of
       the output is available, and not before.
     reduce: as in `Segments`. Backprop waits for its result `LAG` segments later.
+    first: whether it is the first segment, whose backward pass is the last. Its
+      gradients are reduced after those before them: else XLA starts these so late that
+      nothing is left to run beside them.
   """
   names = POLICIES[policy]
   lean = pure
@@ -195,11 +186,21 @@ def segment(
       dy = jax.lax.optimization_barrier(dy)
       pullback = after(pullback, token(dy), tokens[0], tokens[-1])
     gradients, dx = pullback(dy)
+    order = token(gradients)
+    if reduce and first:
+      gradients = after(gradients, tokens[1], tokens[1 + LONG_LAG - LAG])
     reduced = reduce(gradients) if reduce else gradients
-    return reduced, None, dx, (token(gradients), token(reduced), *tokens[1:-1])
+    awaited = [jnp.zeros(()), *tokens[1:-1]]
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(gradients))
+    awaited[0 if size > _LONG else LONG_LAG - LAG] += token(reduced)
+    return reduced, None, dx, (order, *awaited)
 
   run.defvjp(forward, backward)
   return run
+
+
+def _no_tokens() -> Tokens:
+  return (jnp.zeros(()),) * (1 + LONG_LAG)
 
 
 def _shapes(tree: Any) -> Any:
@@ -214,7 +215,7 @@ def _in_turn(layers: Sequence[Layer], policy: str) -> Pure:
   """
   *first, last = [_free(*layer) for layer in layers]
   if policy == "block":
-    tokens = (jnp.zeros(()),) * (1 + LAG)
+    tokens = _no_tokens()
     first = [(name, _without(tokens, segment(pure, policy))) for name, pure in first]
 
   def pure(params: Any, statistics: Any, x: jax.Array) -> tuple[jax.Array, Any]:
