@@ -9,7 +9,8 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 _BYTES = {
   "pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, "s32": 4,
@@ -17,6 +18,10 @@ _BYTES = {
 }  # fmt: skip
 _COMMENT = re.compile(r"/\*.*?\*/")
 _LINE = re.compile(r"\s*(ROOT )?%?([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\((.*)")
+_COMPUTATION = re.compile(
+  r"^%([\w.\-]+) \((.*)\) -> .*\{\n((?:  .*\n)*)\}", re.MULTILINE
+)
+_ARGUMENT = re.compile(r"%?([\w.\-]+): ")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _NAME = re.compile(r"%([\w.\-]+)")
 STARTS, ENDS = ("all-reduce-start", "all-reduce"), ("all-reduce-done", "all-reduce")
@@ -77,6 +82,13 @@ class Instruction:
     return self.kind == "forward" and transposed and not self.is_recomputed
 
 
+class Computation(NamedTuple):
+  """Names of the arguments, and the instructions, each after those that it uses."""
+
+  arguments: tuple[str, ...]
+  body: tuple[Instruction, ...]
+
+
 def instructions(text: str) -> tuple[Instruction, ...]:
   """The instructions of ENTRY in a program that `compiled.as_text()` returned.
 
@@ -86,7 +98,21 @@ def instructions(text: str) -> tuple[Instruction, ...]:
   """
   if "is_scheduled=true" not in text.partition("\n")[0]:
     raise ValueError("this is not the text of a scheduled XLA program")
-  return tuple(_entry(text))
+  body = text[text.index("\nENTRY ") :]
+  return tuple(_read(body[: body.index("\n}")].splitlines()[2:]))
+
+
+def computations(text: str) -> dict[str, Computation]:
+  """The computations that instructions of ENTRY may call, by name.
+
+  Raises:
+    ValueError: a line of one is not understood.
+  """
+  found = {}
+  for name, head, body in _COMPUTATION.findall(text):
+    arguments = tuple(_ARGUMENT.findall(head))
+    found[name] = Computation(arguments, tuple(_read(body.splitlines())))
+  return found
 
 
 def size(shape: Shape) -> int:
@@ -94,9 +120,8 @@ def size(shape: Shape) -> int:
   return _BYTES.get(shape[0], 0) * math.prod(shape[1])
 
 
-def _entry(text: str) -> Iterator[Instruction]:
-  body = text[text.index("\nENTRY ") :]
-  for line in body[: body.index("\n}")].splitlines()[2:]:
+def _read(lines: Iterable[str]) -> Iterator[Instruction]:
+  for line in lines:
     match = _LINE.match(_COMMENT.sub("", line))
     if not match:
       raise ValueError(f"this line of the program is not understood: {line[:200]}")

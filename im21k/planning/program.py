@@ -1,10 +1,11 @@
 """A scheduled XLA program -> its arithmetic, traffic, all-reduces and time."""
 
+import collections
 import dataclasses
 import math
 import re
 
-from im21k.planning import hlo
+from im21k.planning import fusions, hlo
 from im21k.planning.hlo import Instruction
 
 _COLLECTIVES = (
@@ -41,6 +42,7 @@ class Program:
   def __init__(self, text: str):
     self.instructions = hlo.instructions(text)
     self._by_name = {i.name: i for i in self.instructions}
+    self._computations = hlo.computations(text)
 
   def flops(self, instruction: Instruction) -> int:
     """Two for each multiplication of a convolution or product; 0 for the rest."""
@@ -60,8 +62,18 @@ class Program:
     """Bytes that an instruction reads and writes, if nothing is cached."""
     if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
       return 0
-    read = sum(self._by_name[o].bytes for o in set(instruction.operands))
-    return read + instruction.bytes
+    shares = self._shares(instruction)
+    read: dict[str, float] = collections.Counter()
+    for index, name in enumerate(instruction.operands):
+      read[name] += shares[index] if shares else 1
+    sizes = (min(1, share) * self._by_name[name].bytes for name, share in read.items())
+    return round(sum(sizes)) + instruction.bytes
+
+  def _shares(self, instruction: Instruction) -> list[float]:
+    """The share of each operand that a fusion reads; nothing for other instructions."""
+    called = re.search(r"calls=%?([\w.\-]+)", instruction.text)
+    computation = self._computations.get(called.group(1)) if called else None
+    return fusions.shares_read(computation) if computation else []
 
   def all_reduces(self) -> tuple[AllReduce, ...]:
     """All all-reduces, in the order in which they start."""
