@@ -6,11 +6,13 @@ the policies that recompute least of those whose program fits.
 
 from collections.abc import Callable, Sequence
 
-from im21k.models.remat import LAG, Remat, canonical
+from im21k.models.remat import LONG_LAG, POLICIES, Remat, canonical
 from im21k.training.segment_costs import Cost
 
-# FLOPs recomputed, bytes kept, largest need, policies.
-_Choice = tuple[int, int, int, tuple[str, ...]]
+# FLOPs and bytes recomputed.
+Again = tuple[int, int]
+# These, bytes kept, largest need, policies.
+_Choice = tuple[Again, int, int, tuple[str, ...]]
 _COMPILES = 3
 _SLACK = 0.03  # Share of the memory that may stay free without another compilation.
 
@@ -38,22 +40,22 @@ def choose(
   Returns:
     Policies for `model.remat`; `block`, if nothing fits.
   """
-  best: tuple[int, Remat] | None = None
+  best: tuple[Again, Remat] | None = None
   budget = limit - fixed
   tried: set[Remat] = set()
   while len(tried) < _COMPILES:
     found = least(costs, len(segments), budget)
     if found is None:
       break
-    flops, estimate, policies = found
+    again, estimate, policies = found
     remat = canonical(dict(zip(segments, policies, strict=True)), segments)
-    if remat in tried or (best and flops >= best[0]):
+    if remat in tried or (best and again >= best[0]):
       break
     tried.add(remat)
     needs = needed(remat)
     if needs <= limit:
-      best = flops, remat
-      if not flops or limit - needs < _SLACK * limit:
+      best = again, remat
+      if not any(again) or limit - needs < _SLACK * limit:
         break
     budget = estimate + limit - needs
   return best[1] if best else "block"
@@ -61,40 +63,43 @@ def choose(
 
 def least(
   costs: Sequence[Cost], count: int, budget: int
-) -> tuple[int, int, tuple[str, ...]] | None:
-  """The policies of the first `count` segments with the fewest FLOPs recomputed.
+) -> tuple[Again, int, tuple[str, ...]] | None:
+  """The policies of the first `count` segments that recompute least.
 
-  They are `none` and `block`: with `norm`, XLA hides fewer reductions (68 %).
-  When a segment's backward pass runs, what the segments before it keep is in memory,
-  its own tensors, and the gradients that are being reduced. So a choice for the first
-  segments is described by the bytes that they keep, the FLOPs that they cost and the
-  largest need until there, and only choices are followed that no other beats in all.
+  That is the fewest FLOPs, and of those with as few the fewest bytes: `norm` costs no
+  FLOPs, but passes over memory. When a segment's backward pass runs, what the segments
+  before it keep is in memory, its own tensors, and the gradients that are being
+  reduced. So a choice for the first segments is described by what it recomputes, the
+  bytes that it keeps and the largest need until there, and only choices are followed
+  that no other beats in all.
 
   Returns:
-    FLOPs, estimated bytes, policies; None: no choice needs `budget` bytes or less.
+    What is recomputed, estimated bytes, policies; None: no choice needs `budget` bytes
+    or less.
   """
-  choices: list[_Choice] = [(0, 0, 0, ())]
+  choices: list[_Choice] = [((0, 0), 0, 0, ())]
   for index, cost in enumerate(costs):
-    reducing = sum(one.gradients for one in costs[index : index + LAG + 1])
+    reducing = sum(one.gradients for one in costs[index : index + LONG_LAG + 1])
     grown: list[_Choice] = []
-    for flops, kept, need, policies in choices:
+    for (flops, size), kept, need, policies in choices:
       most = max(need, kept + cost.workspace + reducing)
       if most > budget:
         continue
-      grown.append((flops, kept + cost.kept, most, (*policies, "none")))
-      if index < count:
-        grown.append(
-          (flops + cost.flops, kept + cost.input, most, (*policies, "block"))
+      for policy in POLICIES if index < count else ("none",):
+        again = (
+          flops + (cost.flops if policy == "block" else 0),
+          size + cost.kept["none"] - cost.kept[policy],
         )
+        grown.append((again, kept + cost.kept[policy], most, (*policies, policy)))
     choices = _unbeaten(grown)
   if not choices:
     return None
-  flops, _, need, policies = min(choices)
-  return flops, need, policies[:count]
+  again, _, need, policies = min(choices)
+  return again, need, policies[:count]
 
 
 def _unbeaten(choices: list[_Choice]) -> list[_Choice]:
-  """Those for which no other has as few FLOPs, keeps as little and needs as little."""
+  """Those for which no other recomputes, keeps and needs as little."""
   left: list[_Choice] = []
   for one in sorted(choices):
     if not any(a[1] <= one[1] and a[2] <= one[2] for a in left):

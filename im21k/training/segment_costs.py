@@ -5,7 +5,7 @@ Nothing runs and nothing is compiled: the figures are those of the traced operat
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,16 +20,13 @@ class Cost:
   """Of a segment on one device.
 
   Attributes:
-    input: bytes of its input, which stays in memory until its backward pass if the
-      segment is recomputed.
-    kept: bytes that stay there if it is not.
+    kept: bytes that stay in memory until its backward pass, by policy.
     workspace: bytes that its backward pass needs beside what earlier segments keep.
     gradients: bytes of its parameters' gradients.
     flops: of its products and convolutions, two for each multiplication.
   """
 
-  input: int
-  kept: int
+  kept: Mapping[str, int]
   workspace: int
   gradients: int
   flops: int
@@ -57,36 +54,37 @@ def measure(model: nn.Module, state: Any, images: Any) -> list[Cost]:
 
 
 def _cost(one: remat.Observed) -> Cost:
-  jaxpr = jax.make_jaxpr(one.pure)(one.params, one.statistics, one.x).jaxpr
-  variables = set(jaxpr.invars[:-1])
-  kept: set[core.Var] = set()
-  rectified: set[Any] = set()
-  # Backprop reads the input of each convolution and its output; the rest is made of
-  # these while it is read.
-  for each in jaxpr.eqns:
-    if each.primitive.name == "custom_jvp_call":
-      rectified |= set(each.outvars)
-    if sum(map(_flops, _equations([each]))):
-      arrays = [*each.invars, *each.outvars]
-      kept |= {v for v in arrays if isinstance(v, core.Var)} - variables
-  tensors = [_bytes(v) for each in jaxpr.eqns for v in each.outvars]
-  # Of a pool it reads the place of each maximum, a byte.
-  pools = [
-    math.prod(_shape(each.outvars[0]))
-    for each in jaxpr.eqns
-    if any(e.primitive.name == "reduce_window_max" for e in _equations([each]))
-  ]
-  # XLA keeps the sign of what a ReLU made beside it, a byte too.
-  signs = [math.prod(_shape(one)) for one in kept & rectified]
-  size = sum(map(_bytes, kept)) + sum(pools) + sum(signs)
+  def forward(params: Any, statistics: Any, x: Any) -> Any:
+    y, pullback, updated = jax.vjp(
+      lambda params, x: one.pure(params, statistics, x), params, x, has_aux=True
+    )
+    return y, jax.tree.leaves(pullback)
+
+  traced = jax.make_jaxpr(forward)(one.params, one.statistics, one.x).jaxpr
+  given = set(traced.invars[:-1])
+  output, *read = traced.outvars
+  # What the backward pass reads, each tensor once.
+  read = {v for v in read if isinstance(v, core.Var)} - given
+  convolved = [v for each in traced.eqns if _named(each) for v in each.outvars]
+  size, entered = sum(map(_bytes, read)), _bytes(one.x)
+  tensors = [_bytes(v) for each in traced.eqns for v in each.outvars]
   return Cost(
-    input=_bytes(one.x),
-    kept=size,
+    kept={
+      "none": size,
+      "norm": min(size, entered + sum(map(_bytes, convolved))),
+      "block": entered,
+    },
     # All is there again; the gradients of its output and of its largest tensor come.
-    workspace=size + _bytes(jaxpr.outvars[0]) + max(tensors),
+    workspace=size + _bytes(output) + max(tensors),
     gradients=sum(map(_bytes, jax.tree.leaves(one.params))),
-    flops=sum(map(_flops, _equations(jaxpr.eqns))),
+    flops=sum(map(_flops, _equations(traced.eqns))),
   )
+
+
+def _named(one: core.JaxprEqn) -> bool:
+  """Whether it names a tensor that policy `norm` keeps."""
+  kept = remat.POLICIES["norm"] or ()
+  return one.primitive.name == "name" and one.params["name"] in kept
 
 
 def _equations(equations: Sequence[core.JaxprEqn]) -> Iterator[core.JaxprEqn]:
