@@ -1,7 +1,8 @@
 """Convolution with lax's numbers, whose gradients are fast on CPU too.
 
-`conv2d(images, kernel, …) -> images` stands in for `lax.conv_general_dilated`. Only programs for CPU change; one for a GPU
-holds the convolutions that lax makes, forward and backward, and nothing else.
+`conv2d(images, kernel, …) -> images` stands in for `lax.conv_general_dilated`. Only
+programs for CPU change; one for a GPU holds the convolutions that lax makes, forward
+and backward, and nothing else.
 
 XLA's convolutions reach 16 GFLOP/s in the filter gradient on CPU where its own
 matrix product reaches 90. CPU ms at batch 16 on two busy EPYC cores, plain -> here:

@@ -92,7 +92,7 @@ class ConvBN(nn.Module):
     return result
 
   def weights(self, channels: int, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Kernel, in training times `bn.sign()`, and bias for images of so many channels."""
+    """Kernel, in training times `bn.sign()`, and bias, by the channels of the image."""
     kernel, bias = self.conv(channels)
     return kernel * self.bn.sign()[None, None, None] if train else kernel, bias
 

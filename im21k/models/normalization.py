@@ -62,11 +62,11 @@ class BatchNorm(nn.Module):
 
   def own(
     self, x: jax.Array, offset: jax.Array, pool: Pool | None = None
-  ) -> tuple[jax.Array, jax.Array | None]:
-    """Normalises `sign · x + offset` by its own statistics, which the moving ones follow.
+  ) -> tuple[jax.Array, jax.Array]:
+    """Normalises `sign() · x + offset` by statistics of its own, and moves the moving.
 
-    With a sign that is that of the scale, larger values have larger results, and all of
-    it works on `x`.
+    With the sign of the scale, larger values of `x` have larger results, and nothing
+    but the moving mean needs to know of it.
 
     Args:
       x: `[b, h, w, c]`.
@@ -74,7 +74,7 @@ class BatchNorm(nn.Module):
       pool: geometry of a max-pool.
 
     Returns:
-      The result, and its max-pool, if asked for.
+      The result, and its max-pool; without one, the result again.
     """
     sign = self.sign()
     axis = None if self.is_initializing() else self.axis_name
@@ -86,7 +86,7 @@ class BatchNorm(nn.Module):
         new = lax.stop_gradient(new)
         moving.value = self.momentum * moving.value + (1 - self.momentum) * new
     # What is not used of both is not computed.
-    return y, rectified(*arguments, pool)[0] if pool else None
+    return y, rectified(*arguments, pool)[0] if pool else y
 
 
 class _Kept(NamedTuple):
@@ -115,7 +115,9 @@ def rectified(
   Mean and variance are those of each channel of `x`, and have no gradient here. No
   scale is below 0.
   """
-  return _forward(x, scale, bias, epsilon, axis_name, pool)[0]
+  results: tuple[jax.Array, jax.Array, jax.Array]
+  results, _ = _forward(x, scale, bias, epsilon, axis_name, pool)
+  return results
 
 
 def _forward(
@@ -147,8 +149,9 @@ def _backward(
   # costs less to compute than to read.
   kept = _later(kept, shared[0])
   masked = _masked(dy, source, kept)
-  if pool:
-    masked = pooling.spread(kept.place, masked, x.shape[1:3], *pool)
+  if kept.place is not None:
+    _, h, w, _ = x.shape
+    masked = pooling.spread(kept.place, masked, (h, w), *pool)
   dx = masked - _along(shared) - _normal(x, kept) * _along(tilt)
   return (dx * _along(kept.factor)).astype(x.dtype), slope, total
 

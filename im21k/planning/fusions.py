@@ -16,20 +16,18 @@ _ALL = ("reduce", "reduce-window", "gather", "scatter", "sort", "dot", "convolut
 
 def shares_read(computation: Computation) -> list[float]:
   """The share of each argument that a computation reads, 0 to 1."""
-  needed: dict[str, float] = collections.Counter()
+  needed: dict[str, float] = collections.defaultdict(float)
   by_name = {one.name: one for one in computation.body}
   for one in reversed(computation.body):
     size = _size(one)
     needed[one.name] = size if one.is_root else min(size, needed[one.name])
     for name in set(one.operands) & by_name.keys():
       needed[name] += _of_operand(one, needed[one.name], _size(by_name[name]))
-  return [
-    needed[name] / max(1, _size(by_name[name])) for name in computation.arguments
-  ]
+  return [needed[name] / max(1, _size(by_name[name])) for name in computation.arguments]
 
 
 def _of_operand(one: Instruction, need: float, size: int) -> float:
-  """Values of an operand of `size` that an instruction reads to make `need` of its own."""
+  """Values of an operand of `size` that make `need` values of the instruction."""
   if one.opcode == "concatenate":
     return size * need / max(1, _size(one))
   if one.opcode in _PARTS or (one.opcode not in _ALL and size == _size(one)):

@@ -63,7 +63,7 @@ class Program:
     if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
       return 0
     shares = self._shares(instruction)
-    read: dict[str, float] = collections.Counter()
+    read: dict[str, float] = collections.defaultdict(float)
     for index, name in enumerate(instruction.operands):
       read[name] += shares[index] if shares else 1
     sizes = (min(1, share) * self._by_name[name].bytes for name, share in read.items())

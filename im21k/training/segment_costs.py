@@ -55,7 +55,7 @@ def measure(model: nn.Module, state: Any, images: Any) -> list[Cost]:
 
 def _cost(one: remat.Observed) -> Cost:
   def forward(params: Any, statistics: Any, x: Any) -> Any:
-    y, pullback, updated = jax.vjp(
+    y, pullback, _ = jax.vjp(
       lambda params, x: one.pure(params, statistics, x), params, x, has_aux=True
     )
     return y, jax.tree.leaves(pullback)

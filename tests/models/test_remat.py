@@ -144,28 +144,6 @@ def test_a_nan_in_one_gradient_stays_there():
   jax.tree.map(np.testing.assert_array_equal, broken, sound)
 
 
-@given(st.lists(st.floats(width=32), min_size=1, max_size=4), st.floats(width=32))
-def test_waiting_changes_no_bit(tokens, value):
-  tokens = [jnp.asarray(t, "float32") for t in tokens]
-  for x in (np.float32(value), np.float16(0.5), np.int8(-3), np.uint8(255)):
-    found = np.asarray(remat.after(jnp.asarray(x), *tokens))
-    assert found.dtype == x.dtype and found.tobytes() == x.tobytes()
-
-
-def test_waiting_is_still_there_when_the_program_is_compiled():
-  def late(x, token):
-    return remat.after(x, token)
-
-  compiled = jax.jit(late).lower(jnp.zeros(8), jnp.zeros(())).compile().as_text()
-  assert "select" in compiled and "parameter(1)" in compiled
-
-
-def test_a_token_is_of_the_largest_array():
-  assert (
-    remat.token({"a": jnp.zeros((2, 3)), "b": jnp.full((4, 4), 7, "bfloat16")}) == 7
-  )
-
-
 def kept(images, **fields):
   """The arrays that are kept between forward and backward pass."""
   variables, _ = variables_and_images()

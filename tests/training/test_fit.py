@@ -5,19 +5,20 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from im21k.models.remat import LAG, policies
+from im21k.models.remat import LONG_LAG, POLICIES, policies
 from im21k.training import fit
 from im21k.training.segment_costs import Cost
 
 sizes = st.integers(0, 20)
 costs = st.lists(
   st.builds(
-    lambda input, inner, workspace, gradients, flops: Cost(
-      input, input + inner, input + inner + workspace, gradients, flops
+    lambda input, convolved, inner, workspace, gradients, flops: Cost(
+      {"none": input + convolved + inner, "norm": input + convolved, "block": input},
+      input + convolved + inner + workspace, gradients, flops,
     ),
-    sizes, sizes, sizes, st.integers(0, 3), st.integers(0, 50),
+    sizes, sizes, sizes, sizes, st.integers(0, 3), st.integers(0, 50),
   ),
-  min_size=1, max_size=7,
+  min_size=1, max_size=6,
 )  # fmt: skip
 
 
@@ -25,14 +26,19 @@ def need(costs, chosen):
   """The largest need over the backward passes of all segments."""
   kept, most = 0, 0
   for index, (cost, policy) in enumerate(zip(costs, chosen, strict=True)):
-    reducing = sum(one.gradients for one in costs[index : index + LAG + 1])
+    reducing = sum(one.gradients for one in costs[index : index + LONG_LAG + 1])
     most = max(most, kept + cost.workspace + reducing)
-    kept += cost.kept if policy == "none" else cost.input
+    kept += cost.kept[policy]
   return most
 
 
-def flops(costs, chosen):
-  return sum(c.flops for c, p in zip(costs, chosen, strict=True) if p == "block")
+def again(costs, chosen):
+  """FLOPs and bytes recomputed."""
+  pairs = list(zip(costs, chosen, strict=True))
+  return (
+    sum(c.flops for c, p in pairs if p == "block"),
+    sum(c.kept["none"] - c.kept[p] for c, p in pairs),
+  )
 
 
 @settings(max_examples=60)
@@ -40,9 +46,7 @@ def flops(costs, chosen):
 def test_no_other_choice_recomputes_less(costs, budget):
   # The last is the head, which keeps everything.
   count = len(costs) - 1
-  every = [
-    (*chosen, "none") for chosen in itertools.product(("none", "block"), repeat=count)
-  ]
+  every = [(*chosen, "none") for chosen in itertools.product(POLICIES, repeat=count)]
   fitting = [chosen for chosen in every if need(costs, chosen) <= budget]
   found = fit.least(costs, count, budget)
   if not fitting:
@@ -51,7 +55,7 @@ def test_no_other_choice_recomputes_less(costs, budget):
   assert found is not None
   least, estimate, chosen = found
   assert (
-    least == flops(costs, (*chosen, "none")) == min(flops(costs, c) for c in fitting)
+    least == again(costs, (*chosen, "none")) == min(again(costs, c) for c in fitting)
   )
   assert estimate == need(costs, (*chosen, "none")) <= budget
 
@@ -78,7 +82,9 @@ def test_what_is_chosen_was_compiled_and_fits(costs, limit, factor, offset):
 
 
 def test_an_exact_estimate_is_compiled_once_and_a_low_one_twice():
-  costs = [Cost(1, 10, 12, 0, flops) for flops in (5, 1, 7)] + [Cost(0, 0, 1, 0, 0)]
+  whole = {"none": 10, "norm": 10, "block": 1}
+  nothing = dict.fromkeys(POLICIES, 0)
+  costs = [Cost(whole, 12, 0, flops) for flops in (5, 1, 7)] + [Cost(nothing, 1, 0, 0)]
   tried = []
 
   def needed(remat, more=0):

@@ -34,12 +34,22 @@ def test_flops_are_those_of_the_network(costs):
 
 @pytest.mark.slow
 def test_bytes_are_those_of_the_tensors(costs):
-  """Photos of a byte; conv1 keeps them normalised, its output and its pool's places."""
+  """Of conv1: photos of a byte, normalised, its output, its pool and its places.
+
+  Vectors of a value for each channel, and copies of kernels, come on top.
+  """
   pixels, outputs = 2 * 224**2 * 3, 2 * 112**2 * 96
-  assert costs["conv1"].input == pixels
-  assert costs["conv1"].kept == 4 * pixels + 4 * outputs + outputs // 4
-  assert costs["conv2"].input == 4 * 2 * 56**2 * 96
+  kept = costs["conv1"].kept
+  assert kept["block"] == pixels and kept["norm"] == pixels + 4 * outputs
+  full = 4 * pixels + 4 * outputs + outputs + outputs // 4
+  assert full <= kept["none"] <= full + (1 << 17)
+  assert costs["conv2"].kept["block"] == 4 * 2 * 56**2 * 96
+  # Of 3a its input and one convolution for four layers, then three more.
+  channels = 288 + (96 + 96 + 96 + 48) + 96 + 2 * 144
+  assert costs["3a"].kept["norm"] == 4 * 2 * 28**2 * channels
   assert sum(c.gradients for c in costs.values()) == 4 * 33_619_969
   for name, cost in costs.items():
-    assert cost.input <= cost.kept or name in ("conv1", "head")
-    assert cost.kept < cost.workspace
+    assert (
+      cost.kept["block"] <= cost.kept["norm"] <= cost.kept["none"] or name == "head"
+    )
+    assert cost.kept["none"] < cost.workspace
