@@ -208,6 +208,5 @@ def _mib(size: int) -> float:
 
 def _place(origin: str) -> str:
   """The module in a path of JAX operations, such as `block_3a`."""
-  parts = [part.split(".")[0] for part in origin.split("/")]
-  named = [part for part in parts if re.fullmatch(r"conv\d\w*|block_\w+|head", part)]
+  named = re.findall(r"\b(conv\d\w*|block_\w+|head)\b", origin)
   return named[-1] if named else "the optimizer, or the loss"

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from im21k.planning import compiled as compiled_step
 from im21k.planning import measured, traffic, wording
 from im21k.planning.compiled import LOST, SHARED
 from im21k.planning.peak import peak
@@ -116,3 +117,18 @@ def test_the_first_figure_of_the_text_is_the_range(compiled):
 )
 def test_short_runs_are_in_hours_or_minutes(days, text):
   assert wording.duration(*days) == text
+
+
+@pytest.mark.parametrize(
+  ("origin", "place"),
+  [
+    ("jit(f)/jvp(Net)/jvp(block_3a)/3x3/conv_general_dilated", "block_3a"),
+    ("jit(f)/transpose(jvp(Net))/jvp()/checkpoint/conv1.pooled/bn.own/gt", "conv1"),
+    ("jit(f)/transpose(jvp(Net))/transpose(jvp(head))/dot_general", "head"),
+    ("jit(f)/jvp(Net)/header/convert", "the optimizer, or the loss"),
+    ("jit(f)/add", "the optimizer, or the loss"),
+    ("", "the optimizer, or the loss"),
+  ],
+)
+def test_the_largest_step_is_named_by_its_module(origin, place):
+  assert compiled_step._place(origin) == place
