@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from im21k import files
-from im21k.planning import cards, links, measured, workload
+from im21k.planning import cards, links, measured, traffic, workload
 from im21k.planning.peak import peak
 from im21k.planning.program import Program
 from im21k.training.config import Config
@@ -70,11 +70,15 @@ class Compiled:
     files.write_text(folder / "memory.json", json.dumps(self.memory, indent=1) + "\n")
 
   def report(self) -> dict[str, Any]:
-    """All figures of the step; sizes in MiB (2^20 bytes), times in seconds."""
+    """All figures of the step; sizes in MiB (2^20 bytes), times in seconds.
+
+    `traffic_mib` is that of an image, by kind of work.
+    """
     return {
       **self._program(),
       **self._memory(),
       **self._arithmetic(),
+      **self._traffic(),
       **self._communication(),
       **self._speed(),
     }
@@ -144,6 +148,11 @@ class Compiled:
       "recomputed_share": round(again / (total - again), 4),
     }
 
+  def _traffic(self) -> dict[str, Any]:
+    each = traffic.by_kind(self.program)
+    image = self.batch * MIB
+    return {"traffic_mib": {name: round(n / image, 2) for name, n in each.items()}}
+
   def _communication(self) -> dict[str, Any]:
     """Of the gradients; BatchNorm's statistics and the metrics are 0.1 MB beside."""
     reduces = self.program.all_reduces()
@@ -199,6 +208,5 @@ def _mib(size: int) -> float:
 
 def _place(origin: str) -> str:
   """The module in a path of JAX operations, such as `block_3a`."""
-  parts = [part.split(".")[0] for part in origin.split("/")]
-  named = [part for part in parts if re.fullmatch(r"conv\d\w*|block_\w+|head", part)]
+  named = re.findall(r"\b(conv\d\w*|block_\w+|head)\b", origin)
   return named[-1] if named else "the optimizer, or the loss"

@@ -9,13 +9,18 @@ import math
 
 from im21k.planning.hlo import Computation, Instruction
 
-# Of these, a part of the result needs as large a part of the operand.
-_PARTS = ("slice", "dynamic-slice", "pad", "broadcast", "concatenate")
-_ALL = ("reduce", "reduce-window", "gather", "scatter", "sort", "dot", "convolution")
+# Each value of the result needs one of the operand's at most.
+_PARTS = ("slice", "dynamic-slice", "gather", "pad", "broadcast")
+# Each needs several, even where there are as many of both.
+_ALL = ("reduce-window", "scatter", "sort", "dot", "convolution")
 
 
 def shares_read(computation: Computation) -> list[float]:
-  """The share of each argument that a computation reads, 0 to 1."""
+  """The share of each argument that a computation reads, 0 to 1.
+
+  Where several instructions read a tensor, it is the sum of what each reads, as if they
+  read different parts.
+  """
   needed: dict[str, float] = collections.defaultdict(float)
   by_name = {one.name: one for one in computation.body}
   for one in reversed(computation.body):
@@ -27,9 +32,11 @@ def shares_read(computation: Computation) -> list[float]:
 
 
 def _of_operand(one: Instruction, need: float, size: int) -> float:
-  """Values of an operand of `size` that make `need` values of the instruction."""
+  """Values of an operand of `size` that an instruction reads to make `need` values."""
+  if not need:
+    return 0
   if one.opcode == "concatenate":
-    return size * need / max(1, _size(one))
+    return size * need / _size(one)
   if one.opcode in _PARTS or (one.opcode not in _ALL and size == _size(one)):
     return min(size, need)
   return size

@@ -72,11 +72,16 @@ def peak(program: Program) -> Peak:
     total -= sum(buffers.size[b] for b in ends[index])
   read = set().union(*(buffers.reads[b] for b in buffers.outputs))
   gradients = read - buffers.outputs
-  turn = next((k for k, i in enumerate(instructions) if "transpose(jvp" in i.origin), 0)
+  # Not where backprop begins: XLA puts masks of it into passes of the forward half.
+  turn = max((k for k, i in enumerate(instructions) if _is_forward(i)), default=-1)
   held = sum(buffers.size[b] for b in at_highest & gradients)
-  kept = sum(buffers.size[b] for b in at_highest - gradients if buffers.made[b] < turn)
+  kept = sum(buffers.size[b] for b in at_highest - gradients if buffers.made[b] <= turn)
   origins = (i.origin for i in reversed(instructions[: where + 1]) if i.origin)
   return Peak(next(origins, ""), kept, held, highest - held - kept)
+
+
+def _is_forward(one: Instruction) -> bool:
+  return one.kind == "forward" and not one.is_backprop and not one.is_recomputed
 
 
 def _buffers(instructions: Sequence[Instruction]) -> _Buffers:

@@ -6,7 +6,7 @@ import math
 import re
 
 from im21k.planning import fusions, hlo
-from im21k.planning.hlo import Instruction
+from im21k.planning.hlo import Computation, Instruction
 
 _COLLECTIVES = (
   "all-reduce", "all-gather", "reduce-scatter", "collective", "all-to-all",
@@ -43,12 +43,21 @@ class Program:
     self.instructions = hlo.instructions(text)
     self._by_name = {i.name: i for i in self.instructions}
     self._computations = hlo.computations(text)
+    # Every card and every question asks for all of them.
+    self._flops: dict[str, int] = {}
+    self._traffic: dict[str, int] = {}
 
   def flops(self, instruction: Instruction) -> int:
     """Two for each multiplication of a convolution or product; 0 for the rest."""
-    if instruction.kind == "product":
-      return self._product_flops(instruction)
-    return self._convolution_flops(instruction) if instruction.kind else 0
+    name = instruction.name
+    if name not in self._flops:
+      self._flops[name] = self._count_flops(instruction)
+    return self._flops[name]
+
+  def called(self, instruction: Instruction) -> Computation | None:
+    """The computation of a fusion; None for other instructions."""
+    name = re.search(r"calls=%?([\w.\-]+)", instruction.text)
+    return self._computations.get(name.group(1)) if name else None
 
   def recomputed_flops(self) -> int:
     """FLOPs of what is computed a second time."""
@@ -60,20 +69,10 @@ class Program:
 
   def traffic(self, instruction: Instruction) -> int:
     """Bytes that an instruction reads and writes, if nothing is cached."""
-    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
-      return 0
-    shares = self._shares(instruction)
-    read: dict[str, float] = collections.defaultdict(float)
-    for index, name in enumerate(instruction.operands):
-      read[name] += shares[index] if shares else 1
-    sizes = (min(1, share) * self._by_name[name].bytes for name, share in read.items())
-    return round(sum(sizes)) + instruction.bytes
-
-  def _shares(self, instruction: Instruction) -> list[float]:
-    """The share of each operand that a fusion reads; nothing for other instructions."""
-    called = re.search(r"calls=%?([\w.\-]+)", instruction.text)
-    computation = self._computations.get(called.group(1)) if called else None
-    return fusions.shares_read(computation) if computation else []
+    name = instruction.name
+    if name not in self._traffic:
+      self._traffic[name] = self._count_traffic(instruction)
+    return self._traffic[name]
 
   def all_reduces(self) -> tuple[AllReduce, ...]:
     """All all-reduces, in the order in which they start."""
@@ -134,15 +133,27 @@ class Program:
   def _sent(self, instruction: Instruction) -> int:
     return sum(self._by_name[o].bytes for o in instruction.operands)
 
-  def _product_flops(self, instruction: Instruction) -> int:
-    left = self._by_name[instruction.operands[0]].shapes[0][1]
-    match = re.search(
-      r'lhs_contracting_dim(?:ension)?s"?[:=][\[{]([^\]}]*)', instruction.text
-    )
-    if not match:
-      raise ValueError(f"{instruction.name}: a product without contracted dimensions")
-    inner = math.prod(left[int(d)] for d in re.findall(r"\d+", match.group(1)))
-    return 2 * math.prod(instruction.shapes[0][1]) * inner
+  def _count_traffic(self, instruction: Instruction) -> int:
+    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
+      return 0
+    computation = self.called(instruction)
+    shares = fusions.shares_read(computation) if computation else None
+    read: dict[str, float] = collections.defaultdict(float)
+    for index, name in enumerate(instruction.operands):
+      read[name] += shares[index] if shares else 1
+    sizes = (min(1, share) * self._by_name[name].bytes for name, share in read.items())
+    return round(sum(sizes)) + instruction.bytes
+
+  def _count_flops(self, instruction: Instruction) -> int:
+    if instruction.kind == "product":
+      return _product_flops(instruction, self._by_name)
+    if instruction.kind:
+      return self._convolution_flops(instruction)
+    computation = self.called(instruction)
+    body = computation.body if computation else ()
+    # XLA may write the kernel of a product itself, as a fusion around it.
+    by_name = {one.name: one for one in body}
+    return sum(_product_flops(one, by_name) for one in body if one.kind == "product")
 
   def _convolution_flops(self, instruction: Instruction) -> int:
     a, b = (self._by_name[o].shapes[0][1] for o in instruction.operands[:2])
@@ -157,3 +168,14 @@ class Program:
       raise ValueError(f"{instruction.name}: a convolution without dim_labels")
     channels = kernel[labels.group(1).index("o")]
     return 2 * math.prod(outputs) * math.prod(kernel) // channels
+
+
+def _product_flops(product: Instruction, by_name: dict[str, Instruction]) -> int:
+  left = by_name[product.operands[0]].shapes[0][1]
+  match = re.search(
+    r'lhs_contracting_dim(?:ension)?s"?[:=][\[{]([^\]}]*)', product.text
+  )
+  if not match:
+    raise ValueError(f"{product.name}: a product without contracted dimensions")
+  inner = math.prod(left[int(d)] for d in re.findall(r"\d+", match.group(1)))
+  return 2 * math.prod(product.shapes[0][1]) * inner

@@ -21,6 +21,7 @@ def text(r: dict[str, Any]) -> str:
     *_memory(r),
     f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
     f"{r['gflops_per_image']:.1f} GFLOP an image in all",
+    *_traffic(r),
     *_gradients(r),
     *_speed(r),
   ]
@@ -79,6 +80,14 @@ def _memory(r: dict[str, Any]) -> list[str]:
   ]
   lines += [f"  {name:<30}{round(size):8}" for name, size in r["made_of_mib"].items()]
   return [*lines, f"  (the largest step is in {r['largest_step']})"]
+
+
+def _traffic(r: dict[str, Any]) -> list[str]:
+  shown = {name: size for name, size in r["traffic_mib"].items() if size >= 0.05}
+  return [
+    f"memory traffic      {sum(r['traffic_mib'].values()):8.0f} MiB an image",
+    *(f"  {name:<30}{size:8.1f}" for name, size in shown.items()),
+  ]
 
 
 def _gradients(r: dict[str, Any]) -> list[str]:

@@ -12,7 +12,17 @@ from im21k.training import configs
 TEXT = """HloModule step, is_scheduled=true, entry_computation_layout={()->f32[]}
 
 %sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
   ROOT %add = f32[] add(%a, %b)
+}
+
+%branch (p.1: f32[16,8,5,5], p.2: f32[]) -> (f32[16,2,5,5], /*index=1*/f32[2]) {
+  %p.1 = f32[16,8,5,5]{3,2,1,0} parameter(0)
+  %part = f32[16,2,5,5]{3,2,1,0} slice(%p.1), slice={[0:16], [4:6], [0:5], [0:5]}
+  %p.2 = f32[] parameter(1)
+  %total = f32[2]{0} reduce(%part, %p.2), dimensions={0,2,3}, to_apply=%sum
+  ROOT %both = (f32[16,2,5,5]{3,2,1,0}, f32[2]{0}) tuple(%part, %total)
 }
 
 ENTRY %main (x: f32[16,4,5,5], w: f32[8,4,3,3]) -> (f32[8,4,3,3]) {

@@ -1,11 +1,11 @@
 """The report of a compiled step: ranges, days and cores of one program."""
 
 import dataclasses
-import re
 
 import pytest
 
-from im21k.planning import measured, wording
+from im21k.planning import compiled as compiled_step
+from im21k.planning import measured, traffic, wording
 from im21k.planning.compiled import LOST, SHARED
 from im21k.planning.peak import peak
 
@@ -44,13 +44,15 @@ def test_a_faster_link_shortens_the_wait_alone(compiled):
   assert dataclasses.replace(compiled, experiment=alone).report()["exposed_share"] == 0
 
 
+def enlarged(compiled):
+  """The program by hand, of some KB, with arrays of some MB."""
+  return dataclasses.replace(compiled, text=compiled.text.replace("[16,", "[32768,"))
+
+
 @pytest.mark.parametrize("gap", [0, 10, 7 << 20, -(7 << 20), -300_000, -10])
 def test_the_parts_add_up_and_what_is_lost_is_not_negative(compiled, gap):
   """The rest of our own account: gaps, or arrays that XLA keeps in one place."""
-  scale = 1 << 15  # The program by hand has some KB: its arrays are made some MB here.
-  large = dataclasses.replace(
-    compiled, text=re.sub(r"\[16,", f"[{scale},", compiled.text)
-  )
+  large = enlarged(compiled)
   highest = peak(large.program)
   account = highest.kept + highest.gradients + highest.workspace + 1152
   memory = {
@@ -67,6 +69,23 @@ def test_the_parts_add_up_and_what_is_lost_is_not_negative(compiled, gap):
   lines = wording.text({**report, "advice": ""}).splitlines()
   (line,) = [one for one in lines if one.strip().startswith(name)]
   assert line.endswith({0: " 0", 7: " 7", -7: "-7"}[round(gap / 2**20)])
+
+
+def test_the_traffic_of_an_image_is_shown_by_kind_of_work(compiled):
+  compiled = enlarged(compiled)
+  report, program = compiled.report(), compiled.program
+  total = sum(map(program.traffic, program.instructions)) / 16 / 2**20
+  found = report["traffic_mib"]
+  assert tuple(found) == traffic.KINDS
+  assert sum(found.values()) == pytest.approx(total, abs=0.005 * len(found))
+  assert found[traffic.FORWARD] > found[traffic.KERNELS] > 0
+  sizes = dict.fromkeys(found, 0.0)
+  sizes |= {traffic.SUMS: 25.54, traffic.POOLS: 0.04, traffic.FORWARD: 109.46}
+  lines = wording.text({**report, "traffic_mib": sizes, "advice": ""}).splitlines()
+  first = lines.index("memory traffic           135 MiB an image")
+  assert lines[first + 1] == f"  {traffic.FORWARD:<30}   109.5"
+  assert f"  {traffic.SUMS:<30}    25.5" in lines
+  assert not any(traffic.POOLS in line for line in lines)  # less than 0.1
 
 
 def test_the_first_figure_of_the_text_is_the_range(compiled):
@@ -98,3 +117,18 @@ def test_the_first_figure_of_the_text_is_the_range(compiled):
 )
 def test_short_runs_are_in_hours_or_minutes(days, text):
   assert wording.duration(*days) == text
+
+
+@pytest.mark.parametrize(
+  ("origin", "place"),
+  [
+    ("jit(f)/jvp(Net)/jvp(block_3a)/3x3/conv_general_dilated", "block_3a"),
+    ("jit(f)/transpose(jvp(Net))/jvp()/checkpoint/conv1.pooled/bn.own/gt", "conv1"),
+    ("jit(f)/transpose(jvp(Net))/transpose(jvp(head))/dot_general", "head"),
+    ("jit(f)/jvp(Net)/header/convert", "the optimizer, or the loss"),
+    ("jit(f)/add", "the optimizer, or the loss"),
+    ("", "the optimizer, or the loss"),
+  ],
+)
+def test_the_largest_step_is_named_by_its_module(origin, place):
+  assert compiled_step._place(origin) == place

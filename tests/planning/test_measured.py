@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from im21k.planning import cards, measured
+from im21k.planning import cards, measured, traffic
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,8 @@ rows = [one for one in measured.MEASURED if one.dtype == {dtype!r}]
 compiled = compiler.Compiler(cards.get(rows[-1].card), 0).compile(experiment, {batch})
 for one in rows:
   report = dataclasses.replace(compiled, card=cards.get(one.card)).report()
-  print(json.dumps([one.card, report["images_per_s"], report["images_per_s_peak"]]))
+  keys = "images_per_s", "images_per_s_peak", "traffic_mib"
+  print(json.dumps([one.card, *(report[key] for key in keys)]))
 """
   environ = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
   done = subprocess.run(
@@ -58,6 +59,9 @@ for one in rows:
   found = [json.loads(line) for line in done.stdout.splitlines()]
   rows = {one.card: one for one in measured.MEASURED if one.dtype == dtype}
   assert len(found) == len(rows)
-  for card, (low, high), peak in found:
+  for card, (low, high), peak, passed in found:
     assert low < rows[card].images_per_s < high
     assert peak == pytest.approx(rows[card].at_peak, rel=0.1), "measure at_peak again"
+    # All kinds of work are known in programs of the full net.
+    assert passed[traffic.OTHER] <= 0.01 * sum(passed.values())
+    assert min(passed[kind] for kind in traffic.KINDS[:-1]) > 0

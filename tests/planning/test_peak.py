@@ -17,6 +17,20 @@ def test_the_peak_is_followed_buffer_by_buffer(program):
   assert "conv1" in highest.at
 
 
+def test_what_the_forward_half_made_is_kept(text):
+  """Even where XLA put a mask that only backprop needs into a pass of it."""
+  mask = (
+    "  %mask = pred[16,8,5,5]{3,2,1,0} fusion(%x), kind=kLoop, calls=%f, "
+    'metadata={op_name="jit(step)/transpose(jvp(net))/conv1/gt"}\n'
+  )
+  text = text.replace("  %conv.1 =", f"{mask}  %conv.1 =")
+  text = text.replace("custom-call(%x, %again)", "custom-call(%y, %again, %mask)")
+  highest = peak(Program(text))
+  y = 16 * 8 * 25 * 4
+  assert (highest.kept, highest.workspace) == (y + y // 4, y)
+  assert "conv1" in highest.at
+
+
 def brute_peak(steps):
   """Bytes alive at each step of [(size, last use), …], one made at each."""
   alive = [

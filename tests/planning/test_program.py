@@ -69,3 +69,62 @@ def test_time_by_traffic(program):
   x, w, y = 16 * 4 * 25 * 4, 8 * 4 * 9 * 4, 16 * 8 * 25 * 4
   convolutions = (x + w + y + 1024) + (x + w + y) + (x + y + w)
   assert computing == convolutions + (y + w + 448) + (448 + 20) + (w + w + 448 + w)
+
+
+BRANCH = "(f32[16,2,5,5]{3,2,1,0}, f32[2]{0}) fusion"
+
+
+def test_a_fusion_reads_the_part_that_it_takes(text):
+  program = add(
+    text,
+    "%zero = f32[] constant(0)",
+    f"%two = {BRANCH}(%again, %zero), kind=kInput, calls=%branch",
+    f"%lost = {BRANCH}(%again, %zero), kind=kInput, calls=%elsewhere",
+  )
+  found = {i.name: program.traffic(i) for i in program.instructions}
+  assert found["zero"] == 0
+  assert found["two"] == 16 * 8 * 25 * 4 // 4 + 4 + (16 * 2 * 25 + 2) * 4
+  # A computation that the text does not have is taken to read all.
+  assert found["lost"] == 16 * 8 * 25 * 4 + 4 + (16 * 2 * 25 + 2) * 4
+
+
+@pytest.mark.parametrize(("width", "share"), [(2, 1 / 2), (4, 1), (6, 1)])
+def test_an_operand_that_is_given_twice_is_read_once_at_most(text, width, share):
+  """Of both arguments a slice is read; they may be the same tensor."""
+  part = f"f32[16,{width},5,5]{{3,2,1,0}}"
+  computation = f"""
+%twice (a: f32[16,8,5,5], b: f32[16,8,5,5]) -> f32[] {{
+  %a = f32[16,8,5,5]{{3,2,1,0}} parameter(0)
+  %b = f32[16,8,5,5]{{3,2,1,0}} parameter(1)
+  %a.1 = {part} slice(%a)
+  %b.1 = {part} slice(%b)
+  ROOT %ab = {part} add(%a.1, %b.1)
+}}
+"""
+  text = text.replace("\nENTRY", f"{computation}\nENTRY")
+  program = add(text, f"%two = {part} fusion(%again, %again), calls=%twice")
+  (two,) = (i for i in program.instructions if i.name == "two")
+  assert program.traffic(two) == 16 * 25 * 4 * (8 * share + width)
+
+
+def test_a_product_in_a_fusion_counts(text):
+  """XLA writes the kernels of products itself on cards from Ampere on."""
+  computation = """
+%gemm (l: f32[16,8,5,5], r: f32[16,9]) -> f32[8,5,5,9] {
+  %l = f32[16,8,5,5]{3,2,1,0} parameter(0)
+  %r = f32[16,9]{1,0} parameter(1)
+  ROOT %d = f32[8,5,5,9]{3,2,1,0} dot(%l, %r), lhs_contracting_dims={0}, \
+rhs_contracting_dims={0}
+}
+"""
+  text = text.replace("\nENTRY", f"{computation}\nENTRY")
+  program = add(
+    text,
+    "%r = f32[16,9]{1,0} bitcast(%dot)",
+    "%two = f32[8,5,5,9] fusion(%again, %r), kind=kCustom, calls=%gemm, "
+    'metadata={op_name="jit(step)/rematted_computation/dot"}',
+  )
+  (two,) = (i for i in program.instructions if i.name == "two")
+  assert program.flops(two) == 2 * 8 * 25 * 9 * 16
+  assert program.total_flops() == 3 * CONV + DOT + program.flops(two)
+  assert program.recomputed_flops() == CONV + program.flops(two)
