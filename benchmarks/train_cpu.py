@@ -142,6 +142,10 @@ def jax_step(
 
 
 def _plain_lax() -> contextlib.ExitStack:
+  def conv2d(x: Any, kernel: Any, strides: Any, pads: Any, layout: Any) -> jax.Array:
+    lax_conv = jax.lax.conv_general_dilated
+    return lax_conv(x, kernel, strides, pads, dimension_numbers=layout)
+
   def max_pool(x: jax.Array, stride: int, padding: Any) -> jax.Array:
     return nn.max_pool(x, (3, 3), (stride, stride), padding)
 
@@ -155,7 +159,7 @@ def _plain_lax() -> contextlib.ExitStack:
 
   own, stack = normalization.rectified, contextlib.ExitStack()
   for module, name, function in (
-    (convolution, "conv2d", jax.lax.conv_general_dilated),
+    (convolution, "conv2d", conv2d),
     (pooling, "max_pool", max_pool),
     (pooling, "sum_pool", sum_pool),
     (normalization, "rectified", rectified),
