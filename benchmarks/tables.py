@@ -48,6 +48,11 @@ TABLES: dict[str, Columns] = {
     "im21k": "{images_per_s:.2f}/s",
     "PyTorch": "{torch_images_per_s:.2f}/s",
   },
+  "train-cpu-where": {
+    "kind of work": "{where}",
+    "ms": "{ms:,.0f}",
+    "share": "{share:.1%}",
+  },
   "plan-cards": {
     "card": "{card}",
     "dtype": "{dtype}",

@@ -1,6 +1,7 @@
 """One training step on CPU: this network, the same with plain lax, and in PyTorch.
 
   python benchmarks/train_cpu.py --batch 16
+  python benchmarks/train_cpu.py --batch 16 --rows ours,torch --where
 
 Forward, backward and SGD with momentum, float32, 224², 21,841 classes, one device.
 The three take turns in one process, with the same parameters and images, and their
@@ -8,6 +9,10 @@ first losses are compared. One JSON line per row: `images_per_s` and `cpu_ms`
 (processor time per image, all threads) are medians over the rounds; `relative` is the
 median over rounds of PyTorch's wall time over the row's, `relative_cpu` the same of
 processor time. Needs torch; the library does not.
+
+`plain` has lax's convolutions and pools with the gradients that JAX derives, and each
+pool behind its BatchNorm and ReLU; its BatchNorm is ours. With `--where`, rows follow
+that say where the time of a step of ours goes: see train_cpu_where.py.
 """
 
 import argparse
@@ -26,10 +31,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+import train_cpu_where
 from flax import linen as nn
 
 from im21k import models
-from im21k.models import convolution, pooling
+from im21k.models import convolution, normalization, pooling
 from im21k.models.blocks import STAGES
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
@@ -40,8 +46,11 @@ def main() -> None:
   parser.add_argument("--batch", type=int, default=16)
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--rows", default="ours,plain,torch")
+  parser.add_argument("--where", action="store_true")
   arguments = parser.parse_args()
   rows = arguments.rows.split(",")
+  if arguments.where and "ours" not in rows:
+    parser.error("--where needs the row ours")
   generator = np.random.default_rng(0)
   images = generator.normal(size=(arguments.batch, 224, 224, 3)).astype("float32")
   labels = generator.integers(0, 21841, arguments.batch)
@@ -50,11 +59,13 @@ def main() -> None:
     jax.random.key(0), images[:1]
   )
   steps: dict[str, Callable[[], float]] = {}
+  programs: dict[str, str] = {}
   for row in rows:
     if row == "torch":
       steps[row] = torch_step(variables["params"], images, labels)
     else:
-      steps[row] = jax_step(model, variables, images, labels, plain=row == "plain")
+      program = jax_step(model, variables, images, labels, row == "plain")
+      steps[row], programs[row] = program
   losses = {row: step() for row, step in steps.items()}
   np.testing.assert_allclose(list(losses.values()), losses[rows[0]], rtol=1e-3)
 
@@ -81,6 +92,9 @@ def main() -> None:
       result["relative_cpu"] = _ratio(cpu["torch"], cpu[row])
     result |= {"first_loss": losses[row], "load": os.getloadavg()[0]}
     print(json.dumps(result), flush=True)
+  if arguments.where:
+    for part in train_cpu_where.parts(steps["ours"], programs["ours"]):
+      print(json.dumps(part), flush=True)
 
 
 def _ratio(reference: list[float], own: list[float]) -> float:
@@ -90,7 +104,8 @@ def _ratio(reference: list[float], own: list[float]) -> float:
 
 def jax_step(
   model: nn.Module, variables: Any, images: Any, labels: Any, plain: bool
-) -> Callable[[], float]:
+) -> tuple[Callable[[], float], str]:
+  """A step, and the program that XLA made of it."""
   optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
 
   @functools.partial(jax.jit, donate_argnums=0)
@@ -123,21 +138,31 @@ def jax_step(
     jax.block_until_ready(state)
     return float(loss)
 
-  return run
+  return run, compiled.as_text()
 
 
 def _plain_lax() -> contextlib.ExitStack:
+  def conv2d(x: Any, kernel: Any, strides: Any, pads: Any, layout: Any) -> jax.Array:
+    lax_conv = jax.lax.conv_general_dilated
+    return lax_conv(x, kernel, strides, pads, dimension_numbers=layout)
+
   def max_pool(x: jax.Array, stride: int, padding: Any) -> jax.Array:
     return nn.max_pool(x, (3, 3), (stride, stride), padding)
 
   def sum_pool(x: jax.Array) -> jax.Array:
     return nn.pool(x, 0.0, jax.lax.add, (3, 3), None, ((1, 1), (1, 1)))
 
-  stack = contextlib.ExitStack()
+  def rectified(*arguments: Any) -> Any:
+    *others, pool = arguments
+    y, mean, var = own(*others, None)
+    return max_pool(y, *pool) if pool else y, mean, var
+
+  own, stack = normalization.rectified, contextlib.ExitStack()
   for module, name, function in (
-    (convolution, "conv2d", jax.lax.conv_general_dilated),
+    (convolution, "conv2d", conv2d),
     (pooling, "max_pool", max_pool),
     (pooling, "sum_pool", sum_pool),
+    (normalization, "rectified", rectified),
   ):
     stack.enter_context(mock.patch.object(module, name, function))
   return stack
