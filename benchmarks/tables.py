@@ -56,10 +56,21 @@ TABLES: dict[str, Columns] = {
   "plan-cards": {
     "card": "{card}",
     "dtype": "{dtype}",
-    "largest batch each": "{largest_batch}",
+    "fastest: images each": "{batch}",
+    "remat": "{remat}",
     "MiB needed": "{mib:,}",
     "images/s (estimate)": "{images_per_s[0]:,} to {images_per_s[1]:,}",
     "9 passes (estimate)": "{days[0]} to {days[1]} days",
+    "largest batch each": "{largest_batch}",
+  },
+  "plan-fit": {
+    "images each": "{batch}",
+    "remat": "{remat}",
+    "needed": "{mib:,} MiB",
+    "recomputed": "{recomputed:g} %",
+    "beside backprop": "{overlapped:g} %",
+    "traffic an image": "{traffic_mib} MiB",
+    "images/s (estimate)": "{images_per_s[0]} to {images_per_s[1]}",
   },
   "plan-overlap": {
     "batch, dtype, card": "{batch} {dtype}, {gpu}{note}",

@@ -11,8 +11,7 @@ median over rounds of PyTorch's wall time over the row's, `relative_cpu` the sam
 processor time. Needs torch; the library does not.
 
 `plain` has lax's convolutions and pools with the gradients that JAX derives, and each
-pool behind its BatchNorm and ReLU; its BatchNorm is ours. With `--where`, rows follow
-that say where the time of a step of ours goes: see train_cpu_where.py.
+pool behind its BatchNorm and ReLU, which are ours. `--where`: see train_cpu_where.py.
 """
 
 import argparse
@@ -64,8 +63,8 @@ def main() -> None:
     if row == "torch":
       steps[row] = torch_step(variables["params"], images, labels)
     else:
-      program = jax_step(model, variables, images, labels, row == "plain")
-      steps[row], programs[row] = program
+      made = jax_step(model, variables, images, labels, row == "plain")
+      steps[row], programs[row] = made
   losses = {row: step() for row, step in steps.items()}
   np.testing.assert_allclose(list(losses.values()), losses[rows[0]], rtol=1e-3)
 
@@ -113,12 +112,9 @@ def jax_step(
     params, batch_stats, momenta = state
 
     def loss_of(params: Any) -> Any:
-      (logits, _), updates = model.apply(
-        {"params": params, "batch_stats": batch_stats},
-        images,
-        train=True,
-        mutable=["batch_stats"],
-      )
+      own = {"params": params, "batch_stats": batch_stats}
+      apply = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+      (logits, _), updates = apply(own, images)
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
       return losses.mean(), updates["batch_stats"]
 
@@ -128,7 +124,7 @@ def jax_step(
 
   state = (variables["params"], variables["batch_stats"])
   state = jax.tree.map(jnp.array, (*state, optimizer.init(state[0])))
-  images, labels = jnp.asarray(images), jnp.asarray(labels)
+  images, labels = map(jnp.asarray, (images, labels))
   with _plain_lax() if plain else contextlib.nullcontext():
     compiled = step.lower(state, images, labels).compile()
 
@@ -142,9 +138,9 @@ def jax_step(
 
 
 def _plain_lax() -> contextlib.ExitStack:
-  def conv2d(x: Any, kernel: Any, strides: Any, pads: Any, layout: Any) -> jax.Array:
-    lax_conv = jax.lax.conv_general_dilated
-    return lax_conv(x, kernel, strides, pads, dimension_numbers=layout)
+  def conv2d(*arguments: Any) -> jax.Array:
+    *others, layout = arguments
+    return jax.lax.conv_general_dilated(*others, dimension_numbers=layout)
 
   def max_pool(x: jax.Array, stride: int, padding: Any) -> jax.Array:
     return nn.max_pool(x, (3, 3), (stride, stride), padding)

@@ -22,12 +22,16 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "configs" / "inception_bn_21k.py"
 PROGRAMS = {
   "64": ["--batch", "64", "--remat", "block"],
-  "160": ["--batch", "160", "--remat", "block"],
-  "320 bfloat16": [
-    "--batch", "320", "--remat", "block", "--dtype", "bfloat16", "--gpu", "rtx3050-4gb",
+  "240": ["--batch", "240", "--remat", "block"],
+  "448 bfloat16": [
+    "--batch", "448", "--remat", "block", "--dtype", "bfloat16", "--gpu", "rtx3050-4gb",
   ],
   "64 late": ["--batch", "64", "--remat", "block"],
-  "fit 96": ["--batch", "96"],
+  "as shipped": ["--batch", "16"],
+  "fit 128": ["--batch", "128"],
+  "h100": [
+    "--batch", "256", "--remat", "none", "--dtype", "bfloat16", "--gpu", "h100",
+  ],
 }  # fmt: skip
 
 
@@ -73,7 +77,7 @@ def test_batch_64_in_float32_needs_a_gibibyte(plans):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["160", "320 bfloat16"])
+@pytest.mark.parametrize("name", ["240", "448 bfloat16"])
 def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
   assert plans[name]["fits"] and plans[name]["needed_mib"] <= 3.5 * 1024
   assert plans[name]["limit_mib"] == 3.5 * 1024
@@ -81,15 +85,34 @@ def test_large_batches_fit_in_three_and_a_half_gib(plans, name):
 
 @pytest.mark.slow
 def test_what_is_chosen_to_fit_recomputes_little_and_hides_the_reductions(plans):
-  """With every segment recomputed it is 34 %, and 324 images/s."""
-  found = plans["fit 96"]
-  assert found["fits"] and found["recomputed_share"] <= 0.06
+  """With every segment recomputed it is 34 %, and 365 images/s."""
+  found = plans["fit 128"]
+  assert found["fits"] and found["recomputed_share"] <= 0.12
   assert found["overlapped_share"] >= 0.97
+  assert found["images_per_s_peak"] >= 450
   assert isinstance(found["remat"], dict) and found["remat"]["conv1"] == "block"
+  assert "norm" in found["remat"].values()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["64", "160", "320 bfloat16"])
+def test_the_shipped_config_recomputes_nothing_it_need_not(plans):
+  """With every segment recomputed it was 304 images/s."""
+  found = plans["as shipped"]
+  assert found["remat"] == "none" and found["images_per_s_peak"] >= 400
+  assert found["overlapped_share"] >= 0.97
+
+
+@pytest.mark.slow
+def test_a_large_card_passes_over_its_memory_seldom(plans):
+  """It was 231 MiB an image, and with each tensor counted whole 240."""
+  found = plans["h100"]
+  assert sum(found["traffic_mib"].values()) <= 145
+  assert found["traffic_mib"]["other"] == 0
+  assert found["overlapped_share"] >= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["64", "240", "448 bfloat16"])
 def test_recomputation_and_communication_stay_cheap(plans, name):
   found = plans[name]
   assert 0.3 < found["recomputed_share"] <= 0.36
@@ -141,9 +164,12 @@ def test_the_dump_holds_what_anyone_needs_to_check(plans, folder):
 
 @pytest.mark.slow
 def test_every_convolution_of_backprop_is_counted(plans, folder):
-  """69 kernel gradients, and image gradients of all convolutions but the first."""
+  """44 kernel gradients, and image gradients of all convolutions but the first.
+
+  Of 69 layers, 35 pointwise ones are the 10 convolutions of their blocks' inputs.
+  """
   program = Program((folder / "dump" / "program.txt").read_text())
-  assert sum(i.is_backprop for i in program.instructions) == 69 + 68
+  assert sum(i.is_backprop for i in program.instructions) == 44 + 43
 
 
 @pytest.mark.slow
