@@ -130,9 +130,7 @@ class Compiled:
       "workspace of the largest step": highest.workspace,
     }
     rest = self.needed - sum(parts.values())
-    # Arrays leave gaps; or XLA lets some share a place, or ends their life earlier, and
-    # `peak` counts them all (8 MiB of 2,967 at batch 64, float32, nothing recomputed;
-    # 276 of 2,614 at 320, bfloat16, all recomputed).
+    # Arrays leave gaps; or XLA ends their life earlier, and `peak` counts them all.
     parts[LOST if rest >= 0 else SHARED] = rest
     return {
       "peak_mib": _mib(self.memory["peak_memory_in_bytes"]),

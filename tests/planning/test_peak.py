@@ -58,18 +58,3 @@ def test_the_peak_equals_brute_force(seed, count):
   highest = peak(Program(text))
   total = highest.kept + highest.gradients + highest.workspace
   assert total == brute_peak(list(zip(sizes, last, strict=True)))
-
-
-def test_a_loop_over_elements_works_in_place():
-  text = """HloModule m, is_scheduled=true
-
-ENTRY %main () -> () {
-  %a = u8[100]{0} custom-call()
-  %b = u8[100]{0} fusion(%a), kind=KIND, calls=%f
-  %c = u8[1]{0} custom-call(%b)
-  ROOT %out = () tuple()
-}
-"""
-  for kind, expected in (("kLoop", 101), ("kInput", 200)):
-    highest = peak(Program(text.replace("KIND", kind)))
-    assert highest.workspace + highest.kept == expected

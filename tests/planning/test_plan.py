@@ -141,12 +141,10 @@ def test_the_parts_add_up_to_what_is_needed(plans):
     assert sum(found["made_of_mib"].values()) == pytest.approx(
       found["needed_mib"], abs=1
     )
-    # What this program's own account of the memory misses is little: 1 % in float32;
-    # 10.5 % in bfloat16, where it counts two inputs of conv1's backward pass that XLA
-    # does not.
+    # What this program's own account of the memory misses is little.
     parts = found["made_of_mib"]
     assert parts.get(LOST, 0) >= 0 >= parts.get(SHARED, 0)
-    assert parts.get(LOST, 0) - parts.get(SHARED, 0) < 0.11 * found["needed_mib"]
+    assert parts.get(LOST, 0) - parts.get(SHARED, 0) < 0.02 * found["needed_mib"]
     # With jax 0.12 some need most in the update of the head.
     known = "conv", "block", "head", "the optimizer"
     assert found["largest_step"].startswith(known)
