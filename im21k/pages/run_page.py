@@ -113,7 +113,7 @@ def _evaluated(
   top_1 = float((computed.logits.argmax(1) == labels).mean())
   calibrated = calibration.load(folder / weights.ARRAYS) or calibration.Calibration()
   p = calibrated.probabilities(computed.logits)
-  graph = hierarchy.over(released.classes)
+  graph = hierarchy.to_show(released.classes)
   head, rows = mistakes.confusion(graph, p, labels)
 
   def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:

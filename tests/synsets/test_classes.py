@@ -175,12 +175,15 @@ def test_the_hash_tells_order_and_content_but_not_names(ids, data):
 @pytest.mark.parametrize(
   ("ids", "message"),
   [
-    ((), "class list 'bad': holds no synset ids"),
+    ((), "class list 'bad': holds no classes"),
     (
       (TENCH, GOLDFISH, TENCH),
       "class list 'bad', label 2: n01440764 occurs already at",
     ),
-    ((TENCH, "tench"), "class list 'bad', label 1: 'tench' is not a synset id; those"),
+    (
+      (TENCH, "n0144076"),
+      "class list 'bad', label 1: 'n0144076' is not a synset id; t",
+    ),
   ],
 )
 def test_a_bad_class_list_cannot_be_made(ids, message):
@@ -249,8 +252,8 @@ def test_from_file_reads_the_first_word_of_each_line(
 @pytest.mark.parametrize(
   ("text", "message"),
   [
-    (b"", r"bad\.txt: holds no synset ids"),
-    (b"# nothing\n\n", r"bad\.txt: holds no synset ids"),
+    (b"", r"bad\.txt: holds no classes"),
+    (b"# nothing\n\n", r"bad\.txt: holds no classes"),
     (
       b"# fish\nn01440764\nn01443537\nn01440764\n",
       r"bad\.txt, line 4: n01440764 occurs already at .*bad\.txt, line 2$",
