@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from im21k.synsets import wordnet
+from im21k.synsets import foreign, wordnet
 from im21k.synsets.class_files import from_file, lines
 from im21k.synsets.classes import ClassList
 from im21k.synsets.ids import is_synset
@@ -21,7 +21,8 @@ CLASSES = "classes.txt"  # In packed photos and released weights.
 def get(name_or_path: str | os.PathLike[str]) -> ClassList:
   """The class list of this name (`imagenet21k`, `ilsvrc2012`), or in this file.
 
-  Packed photos and released weights, which are folders, give their own list.
+  Other names are those of `foreign.BY_NAME`, lists of other people's weights. Packed
+  photos and released weights, which are folders, give their own list.
 
   Raises:
     ValueError: neither a known name nor a file; suggests the nearest name.
@@ -96,6 +97,7 @@ def validation_labels(path: Path | None = None) -> list[str]:
 _BY_NAME: dict[str, Callable[[], ClassList]] = {
   "imagenet21k": imagenet21k,
   "ilsvrc2012": ilsvrc2012,
+  **foreign.BY_NAME,
 }
 
 
