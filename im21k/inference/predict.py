@@ -85,6 +85,8 @@ def predict(
       f"top_k is {top_k}, but the weights have "
       f"{words.counted(len(released.classes), 'class')}"
     )
+  if answer != "flat":
+    hierarchy.over(released.classes)  # An error now, not after the first photos.
   calibration = calibrations.load(weights_dir / weights.ARRAYS)
   allowed = choices.allowed_classes(
     released.classes, answer, accuracy, under, classes, only
@@ -93,8 +95,6 @@ def predict(
   if answer == "hedged" or accuracy is not None:
     lambda_ = choices.lambda_of(weights_dir, calibration, accuracy or _ACCURACY)
   namer = naming.Namer(released.classes, top_k or _TOP_K, allowed)
-  if answer != "flat":
-    hierarchy.over(released.classes)  # An error now, not after the first photos.
   temperature = calibration.temperature if calibration else 1.0
   predictions: list[dict[str, Any]] = []
   bad: list[dict[str, Any]] = []

@@ -25,10 +25,9 @@ class PackOptions:
 
   classes: str | None = _option(
     None,
-    "Class list: imagenet21k, ilsvrc2012 or another known name; folders (the names of "
-    "the source's class folders); or a text file of ids, a CSV with header "
-    "id,name,under, or packed photos or weights with such a list; "
-    "by default folders where none is named by a synset id, and else imagenet21k.",
+    "Class list: a known name such as imagenet21k or ilsvrc2012; folders (the names of "
+    "the class folders); or a text file of ids or a CSV with header id,name,under; by "
+    "default folders where none is named by a synset id, and else imagenet21k.",
   )
   root: Path | None = _option(
     None,

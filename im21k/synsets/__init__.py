@@ -9,7 +9,7 @@ WordNet 3.1 are others: never mix). Out: `get("imagenet21k")` and the like retur
 """
 
 from im21k.synsets.class_files import as_text, from_file
-from im21k.synsets.classes import ClassList, ClassListMismatch, subset_indices
+from im21k.synsets.classes import ClassList, ClassListMismatch, name, subset_indices
 from im21k.synsets.ids import PATTERN as SYNSET
 from im21k.synsets.ids import is_synset, normalized
 from im21k.synsets.published import (
@@ -32,6 +32,7 @@ __all__ = [
   "imagenet21k",
   "is_synset",
   "load",
+  "name",
   "normalized",
   "subset_indices",
   "validation_labels",

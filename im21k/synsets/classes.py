@@ -225,6 +225,11 @@ def _hash(text: str) -> str:
   return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
+def name(one: str) -> str:
+  """WordNet's name of a synset; the id itself where it has none, whatever it is."""
+  return _name(wordnet.load(), one) if ids.is_synset(one) else one
+
+
 def _name(graph: wordnet.WordNet, synset: str) -> str:
   try:
     return graph.name(synset)
