@@ -43,6 +43,11 @@ class Calibration:
   def lambda_for(self, accuracy: float) -> float:
     """λ for an accuracy; ValueError names those that were calibrated."""
     if accuracy not in self.lambdas:
+      if not self.lambdas:
+        raise ValueError(
+          "the calibration has no λ of hedged answers, for lack of a hierarchy or of "
+          "photos: run im21k calibrate again"
+        )
       known = ", ".join(f"{a:g}" for a in self.lambdas)
       raise ValueError(
         f"accuracy {accuracy:g} was not calibrated, only {known}: "

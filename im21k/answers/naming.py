@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from im21k import synsets
 from im21k.answers import rules
-from im21k.synsets import hierarchy, lookup
+from im21k.synsets import hierarchy
 
 Named = list[dict[str, Any]]  # `synset`, `name` and `probability` of each.
 
@@ -30,7 +30,7 @@ class Namer:
 
   @functools.cached_property
   def graph(self) -> hierarchy.Hierarchy:
-    """The hierarchy over the classes; flat answers do not need it."""
+    """The hierarchy over the classes, as `hierarchy.over`; flat answers need none."""
     return hierarchy.over(self.classes)
 
   def flat(self, probabilities: Float[np.ndarray, "b classes"]) -> list[Named]:
@@ -62,6 +62,5 @@ class Namer:
   def _named(self, nodes: list[rules.Node]) -> Named:
     ids = self.graph.ids
     return [
-      {"synset": ids[v], "name": lookup.distinct_name(ids[v]), "probability": p}
-      for v, p in nodes
+      {"synset": ids[v], "name": self.graph.name(v), "probability": p} for v, p in nodes
     ]

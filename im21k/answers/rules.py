@@ -90,7 +90,7 @@ def among(
 
 
 def allowed_classes(
-  hierarchy: Hierarchy,
+  hierarchy: Hierarchy | None,
   classes: synsets.ClassList,
   under: Sequence[str] = (),
   listed: synsets.ClassList | None = None,
@@ -99,7 +99,7 @@ def allowed_classes(
   """Which classes may be answered: those that meet every condition; bool `[classes]`.
 
   Args:
-    hierarchy: over `classes`.
+    hierarchy: over `classes`; None where neither `under` nor `only` is given.
     classes: what the probabilities are of.
     under: synset ids; classes at or below any of them.
     listed: classes of this list.
@@ -111,11 +111,12 @@ def allowed_classes(
   allowed = np.ones(len(classes), bool)
   if only not in (None, "leaves", "objects"):
     raise ValueError(f"only is {only!r}, but must be leaves or objects")
-  if only == "leaves":
+  if only == "leaves" and hierarchy:
     allowed &= hierarchy.count[hierarchy.label_node] == 1
   groups = [tuple(under)] if under else []
   for group in groups + ([(OBJECT,)] if only == "objects" else []):
     kept = np.zeros(len(classes), bool)
+    assert hierarchy
     for synset in group:
       if synset not in hierarchy.node:
         raise ValueError(

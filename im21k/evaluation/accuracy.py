@@ -123,7 +123,8 @@ class Scores:
     for answers in (row["answers"] for row in self.rows()):
       counts = self._counts[answers]
       ids = tuple(sorted(counts))
-      names = synsets.ClassList("photos", ids).names
+      known = dict(zip(self._classes.synsets, self._classes.names, strict=True))
+      names = [known.get(one) or synsets.name(one) for one in ids]
       for synset, name in zip(ids, names, strict=True):
         images, *right = (int(n) for n in counts[synset])
         row = {"answers": answers, "synset": synset, "name": name, "photos": images}

@@ -28,7 +28,7 @@ def calibrate(
   The temperature has the least cross-entropy on held-out photos (Guo et al. 2017, "On
   Calibration of Modern Neural Networks"); λ is the smallest that reaches each accuracy
   on them (Deng et al. 2012, "Hedging your bets"). Both are stored beside the weights,
-  and are valid for these weights alone.
+  and are valid for these weights alone. Classes without a hierarchy get no λ.
 
   Args:
     weights_dir: Release folder of the weights.
@@ -62,6 +62,9 @@ def calibrate(
   split = inputs.split_for(data, split, "eval")
   targets.check([data, weights_dir], plot=plot)
   released = weights.load(weights_dir)
+  hierarchical = hierarchy.has(released.classes)
+  if not hierarchical and (accuracy is not None or confidence is not None):
+    hierarchy.over(released.classes)  # Raises, saying what to do.
   photos = inputs.open_shuffled(data, split, labels, released.classes)
   computed = outputs.compute(released, photos, most=images, batch_size=batch_size)
   results.refuse_damage(computed.bad)
@@ -69,8 +72,10 @@ def calibrate(
   best = temperature.best_temperature(logits, right)
   p = calibration.softmax(logits, best)
   asked = sorted({*ACCURACIES, *([] if accuracy is None else [accuracy])})
-  graph = hierarchy.over(released.classes)
-  lambdas = hedge.lambdas(graph, p, right, asked, confidence)
+  lambdas: dict[float, float] = {}
+  if hierarchical:
+    graph = hierarchy.over(released.classes)
+    lambdas = hedge.lambdas(graph, p, right, asked, confidence)
   calibration.save(
     weights_dir / weights.ARRAYS, calibration.Calibration(best, lambdas, len(right))
   )
@@ -84,7 +89,7 @@ def calibrate(
     "images": len(right),
     "temperature": best,
     "lambdas": {f"{a:g}": lambda_ for a, lambda_ in lambdas.items()},
-    "too_few": [accuracy for accuracy in asked if accuracy not in lambdas],
+    "too_few": [a for a in asked if hierarchical and a not in lambdas],
     **{
       name: {
         "loss": temperature.cross_entropy(logits, right, at),
@@ -109,7 +114,8 @@ def text(result: dict[str, Any]) -> str:
       f"{name:<7} loss {values['loss']:.4f}  calibration error {values['error']:.2%}"
     )
   lambdas = ", ".join(f"{a}: {value:.3g}" for a, value in result["lambdas"].items())
-  lines.append(f"λ by accuracy: {lambdas}")
+  none = "none, for the classes have no hierarchy: only flat answers are calibrated"
+  lines.append(f"λ by accuracy: {lambdas or none}")
   if result["too_few"]:
     asked = ", ".join(f"{accuracy:g}" for accuracy in result["too_few"])
     lines.append(f"too few photos to be so confident of accuracy {asked}: take more")

@@ -85,6 +85,7 @@ def evaluate(
   results.read_rows(csv_file or weights_dir / results.CSV)  # An error now, not later.
   shuffled = None
   if hierarchical:  # An error of the order too.
+    hierarchy.over(released.classes)
     shuffled = inputs.open_shuffled(data, split, labels, released.classes)
   scorer = score.for_weights(
     released,

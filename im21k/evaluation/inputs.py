@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from im21k import parallel, photos, synsets, weights
 from im21k.dataset import manifest
-from im21k.photos import Photo, Source, crops, images, tfds
+from im21k.photos import Photo, Source, crops, folders, images, tfds
 
 Split = Literal["eval", "train"]
 _MOST_DEVICES = 256
@@ -34,7 +34,16 @@ def open_photos(
   Raises:
     FileNotFoundError, ValueError: there are no such photos, or no labels for them.
   """
-  return photos.open(where, split=split, labels=labels, classes=classes)
+  source = photos.open(where, split=split, labels=labels, classes=classes)
+  named = [s.synset for s in source.streams if isinstance(s, folders.ClassFolder)]
+  strange = not any(map(synsets.is_synset, named))
+  if classes and named and strange and not set(named) & set(classes.synsets):
+    shown = ", ".join(map(repr, named[:3])) + (", …" if len(named) > 3 else "")
+    raise ValueError(
+      f"{where}: none of its folders ({shown}) is named by a class of the weights' "
+      f"list {classes.name!r}, such as {classes.synsets[0]!r}: rename them"
+    )
+  return source
 
 
 def open_shuffled(

@@ -131,9 +131,10 @@ def lines_about(
   """
   lines = []
   if unknown:
-    names = synsets.ClassList("unknown", tuple(unknown)).names
+    # The name of an own class is all that is known of it.
     shown = [
-      f"{s} {name} ({unknown[s]:,})" for s, name in zip(unknown, names, strict=True)
+      f"{' '.join(dict.fromkeys((one, synsets.name(one))))} ({unknown[one]:,})"
+      for one in unknown
     ]
     lines.append(
       f"{words.counted(sum(unknown.values()), 'photo')} of classes that the weights do "

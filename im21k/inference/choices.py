@@ -70,7 +70,7 @@ def allowed_classes(
       "and only"
     )
   return rules.allowed_classes(
-    hierarchy.over(known),
+    hierarchy.over(known) if under or only else None,
     known,
     under.split(",") if under else (),
     synsets.get(classes) if classes else None,

@@ -15,6 +15,7 @@ from im21k.inference import choices
 from im21k.inference.classifier import Classifier
 from im21k.inference.classify import Pixels, batches, read_photos
 from im21k.pages import figures, photo_page
+from im21k.synsets import hierarchy, lookup
 
 _TOP_K, _ACCURACY = 5, 0.9
 
@@ -56,7 +57,8 @@ def predict(
     plot: PNG file for a picture of the photos beside their probabilities; at most 50
       photos, and 20 classes of each.
     report: HTML file for a page with photos, flat, diverse and (where calibrated)
-      hedged answers, and a tree; at most 50 photos.
+      hedged answers, and a tree; at most 50 photos. Classes without a hierarchy have
+      flat answers only.
 
   Returns:
     `predictions`: for each photo `image` and `top`, a list of `synset`, `name` and
@@ -83,6 +85,8 @@ def predict(
       f"top_k is {top_k}, but the weights have "
       f"{words.counted(len(released.classes), 'class')}"
     )
+  if answer != "flat":
+    hierarchy.over(released.classes)  # An error now, not after the first photos.
   calibration = calibrations.load(weights_dir / weights.ARRAYS)
   allowed = choices.allowed_classes(
     released.classes, answer, accuracy, under, classes, only
@@ -104,7 +108,7 @@ def predict(
     if allowed is not None:
       p, none = rules.among(p, allowed)
     tops = _named(namer, answer, lambda_, p)
-    predictions += _predictions(batch.names, tops, none, definitions)
+    predictions += _predictions(batch.names, tops, none, definitions, released.classes)
     thumbnails += batch.thumbnails
     if report:
       # Accuracy is calibrated over all classes only.
@@ -118,7 +122,8 @@ def predict(
     tops = [prediction["top"] for prediction in predictions]
     figures.draw_predictions(plot, thumbnails, tops)
   if report:
-    photo_page.write(report, namer.graph, described)
+    shown_graph = hierarchy.to_show(released.classes)
+    photo_page.write(report, shown_graph, described)
   return {
     "predictions": predictions,
     "bad": bad,
@@ -134,7 +139,8 @@ def text(result: dict[str, Any]) -> str:
   for prediction in result["predictions"]:
     lines.append(prediction["image"])
     for top in prediction["top"]:
-      lines.append(f"  {top['probability']:7.2%}  {top['synset']}  {top['name']}")
+      what = " ".join(dict.fromkeys((top["synset"], "", top["name"])))
+      lines.append(f"  {top['probability']:7.2%}  {what.strip()}")
       if "definition" in top:
         lines.append(f"{'':<22}{top['definition']}")
     if "none" in prediction:
@@ -200,11 +206,15 @@ def _predictions(
   tops: list[naming.Named],
   none: Float32[np.ndarray, " b"] | None,
   definitions: bool,
+  classes: synsets.ClassList,
 ) -> list[dict[str, Any]]:
   """What `predict` returns for each photo."""
   if definitions:
+    under = dict(zip(classes.synsets, classes.under, strict=False))
     for named in itertools.chain.from_iterable(tops):
-      named["definition"] = synsets.load().definition(named["synset"])
+      above = under.get(named["synset"])
+      described = lookup.definition(named["synset"], [above] if above else [])
+      named["definition"] = described
   predictions: list[dict[str, Any]] = [
     {"image": name, "top": top} for name, top in zip(names, tops, strict=True)
   ]
@@ -221,10 +231,9 @@ def _every_answer(
   calibration: calibrations.Calibration | None,
 ) -> list[dict[str, naming.Named]]:
   """Each photo's answers of every kind, by heading."""
-  answers = {
-    "Flat": namer.flat(probabilities),
-    "Diverse": namer.diverse(probabilities),
-  }
+  answers = {"Flat": namer.flat(probabilities)}
+  if hierarchy.has(namer.classes):
+    answers["Diverse"] = namer.diverse(probabilities)
   if calibration and accuracy in calibration.lambdas:
     heading = f"Hedged for {accuracy:.0%} accuracy"
     answers[heading] = namer.hedged(probabilities, calibration.lambda_for(accuracy))

@@ -26,7 +26,7 @@ from im21k.loading.examples import GOOD, Examples, StageTimes
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.shards import Records
 from im21k.photos import images
-from im21k.synsets import ClassList
+from im21k.synsets import ClassList, ClassListMismatch
 
 _ENDLESS = 2**40
 
@@ -72,7 +72,11 @@ class TrainLoader:
     self.manifest = Manifest.load(folder := Path(folder))
     self.classes = self.manifest.classes(folder)
     if classes is not None:
-      classes.check_same(self.classes.name, self.classes.hash, f"photos in {folder}")
+      try:
+        classes.check_same(self.classes.name, self.classes.hash, f"photos in {folder}")
+      except ClassListMismatch as error:
+        remedy = f"--config.classes={folder} takes the list of these photos"
+        raise ClassListMismatch(f"{error} {remedy}") from None
     self.manifest.shard_paths(folder, "train")  # Raises for missing and short shards.
     self.count = self.manifest.count("train")
     if not self.count:

@@ -41,6 +41,20 @@ def complete(
   return result
 
 
+def find(
+  path: Path, options: PackOptions, classes: synsets.ClassList
+) -> sources.Source:
+  """Opens the source as the options say; errors as of `sources.find`."""
+  return sources.find(
+    path,
+    classes.synsets,
+    options.root,
+    options.labels,
+    options.source_split,
+    mixed=options.unlisted == "skip",
+  )
+
+
 def change(
   path: Path,
   source: sources.Source,
@@ -58,9 +72,7 @@ def change(
   try:
     # A folder may hold other files; to look into an archive again would take long.
     if source.root is not None or path.is_dir():
-      source = sources.find(
-        path, classes.synsets, options.root, options.labels, options.source_split
-      )
+      source = find(path, options, classes)
     with source_state.recording(destination / scratch.FOLDER) as recorder:
       recorder.add(source)
       what = scratch.difference(destination, recorder.path, recorder.digest())

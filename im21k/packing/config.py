@@ -23,9 +23,11 @@ def _option(default: Any, text: str, at_least: float | None = None) -> Any:
 class PackOptions:
   """How photos are packed; a ValueError names an option that is out of range."""
 
-  classes: str = _option(
-    "imagenet21k",
-    "Class list: imagenet21k, ilsvrc2012, or the path of a text file of synset ids.",
+  classes: str | None = _option(
+    None,
+    "Class list: a known name such as imagenet21k or ilsvrc2012; folders (the names of "
+    "the class folders); or a text file of ids or a CSV with header id,name,under; by "
+    "default folders where none is named by a synset id, and else imagenet21k.",
   )
   root: Path | None = _option(
     None,

@@ -228,7 +228,7 @@ class Packer:
     """Begins or resumes; `how` is what data and machine decide."""
     run = {
       "source": str(self.path.resolve()),
-      "classes": self.classes.hash,
+      "classes": self.classes.fingerprint,
       **how,
       **self.options.resume_key(),
       "files": recorder.digest(),

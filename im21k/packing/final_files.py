@@ -13,10 +13,10 @@ import numpy as np
 from im21k import files
 from im21k.dataset import manifest
 from im21k.dataset.manifest import Manifest, Shard
-from im21k.packing import outcomes, scratch, shard_writer
+from im21k.packing import class_choice, outcomes, scratch, shard_writer
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Outcomes, Rejection
-from im21k.synsets import ClassList
+from im21k.synsets import ClassList, as_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def complete(written: Written, options: PackOptions, classes: ClassList) -> bool
   )
   splits = _splits(destination, shards)
   if "train" in splits:
-    text = "\n".join(classes.synsets) + "\n"
+    text = as_text(classes)
     files.write_text(destination / manifest.CLASSES, text, aside)
     Manifest(
       class_list=classes.name,
@@ -121,6 +121,7 @@ def result(destination: Path, options: PackOptions) -> dict[str, Any]:
     "shards": len(shards),
     "manifest": str(destination / manifest.MANIFEST),
   }
+  counts |= class_choice.note(packed.classes(destination))
   if skipped := sum(report.get("skipped", {}).values()):
     counts["skipped"] = skipped
   if lost := report.get("damaged_archives"):

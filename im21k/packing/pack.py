@@ -9,9 +9,16 @@ DESTINATION/.packing until all is, so that a killed run can be resumed.
 from pathlib import Path
 from typing import Any
 
-from im21k import synsets, words
+from im21k import words
 from im21k.dataset.manifest import MANIFEST
-from im21k.packing import arguments, estimate, final_files, outcomes
+from im21k.packing import (
+  arguments,
+  class_choice,
+  completion,
+  estimate,
+  final_files,
+  outcomes,
+)
 from im21k.packing.config import PackOptions, with_changes
 from im21k.packing.driver import Packer
 from im21k.packing.selection import Selection
@@ -41,7 +48,8 @@ def pack(
   Returns:
     Counts: `train`, `eval`, `rejected`, `classes`, `bytes`, `shards`, and the path
     `manifest`; where archives are damaged, `damaged_archives`, the bytes that could not
-    be read by name of the archive, and `failed`, unless they are allowed. Or `waiting`,
+    be read by name of the archive, and `failed`, unless they are allowed;
+    `own_classes`, a line about them, where the list has such. Or `waiting`,
     the number of tasks that other parts have still to do.
 
   Raises:
@@ -54,20 +62,18 @@ def pack(
   """
   options = with_changes(options, changes)
   arguments.check_places(source, destination)
-  classes = synsets.get(options.classes)
+  classes = class_choice.choose(options.classes, source)
   if final_files.is_complete(destination, options, classes):
     return final_files.result(destination, options)
+  note = class_choice.note(classes)
   selection = Selection.of(options, classes)
-  photos = sources.find(
-    source, classes.synsets, options.root, options.labels, options.source_split
-  )
-  for stream in photos.streams:
-    if isinstance(stream, sources.Tar) and stream.synset:
-      selection.label(stream.synset, stream.path)  # An error now, not after hours.
+  photos = completion.find(source, options, classes)
+  selection.check_streams(photos.streams)  # An error now, not after hours.
   direct = _is_direct(options, photos)
   arguments.check_used(options, source, photos, direct)
   if options.dry_run:
-    return estimate.estimate(destination, options, photos, selection, direct)
+    estimated = estimate.estimate(destination, options, photos, selection, direct)
+    return estimated | note
   packer = Packer(source, photos, destination, options, classes, selection)
   try:
     return packer.pack(direct)
@@ -86,7 +92,7 @@ def text(result: dict[str, Any]) -> str:
       "not: repeat this command when those parts have ended"
     )
   if "dry_run" in result:
-    return estimate.text(result)
+    return "\n".join((*_own(result), estimate.text(result)))
   skipped = f", {n:,} skipped by class" if (n := result.get("skipped")) else ""
   damage = outcomes.about_damage(result.get("damaged_archives", {}))
   return (
@@ -95,9 +101,13 @@ def text(result: dict[str, Any]) -> str:
     f"{words.counted(result['classes'], 'class')} into "
     f"{words.counted(result['shards'], 'shard')} "
     f"({result['bytes'] / 1e6:,.1f} MB); {result['rejected']:,} rejected{skipped}\n"
-    + "".join(f"{line}\n" for line in damage)
+    + "".join(f"{line}\n" for line in (*damage, *_own(result)))
     + f"manifest: {result['manifest']}"
   )
+
+
+def _own(result: dict[str, Any]) -> tuple[str, ...]:
+  return (result["own_classes"],) if "own_classes" in result else ()
 
 
 def _is_direct(options: PackOptions, photos: sources.Source) -> bool:

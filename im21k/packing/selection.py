@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from jaxtyping import Bool
 
 from im21k import files
 from im21k.dataset import records
-from im21k.packing import outcomes, repair, scratch
+from im21k.packing import option_files, outcomes, repair, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Rejection
 from im21k.packing.photo_index import PhotoIndex
+from im21k.photos.folders import ClassFolder
 from im21k.photos.photo import Entry
+from im21k.photos.tars import Tar
 from im21k.synsets import ClassList, is_synset
 
 LABELS = "labels.tsv"
@@ -53,9 +56,9 @@ class Selection:
     return cls(
       class_list=classes.name,
       labels={synset: label for label, synset in enumerate(classes.synsets)},
-      remap=_read_remap(options.remap) if options.remap else {},
+      remap=option_files.read_remap(options.remap, classes) if options.remap else {},
       skip_unlisted=options.unlisted == "skip",
-      excluded=_read_hashes(options.exclude_hashes)
+      excluded=option_files.read_hashes(options.exclude_hashes)
       if options.exclude_hashes
       else frozenset(),
       seed=options.seed,
@@ -75,11 +78,24 @@ class Selection:
       return self.labels[mapped]
     if self.skip_unlisted:
       return None
+    what = "synsets" if all(map(is_synset, self.labels)) else "classes"
     raise ValueError(
       f"{path} is in folder {synset}, which is not among the {len(self.labels):,} "
-      f"synsets of class list {self.class_list!r}: remove the folder, skip it "
+      f"{what} of class list {self.class_list!r}: remove the folder, skip it "
       "(--unlisted skip), or give a class list that has it (--classes)"
     )
+
+  def check_streams(self, streams: Sequence[object]) -> None:
+    """ValueError if a tar or a folder of other names holds photos of no listed class.
+
+    Folders named by synsets are looked at as they are read.
+    """
+    for stream in streams:
+      if isinstance(stream, Tar) and stream.synset:
+        self.label(stream.synset, stream.path)
+      elif isinstance(stream, ClassFolder) and not is_synset(stream.synset):
+        for entry in itertools.islice(stream.entries(), 1):
+          self.label(stream.synset, entry.path)
 
   def prepare(self, data: bytes) -> tuple[bytes, int, bytes]:
     """The bytes to pack, the photo's kinds as bits, and the digest of its own bytes.
@@ -107,9 +123,12 @@ def held_out(
   """
   if not len(index) and rejections:
     first = rejections[0]
+    remedy = ""
+    if first.reason == NO_CLASS:
+      remedy = "; own classes in an archive need a list of them (--classes FILE)"
     raise ValueError(
       f"{source} has no photo to pack, but {len(rejections):,} things that are none; "
-      f"the first is {first.key!r}: {first.kind}, {first.reason}"
+      f"the first is {first.key!r}: {first.kind}, {first.reason}{remedy}"
     )
   if not len(index):
     raise ValueError(
@@ -166,7 +185,8 @@ def drop_duplicates(
     rejections += _reject(index, others, classes, "duplicate", f"the same as {name}")
     several = sorted({classes.synsets[label] for label in index.labels[rows[group]]})
     if len(several) > 1:
-      lines.append(f"{name}\t{' '.join(several)}")
+      # Ids of own classes may have spaces.
+      lines.append("\t".join((name, ("\t" if classes.own else " ").join(several))))
   if destination:
     text = "\n".join(["key\tsynsets", *sorted(lines)]) + "\n"
     files.write_text(destination / LABELS, text, destination / scratch.FOLDER)
@@ -204,38 +224,3 @@ def _reject(
     )
     for row in rows
   ]
-
-
-def _read_remap(path: Path) -> dict[str, str | None]:
-  remap: dict[str, str | None] = {}
-  for number, line in enumerate(_lines(path), 1):
-    fields = line.split()
-    if len(fields) != 2 or not all(is_synset(f) for f in fields if f != "-"):
-      raise ValueError(
-        f"{path} line {number}: not a synset and its replacement, but {line[:80]!r}"
-      )
-    remap[fields[0]] = None if fields[1] == "-" else fields[1]
-  return remap
-
-
-def _lines(path: Path) -> list[str]:
-  try:
-    return path.read_text(encoding="utf-8").splitlines()
-  except UnicodeDecodeError as error:
-    raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from error
-
-
-def _read_hashes(path: Path) -> frozenset[bytes]:
-  hashes = set()
-  for number, line in enumerate(_lines(path), 1):
-    word = line.split()[0] if line.strip() else ""
-    try:
-      digest = bytes.fromhex(word)
-    except ValueError:
-      digest = b""
-    if len(digest) != 32:
-      raise ValueError(
-        f"{path} line {number}: not a SHA-256 of 64 digits, but {line[:80]!r}"
-      )
-    hashes.add(digest)
-  return frozenset(hashes)

@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float32
 
-from im21k.synsets import lookup
 from im21k.synsets.hierarchy import Hierarchy
 
 _WIDTH, _HEIGHT = 420, 220  # So that letters stay legible on a phone.
@@ -124,7 +123,7 @@ def peaks(
     node = hierarchy.label_node[int(hierarchy.depth_first[at])]
     if row and along[at] < _LEAST:
       break
-    name = lookup.distinct_name(hierarchy.ids[node]).partition(",")[0]
+    name = hierarchy.name(int(node)).partition(",")[0]
     x, end = int(column[at]), base - tall * float(along[at]) / top
     anchor = "end" if x > _WIDTH / 2 else "start"
     named.append(

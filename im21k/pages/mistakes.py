@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from im21k.pages import branches, render
-from im21k.synsets import lookup
 from im21k.synsets.hierarchy import Hierarchy
 
 _SHOWN = 6  # Of the best and of the worst classes.
@@ -36,7 +35,7 @@ def confusion(
   counts = branches.confusion(chosen, labels, probabilities.argmax(1))
   rows = []
   for at, (branch, row) in enumerate(zip(chosen, counts, strict=True), 1):
-    name = lookup.distinct_name(hierarchy.ids[branch.node]).partition(",")[0]
+    name = hierarchy.name(branch.node).partition(",")[0]
     other = "" if branch.classes[hierarchy.below(branch.node)].all() else "other "
     shares = [f"{100 * n / row.sum():.0f}" if n else "" for n in row]
     rows.append((f"{at} {other}{name} ({row.sum():,})", *shares))
@@ -97,5 +96,4 @@ def best_and_worst(
 
 
 def _name(hierarchy: Hierarchy, label: int) -> str:
-  synset = hierarchy.ids[hierarchy.label_node[label]]
-  return lookup.distinct_name(synset).partition(",")[0]
+  return hierarchy.name(int(hierarchy.label_node[label])).partition(",")[0]

@@ -14,7 +14,6 @@ from jaxtyping import Float32, UInt8
 
 from im21k import files
 from im21k.pages import charts, render
-from im21k.synsets import lookup
 from im21k.synsets.hierarchy import Hierarchy
 
 MOST_PHOTOS = 50
@@ -88,7 +87,7 @@ def tree(hierarchy: Hierarchy, nodes: Float32[np.ndarray, " nodes"]) -> list[Tre
       roots.append(node)
 
   def grow(node: int, is_open: bool) -> TreeNode:
-    name = lookup.distinct_name(hierarchy.ids[node])
+    name = hierarchy.name(node)
     below = sorted(children.get(node, ()), key=lambda at: -nodes[at])
     return TreeNode(
       f"{name} {nodes[node]:.1%}",

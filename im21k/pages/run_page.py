@@ -67,7 +67,8 @@ def report(
     "run_page",
     name=workdir.resolve().name,
     curve=_curve(rows),
-    comparison=_comparison(workdir, rows),
+    # The original knew nothing of own classes.
+    comparison=() if evaluated.get("own") else _comparison(workdir, rows),
     mistakes=evaluated.get("mistakes"),
     config=_pairs(config),
     environment=_pairs(_read(recorded)) if recorded.is_file() else None,
@@ -104,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _evaluated(
   folder: Path, data: Path, split: inputs.Split | None, most: int, batch_size: int
 ) -> dict[str, Any]:
-  """`images`, `top_1`, and `mistakes` for the template."""
+  """`images`, `top_1`, `own` (has own classes), and `mistakes` for the template."""
   split = inputs.split_for(data, split, "eval")
   released = weights.load(folder)
   photos = inputs.open_shuffled(data, split, classes=released.classes)
@@ -113,7 +114,7 @@ def _evaluated(
   top_1 = float((computed.logits.argmax(1) == labels).mean())
   calibrated = calibration.load(folder / weights.ARRAYS) or calibration.Calibration()
   p = calibrated.probabilities(computed.logits)
-  graph = hierarchy.over(released.classes)
+  graph = hierarchy.to_show(released.classes)
   head, rows = mistakes.confusion(graph, p, labels)
 
   def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
@@ -131,6 +132,7 @@ def _evaluated(
   return {
     "images": len(labels),
     "top_1": top_1,
+    "own": bool(released.classes.own),
     "mistakes": shown,
     "counts": computed.counts(),
     "failed": results.failed(computed.bad),

@@ -1,9 +1,9 @@
-"""Photos that are files: in folders named by synsets, or all in one folder."""
+"""Photos that are files: in folders named by classes, or all in one folder."""
 
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from im21k import synsets
@@ -13,17 +13,19 @@ from im21k.photos.photo import Entry, Photo
 
 @dataclasses.dataclass(frozen=True)
 class ClassFolder:
-  """One folder named by a synset, with all folders in it.
+  """One folder named by a class, with all folders in it.
 
   Attributes:
     root: the folder that it is in.
-    synset: its name.
+    synset: its name; of an own class, its id.
     size: bytes of its files; 0 where nobody has added them up.
+    folder: its name on disk; by default the id.
   """
 
   root: Path
   synset: str
   size: int = 0
+  folder: str = ""
 
   @functools.cached_property
   def count(self) -> int:
@@ -33,7 +35,7 @@ class ClassFolder:
   def entries(self) -> Iterator[Entry]:
     """Its files in the order of their names; names that begin with a dot left out."""
     root = os.path.join(self.root, "")
-    for key in _files(root, self.synset):
+    for key in _files(root, self.folder or self.synset):
       yield Entry(key, self.synset, root + key)
 
   def photos(self) -> Iterator[Photo]:
@@ -77,35 +79,54 @@ class PhotoFolder:
   located = photos
 
 
-def class_folders(root: Path, or_none: bool = False) -> list[ClassFolder]:
-  """The folders of `root` that are named by synsets, in their order.
+def class_folders(
+  root: Path, or_none: bool = False, classes: Sequence[str] = (), mixed: bool = False
+) -> list[ClassFolder]:
+  """The folders of `root`, each a class: of synsets, or all of own classes.
+
+  Both are side by side only where the class list has own ones, or `mixed` allows it.
 
   Args:
     root: the folder that they are in.
     or_none: whether there may be none.
+    classes: ids of the class list.
+    mixed: whether folders of other names may be beside those of synsets.
 
   Raises:
     NotADirectoryError, ValueError: `root` is not a folder, contains no class folder, or
-      contains a folder whose name is not a synset id.
+      contains folders named by synsets and others.
   """
   if not root.is_dir():
     raise NotADirectoryError(
       f"{root} is not a folder: give one with a folder for each class, such as "
       "n01440764/"
     )
-  folders = sorted(e.name for e in os.scandir(root) if _visible(e) and _is_folder(e))
+  folders = names_of(root)
   strangers = [name for name in folders if not synsets.is_synset(name)]
-  if strangers:
+  mixed = mixed or not all(map(synsets.is_synset, classes))
+  if strangers and (or_none or len(strangers) < len(folders)) and not mixed:
     raise ValueError(
       f"{root}: {_some(strangers)} not named by a synset id: every folder should have "
-      "a name like n01440764"
+      "a name like n01440764, or a class list name the others (--classes)"
     )
+  if strangers and not mixed and not any(has_files(root, name) for name in folders):
+    folders = []
   if not folders and not or_none:
     raise ValueError(
       f"{root} contains no photos: neither class folders named by synset ids, such as "
-      "n01440764/, nor image files"
+      "n01440764/, or by own classes, nor image files"
     )
-  return [ClassFolder(root, name) for name in folders]
+  return [ClassFolder(root, synsets.normalized(name), folder=name) for name in folders]
+
+
+def names_of(root: Path) -> list[str]:
+  """The folders of `root`, in order; names that begin with a dot are left out."""
+  return sorted(e.name for e in os.scandir(root) if _visible(e) and _is_folder(e))
+
+
+def has_files(root: Path, folder: str) -> bool:
+  """Whether there is any file in a folder of `root`, or in folders of that."""
+  return next(_files(os.path.join(root, ""), folder), None) is not None
 
 
 def photo_names(root: Path) -> tuple[str, ...]:

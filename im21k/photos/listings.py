@@ -25,7 +25,7 @@ class Listed:
   Attributes:
     path: a .lst (`number, labels, path`) or a .tsv (`path, synset`), tabs between.
     root: the folder that the paths start from.
-    classes: synset of each label of a .lst.
+    classes: synset of each label of a .lst; a .tsv may name its own classes too.
     size: bytes of the files; 0 where nobody has added them up.
   """
 
@@ -66,6 +66,10 @@ class Listed:
 
   located = photos
 
+  @functools.cached_property
+  def _has_own(self) -> bool:
+    return not all(map(synsets.is_synset, self.classes))
+
   def _entry(self, line: lists.Line) -> Entry:
     where = f"{self.path} line {line.number}"
     try:
@@ -90,8 +94,8 @@ class Listed:
       entry = lists.parse(text)
       return entry.path, class_of(entry.labels, self.classes)
     name, _, synset = text.rpartition("\t")
-    synset = synset.strip()
-    if not name or not synsets.is_synset(synset):
+    synset = synsets.normalized(synset)
+    if not name or not (synsets.is_synset(synset) or (synset and self._has_own)):
       raise ValueError(f"should be path, tab and synset, but is {text[:80]!r}")
     return name, synset
 

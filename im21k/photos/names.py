@@ -1,12 +1,14 @@
 """What the path of a photo says: its class and its key.
 
 The rules are the same for a folder and for an archive: the outermost folder that is
-named by a synset decides, then the file's own name, then its number in a list.
+named by a synset, or by an own class, decides, then the file's own name, then its
+number in a list.
 """
 
 import functools
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
 from im21k import synsets
@@ -24,7 +26,9 @@ _NUMBER = re.compile(r"([0-9]{8})\.\w+$")
 
 
 def locate(
-  name: str | PurePosixPath, labels: Sequence[str] | None = None
+  name: str | PurePosixPath,
+  labels: Sequence[str] | None = None,
+  own: AbstractSet[str] = frozenset(),
 ) -> tuple[str, str]:
   """Synset ("" where nothing says it) and key of a photo.
 
@@ -35,16 +39,23 @@ def locate(
     name: its path, with slashes, below the folder or in the archive.
     labels: synset of photo n at position n - 1; None takes those of ILSVRC2012's
       validation photos, for their names only.
+    own: ids of own classes, which folders may be named by.
   """
   path = PurePosixPath(name) if isinstance(name, str) else name
-  if folder := class_folder(path):
+  if folder := class_folder(path, own):
     at, synset = folder
     return synset, "/".join((synset, *path.parts[at + 1 :]))
   return in_name(path.name) or _by_number(path.name, labels), str(path)
 
 
-def class_folder(path: PurePosixPath) -> tuple[int, str] | None:
-  """Position and synset of the folder of a path that says its class."""
+def class_folder(
+  path: PurePosixPath, own: AbstractSet[str] = frozenset()
+) -> tuple[int, str] | None:
+  """Position and class of the folder of a path that says its class."""
+  if own:
+    for at, part in enumerate(path.parts[:-1]):
+      if synsets.is_synset(part) or synsets.normalized(part) in own:
+        return at, synsets.normalized(part)
   for is_named in (synsets.is_synset, _AT_START.match):
     for at, part in enumerate(path.parts[:-1]):
       if is_named(part):

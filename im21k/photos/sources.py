@@ -115,6 +115,7 @@ def open(
   root: Path | None = None,
   labels: Path | None = None,
   split: str | None = None,
+  mixed: bool = False,
 ) -> Source:
   """The photos at a place, recognized by what is there.
 
@@ -122,12 +123,15 @@ def open(
     where: a folder that `im21k pack` wrote, of class folders (n01440764/), of tars
       (n01440764.tar), of photos, or prepared by TFDS; a tar, gzipped or not, of photos
       or of such tars; a .rec, .lst or .tsv; one photo; or tfds:NAME:SPLIT.
-    classes: the class list that the numbers in a .rec or .lst index.
+    classes: the class list that the numbers in a .rec or .lst index; its own classes
+      are known by the names of folders, in archives too, and in a .tsv.
     root: folder that the paths of a .lst or .tsv start from; by default its own.
     labels: text file with the synset of photo n on line n, for numbered photos in one
       folder or tar; by default that of ILSVRC2012's validation photos, for those.
     split: of packed photos, by default all; of a folder prepared by TFDS, by default
       train.
+    mixed: whether other folders may be beside those named by synsets; their names are
+      then their classes.
 
   Returns:
     The source. Photos whose class nothing says have synset "".
@@ -148,7 +152,7 @@ def open(
       "leave root out"
     )
   if path.is_dir():
-    return _in_folder(path, labels, split)
+    return _in_folder(path, labels, split, tuple(ids or ()), mixed)
   if not path.is_file():
     if path.exists():
       raise ValueError(f"{path} is a pipe, a socket or a device; photos can be {WHAT}")
@@ -157,7 +161,8 @@ def open(
   if suffix not in image_files.SUFFIXES | {".lst", ".tsv", ".rec"} and tars.is_tar(
     path
   ):
-    return Source(tuple(tars.in_file(path, _read(labels))))
+    own = frozenset(one for one in ids or () if not synset_lists.is_synset(one))
+    return Source(tuple(tars.in_file(path, _read(labels), own)))
   _refuse_labels(where, labels)
   if suffix in (".lst", ".rec") and not ids:
     raise ValueError(f"{path}: its labels are numbers, so a class list must be given")
@@ -177,25 +182,34 @@ def find(
   root: Path | None = None,
   labels: Path | None = None,
   split: str | None = None,
+  mixed: bool = False,
 ) -> Source:
   """`open` for packing, which needs the class of every file before it reads them.
 
   Raises:
     ValueError: nothing says the class of any photo of a folder; see `open` too.
   """
-  source = open(path, classes=synsets, root=root, labels=labels, split=split)
+  source = open(
+    path, classes=synsets, root=root, labels=labels, split=split, mixed=mixed
+  )
   match source.streams:
     case (folders.PhotoFolder() as stream,):
       entries = list(stream.entries())
       if not any(entry.synset for entry in entries):
         raise ValueError(
           f"{entries[0].path}: nothing says its class: put photos into folders named "
-          "by synset ids, such as n01440764/, or list them in a .tsv of path and synset"
+          "by their classes, or list them in a .tsv of path and synset"
         )
   return source
 
 
-def _in_folder(path: Path, labels: Path | None, split: str | None) -> Source:
+def _in_folder(
+  path: Path,
+  labels: Path | None,
+  split: str | None,
+  ids: tuple[str, ...],
+  mixed: bool,
+) -> Source:
   if (path / manifest.MANIFEST).is_file():
     _refuse_labels(path, labels)
     return Source(tuple(packed.shards(path, split)))
@@ -205,7 +219,7 @@ def _in_folder(path: Path, labels: Path | None, split: str | None) -> Source:
   inside = class_tars(path)
   if not inside and (photos := folders.photo_names(path)):
     return Source((folders.numbered(path, photos, _read(labels)),), path)
-  classes = folders.class_folders(path, or_none=bool(inside))
+  classes = folders.class_folders(path, bool(inside), ids, mixed)
   photos = folders.beside_classes(path)
   if not any(map(names.VALIDATION.fullmatch, photos)):
     _refuse_labels(path, labels)

@@ -25,6 +25,7 @@ class Walk:
     photo: makes the photo of a member, given its key and synset.
     labels: see `names.locate`.
     after_tars: whether tars of classes came before.
+    own: ids of own classes, see `names.locate`.
     wanted: links by place, if only what they lead to is asked for; those that are
       found are removed.
 
@@ -39,7 +40,9 @@ class Walk:
     labels: tuple[str, ...] | None,
     after_tars: bool = False,
     wanted: dict[Place, list[Link]] | None = None,
+    own: frozenset[str] = frozenset(),
   ):
+    self._own = own
     self._archive, self._photo, self._labels = archive, photo, labels
     self._has_tars, self._has_others, self._wanted = after_tars, False, wanted
     self.links: list[Link] = []
@@ -161,7 +164,7 @@ class Walk:
 
   def _located(self, path: PurePosixPath, synset: str) -> tuple[str, str]:
     if not synset:
-      synset, key = names.locate(path, self._labels)
+      synset, key = names.locate(path, self._labels, self._own)
       return key, synset
     return (names.within(synset, str(path)) if path.parts else synset), synset
 
@@ -171,7 +174,7 @@ class Walk:
       return path.parts[:1] == (synset,) or names.in_name(path.name) == synset
     if self._has_tars:
       return False
-    return self._has_others or names.class_folder(path) is not None
+    return self._has_others or names.class_folder(path, self._own) is not None
 
   def _uncertain(self, member: Member) -> Photo:
     reason = f"behind damage, nothing says of which class {member.name[:200]!r} is"

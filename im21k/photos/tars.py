@@ -33,6 +33,7 @@ class Tar:
     synset: the class of all its photos; "" where the names of the members say it.
     labels: see `names.locate`.
     is_rest: whether tars of classes come before it in the file.
+    own: ids of own classes, see `names.locate`.
   """
 
   path: Path
@@ -41,6 +42,7 @@ class Tar:
   synset: str = ""
   labels: tuple[str, ...] | None = None
   is_rest: bool = False
+  own: frozenset[str] = frozenset()
 
   @property
   def count(self) -> None:
@@ -78,7 +80,7 @@ class Tar:
 
   def _walk(self, located: bool, wanted: dict[Place, list[Link]] | None = None) -> Walk:
     photo = functools.partial(_photo, self.path, located)
-    return Walk(self.path.name, photo, self.labels, self.is_rest, wanted)
+    return Walk(self.path.name, photo, self.labels, self.is_rest, wanted, self.own)
 
   def _pass(self, walk: Walk) -> Iterator[Photo]:
     """The photos of a pass from the beginning to the end, with what is lost."""
@@ -117,11 +119,13 @@ class Tar:
           return
 
 
-def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
+def in_file(
+  path: Path, labels: tuple[str, ...] | None, own: frozenset[str] = frozenset()
+) -> Iterator[Tar]:
   """The inner tars of a tar; where there are none, the tar as a whole."""
   size = path.stat().st_size
   if gzips.is_gzip(path):
-    yield Tar(path, 0, size, labels=labels)
+    yield Tar(path, 0, size, labels=labels, own=own)
     return
   # Only headers are read: a large buffer would be filled for each.
   start = 0
@@ -155,7 +159,7 @@ def in_file(path: Path, labels: tuple[str, ...] | None) -> Iterator[Tar]:
       isinstance(member, Lost)
       and (_is_class_tar(first.decode("utf-8", "replace")) or _tars_follow(reader))
     )
-  yield Tar(path, start, size - start, labels=labels, is_rest=is_rest)
+  yield Tar(path, start, size - start, labels=labels, is_rest=is_rest, own=own)
 
 
 def is_tar(path: Path) -> bool:

@@ -8,14 +8,10 @@ WordNet 3.1 are others: never mix). Out: `get("imagenet21k")` and the like retur
 `python -m im21k.synsets.build` makes the table that `load` reads.
 """
 
-from im21k.synsets.classes import (
-  ClassList,
-  ClassListMismatch,
-  from_file,
-  subset_indices,
-)
+from im21k.synsets.class_files import as_text, from_file
+from im21k.synsets.classes import ClassList, ClassListMismatch, name, subset_indices
 from im21k.synsets.ids import PATTERN as SYNSET
-from im21k.synsets.ids import is_synset
+from im21k.synsets.ids import is_synset, normalized
 from im21k.synsets.published import (
   get,
   ilsvrc2012,
@@ -29,12 +25,15 @@ __all__ = [
   "ClassList",
   "ClassListMismatch",
   "WordNet",
+  "as_text",
   "from_file",
   "get",
   "ilsvrc2012",
   "imagenet21k",
   "is_synset",
   "load",
+  "name",
+  "normalized",
   "subset_indices",
   "validation_labels",
 ]

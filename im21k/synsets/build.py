@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from im21k import files
-from im21k.synsets import classes, wordnet
+from im21k.synsets import class_files, wordnet
 
 NOUNS = Path("/usr/share/wordnet/data.noun")
 LABELS = Path(__file__).parents[2] / "data" / "inception_21k_synset.txt"
 
-# Teddy bear is a class of ILSVRC2012 and not among the 21,841; a model of the 1,000
-# classes should be able to name it.
-EXTRAS = ("n04399382",)
+# Teddy bear is a class of ILSVRC2012 and not among the 21,841, bleacher one of Google's
+# 21,843; a model of these classes should be able to name them.
+EXTRAS = ("n04399382", "n09859684")
 
 HEADER = (
   "# Made from WordNet 3.0 Copyright 2006 by Princeton University. "
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
   parser.add_argument("--labels", type=Path, default=LABELS, help="the 21,841 ids")
   parser.add_argument("--out", type=Path, default=wordnet.TABLE, help="the table")
   options = parser.parse_args(arguments)
-  synsets = classes.from_file(options.labels).synsets
+  synsets = class_files.from_file(options.labels).synsets
   text = table(read_nouns(options.wordnet), synsets, EXTRAS)
   data = compress(text)
   with files.whole(options.out) as aside:

@@ -1,25 +1,22 @@
-"""What a label means: a class list is an ordered list of synset ids.
+"""What a label means: a class list is an ordered list of ids.
 
-In: a text file of synset ids. Out: `ClassList`, whose position is the label and whose
-hash is stored with shards, checkpoints and weights, so that labels of one list are
-never read with another.
+In: ids of synsets and of classes of the user's own. Out: `ClassList`, whose position is
+the label and whose hash is stored with shards, checkpoints and weights, so that labels
+of one list are never read with another.
 """
 
-import codecs
 import dataclasses
 import functools
 import hashlib
-import os
-from collections.abc import Iterable
-from pathlib import Path
+import json
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int32
 
-from im21k.synsets import wordnet
-from im21k.synsets.ids import is_synset
+from im21k.synsets import ids, wordnet
 
-_LARGEST = 16 << 20  # bytes of a list; that of 21,841 names has 1 MB
+_LONGEST_NAME = 200  # characters
 
 
 class ClassListMismatch(ValueError):
@@ -28,23 +25,56 @@ class ClassListMismatch(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ClassList:
-  """Synset ids in the order of their labels.
+  """Classes in the order of their labels: synsets, own classes, or both.
 
   Attributes:
     name: readable name of the list; two names may denote the same list.
-    synsets: the synset id of each label.
+    synsets: the id of each label: of a synset, or of an own class, such as the name of
+      its folder.
+    given_names: the name of each label that the list itself states; "" where it states
+      none, () where it states none at all.
+    under: the synset that each own class hangs under; "" and () as for `given_names`.
 
   Raises:
-    ValueError: no synsets, the same one twice, or a malformed id; says which label.
+    ValueError: no classes, the same one twice, a malformed id or name, or one that
+      hangs under an unknown synset; says which label.
   """
 
   name: str
   synsets: tuple[str, ...]
+  given_names: tuple[str, ...] = ()
+  under: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
+    self._drop_blanks()
     where = f"class list {self.name!r}"
-    labelled = enumerate(self.synsets)
-    _checked(where, ((f"{where}, label {at}", synset) for at, synset in labelled))
+    _check(self, where, [f"{where}, label {at}" for at in range(len(self.synsets))])
+
+  @classmethod
+  def checked(
+    cls,
+    name: str,
+    where: str,
+    synsets: Sequence[str],
+    places: Sequence[str],
+    given_names: Sequence[str] = (),
+    under: Sequence[str] = (),
+  ) -> "ClassList":
+    """A list read from somewhere, whose errors say where the class stands.
+
+    Args:
+      name, synsets, given_names, under: the attributes.
+      where: what is read, such as a file.
+      places: where each class stands in it, such as file and line.
+    """
+    made = object.__new__(cls)  # Checked once: `__post_init__` would do it again.
+    object.__setattr__(made, "name", name)
+    object.__setattr__(made, "synsets", tuple(synsets))
+    object.__setattr__(made, "given_names", tuple(given_names))
+    object.__setattr__(made, "under", tuple(under))
+    made._drop_blanks()
+    _check(made, where, places)
+    return made
 
   def __len__(self) -> int:
     return len(self.synsets)
@@ -57,15 +87,43 @@ class ClassList:
     """Which list this is, whatever its name: changes with any synset or their order.
 
     The first 16 hex digits of the SHA-256 of the ids joined by newlines: 64 bits,
-    enough to distinguish lists that nobody forges.
+    enough to distinguish lists that nobody forges. Names and what classes hang under
+    are no part of it, for labels mean the same with others.
     """
-    return hashlib.sha256("\n".join(self.synsets).encode("ascii")).hexdigest()[:16]
+    return _hash("\n".join(self.synsets))
+
+  @functools.cached_property
+  def details(self) -> str:
+    """Hash of the names and of what classes hang under; "" where none is stated."""
+    if not (self.given_names or self.under):
+      return ""
+    return _hash(json.dumps([self.given_names, self.under]))
+
+  @property
+  def fingerprint(self) -> str:
+    """`hash`, followed by `details` where there are any."""
+    return "-".join(filter(None, (self.hash, self.details)))
+
+  @functools.cached_property
+  def own(self) -> tuple[str, ...]:
+    """The ids that are of no synset."""
+    return tuple(one for one in self.synsets if not ids.is_synset(one))
+
+  @property
+  def is_plain(self) -> bool:
+    """Whether these are synsets alone, with WordNet's names and hypernyms."""
+    return not (self.own or self.details)
 
   @functools.cached_property
   def names(self) -> tuple[str, ...]:
-    """The readable name of each label; the id itself where the graph lacks it."""
+    """The readable name of each label: the list's, WordNet's, or else the id."""
+    given = self.given_names or ("",) * len(self)
+    if len(self.own) == len(self):  # The graph takes a tenth of a second to read.
+      pairs = zip(given, self.synsets, strict=True)
+      return tuple(name or one for name, one in pairs)
     graph = wordnet.load()
-    return tuple(_name(graph, synset) for synset in self.synsets)
+    pairs = zip(given, self.synsets, strict=True)
+    return tuple(name or _name(graph, synset) for name, synset in pairs)
 
   def index(self, synset: str) -> int:
     """The label of a synset; KeyError where it is not in the list."""
@@ -90,51 +148,15 @@ class ClassList:
         f"again with {self.name!r}."
       )
 
+  def _drop_blanks(self) -> None:
+    """Lists that state nothing are equal, however many blanks they were given."""
+    for field in ("given_names", "under"):
+      values = tuple(getattr(self, field))
+      object.__setattr__(self, field, values if any(values) else ())
+
   @functools.cached_property
   def _labels(self) -> dict[str, int]:
     return {synset: label for label, synset in enumerate(self.synsets)}
-
-
-def from_file(path: str | os.PathLike[str]) -> ClassList:
-  """The class list in a text file; its name is the file's stem.
-
-  One synset id per line in the order of the labels. What follows the id is ignored, so
-  `n01440764 tench` is fine; so are blank lines and lines that begin with `#`.
-
-  Raises:
-    ValueError: not UTF-8, malformed or repeated ids, or none; says file and line.
-  """
-  path = Path(path)
-  entries = []
-  for number, line in enumerate(lines(path), 1):
-    tokens = line.split()
-    if tokens and not tokens[0].startswith("#"):
-      entries.append((f"{path}, line {number}", tokens[0]))
-  return ClassList(path.stem, _checked(str(path), entries))
-
-
-def lines(path: Path) -> list[str]:
-  """The lines of a small text in UTF-8, with a byte-order mark or without.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: it is no regular file, too large or not UTF-8; says file and line.
-  """
-  if path.exists() and not path.is_file():  # A FIFO would be waited for.
-    raise ValueError(f"{path} is not a regular file")
-  with path.open("rb") as file:
-    data = file.read(_LARGEST + 1)
-  if len(data) > _LARGEST:
-    raise ValueError(f"{path} has more than {_LARGEST:,} bytes, so it is no such list")
-  decoded = []
-  for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
-    try:
-      decoded.append(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-      raise ValueError(
-        f"{path}, line {number}: not UTF-8 text ({error.reason})"
-      ) from error
-  return decoded
 
 
 def subset_indices(
@@ -155,21 +177,57 @@ def subset_indices(
   return np.array(present, np.int32), missing
 
 
-def _checked(where: str, entries: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-  """The synsets of (place, synset) pairs: at least one, well formed, all different."""
-  places: dict[str, str] = {}
-  for place, synset in entries:
-    if not is_synset(synset):
-      raise ValueError(
-        f"{place}: {synset[:80]!r} is not a synset id; those are n and 8 digits, "
-        "such as n01440764"
-      )
-    if synset in places:
-      raise ValueError(f"{place}: {synset} occurs already at {places[synset]}")
-    places[synset] = place
-  if not places:
-    raise ValueError(f"{where}: holds no synset ids")
-  return tuple(places)
+def _check(classes: ClassList, where: str, places: Sequence[str]) -> None:
+  """ValueError unless there are classes, each well formed and all different."""
+  if not classes.synsets:
+    raise ValueError(f"{where}: holds no classes")
+  before: dict[str, str] = {}
+  for place, one in zip(places, classes.synsets, strict=True):
+    if fault := ids.fault(one):
+      raise ValueError(f"{place}: {one[:80]!r} {fault}")
+    if one in before:
+      raise ValueError(f"{place}: {one} occurs already at {before[one]}")
+    before[one] = place
+  for field, check in (("given_names", _check_name), ("under", _check_under)):
+    values = getattr(classes, field)
+    if values and len(values) != len(classes):
+      raise ValueError(f"{where}: {len(values)} {field} of {len(classes)} classes")
+    for place, one, value in zip(places, classes.synsets, values, strict=False):
+      if value and (fault := check(one, value)):
+        raise ValueError(f"{place}: {fault}")
+
+
+def _check_name(one: str, name: str) -> str | None:
+  if ids.invisible(name):
+    return f"the name of {one} has control characters or others that nobody sees"
+  if len(name) > _LONGEST_NAME:
+    return f"the name of {one} has {len(name):,} characters, more than {_LONGEST_NAME}"
+  return None
+
+
+def _check_under(one: str, above: str) -> str | None:
+  graph = wordnet.load()
+  if graph.knows(one):
+    return f"{one} has its place in WordNet: leave under empty"
+  if graph.knows(above):
+    return None
+  if ids.is_synset(above):
+    return (
+      f"under is {above}, which WordNet 3.0 lacks above or among the 21,841 classes"
+    )
+  return (
+    f"under is {above[:80]!r}, not a synset id such as n02084071; `im21k synset WORD` "
+    "lists the ids of a word"
+  )
+
+
+def _hash(text: str) -> str:
+  return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def name(one: str) -> str:
+  """WordNet's name of a synset; the id itself where it has none, whatever it is."""
+  return _name(wordnet.load(), one) if ids.is_synset(one) else one
 
 
 def _name(graph: wordnet.WordNet, synset: str) -> str:

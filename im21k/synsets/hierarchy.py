@@ -1,200 +1,104 @@
-"""Probabilities of all nodes above the classes, in the WordNet graph.
-
-The graph is a DAG: a class with two hypernyms is below both, and counts once below what
-is above both. Internal nodes may be classes themselves; their own mass counts at them
-and above.
-"""
+"""A class list -> the hierarchy over it: its classes, and WordNet above them."""
 
 import functools
-from collections.abc import Sequence
+from collections import Counter
 
-import numpy as np
-import numpy.typing as npt
-from jaxtyping import Float32, Int
-
-from im21k.synsets import wordnet
+from im21k.synsets import ids, wordnet
 from im21k.synsets.classes import ClassList
+from im21k.synsets.dag import Hierarchy
 
+__all__ = ["Hierarchy", "has", "over", "to_show"]
 
-class Hierarchy:
-  """A DAG over classes: leaves are numbered first, hypernyms after what is below.
-
-  Attributes:
-    ids: the synset id of each node.
-    parents: the nodes directly above each node.
-    label_node: int32 [classes], the node of each class.
-    count: int64 [nodes], the number of classes at or below each node.
-    information: float64 [nodes], log2(classes / count): the bits that the answer gains
-      over knowing nothing (Deng et al. 2012, "Hedging your bets", section 3).
-    depth_first: int64 [classes], the labels in depth-first order.
-    depth: int32 [nodes], edges of the longest way up from the node to a root.
-  """
-
-  def __init__(
-    self,
-    ids: Sequence[str],
-    parents: Sequence[Sequence[int]],
-    label_node: Sequence[int],
-  ) -> None:
-    """Args as the attributes; ValueError if a node has no class below, or a cycle."""
-    order = _children_first(parents)
-    place = {node: at for at, node in enumerate(order)}
-    self.ids = tuple(ids[node] for node in order)
-    self.parents = tuple(
-      tuple(sorted(place[above] for above in parents[node])) for node in order
-    )
-    self.label_node = np.array([place[node] for node in label_node], np.int32)
-    self.depth = np.zeros(len(order), np.int32)
-    for node in reversed(range(len(order))):
-      if self.parents[node]:
-        self.depth[node] = 1 + max(self.depth[above] for above in self.parents[node])
-    self._above = [self._closure(int(node)) for node in self.label_node]
-    flat = np.concatenate(self._above)
-    label = np.repeat(np.arange(len(self._above)), [len(a) for a in self._above])
-    by_node = np.argsort(flat, kind="stable")
-    self.count = np.bincount(flat, minlength=len(order))
-    if not self.count.all():
-      raise ValueError(f"{self.ids[int(self.count.argmin())]} has no class below it")
-    self._starts = np.concatenate([[0], np.cumsum(self.count)])
-    self._below = label[by_node]
-    self.information = np.log2(len(self._above) / self.count)
-    self._make_runs()
-
-  def probabilities(self, classes: npt.ArrayLike) -> Float32[np.ndarray, "b nodes"]:
-    """`[b, classes]` -> `[b, nodes]`: the mass of all classes at or below each node.
-
-    A running sum over the classes in depth-first order makes every run of neighbours
-    one difference; a node of a tree is one run, one of a DAG a few.
-    """
-    p = np.asarray(classes)
-    result = np.empty((len(p), len(self.ids)), np.float32)
-    leaves = len(self._leaf_label)
-    total = np.zeros(p.shape[1] + 1)
-    for row, out in zip(p, result, strict=True):
-      out[:leaves] = row[self._leaf_label]
-      np.cumsum(row[self.depth_first], out=total[1:])
-      runs = total[self._run_end] - total[self._run_start]
-      if len(self._run_first):
-        out[leaves:] = np.clip(np.add.reduceat(runs, self._run_first), 0, 1)
-    return result
-
-  def below(self, node: int) -> Int[np.ndarray, " below"]:
-    """The labels of the classes at or below a node, ascending."""
-    return self._below[self._starts[node] : self._starts[node + 1]]
-
-  def above(self, label: int) -> Int[np.ndarray, " above"]:
-    """The nodes at or above a class."""
-    return self._above[label]
-
-  def is_right(self, node: int, label: int) -> bool:
-    """Whether a node is a true answer for a photo of this class."""
-    return node in self._ancestors[label]
-
-  @functools.lru_cache(maxsize=4096)  # noqa: B019  (one hierarchy lives as long as all)
-  def overlapping(self, node: int) -> Int[np.ndarray, " nodes"]:
-    """The nodes that share a class with `node`: above, below, or beside it."""
-    return np.unique(np.concatenate([self._above[label] for label in self.below(node)]))
-
-  def lowest_common(self, a: int, b: int) -> int:
-    """The node above both classes with the fewest classes below; the lowest id of ties.
-
-    Raises:
-      ValueError: no node is above both.
-    """
-    both = self._ancestors[a] & self._ancestors[b]
-    if not both:
-      raise ValueError(f"no node is above both classes {a} and {b}")
-    return min(both, key=lambda node: (self.count[node], self.ids[node]))
-
-  @functools.cached_property
-  def node(self) -> dict[str, int]:
-    """The node of each synset id."""
-    return {synset: node for node, synset in enumerate(self.ids)}
-
-  @functools.cached_property
-  def _ancestors(self) -> list[frozenset[int]]:
-    return [frozenset(above.tolist()) for above in self._above]
-
-  def _closure(self, node: int) -> npt.NDArray[np.int32]:
-    seen, waiting = {node}, [node]
-    while waiting:
-      new = [above for above in self.parents[waiting.pop()] if above not in seen]
-      seen.update(new)
-      waiting += new
-    return np.array(sorted(seen), np.int32)
-
-  def _make_runs(self) -> None:
-    """Classes in depth-first order, and the runs of it below each node."""
-    children: list[list[int]] = [[] for _ in self.ids]  # Of a spanning forest.
-    for child, parents in enumerate(self.parents):
-      if parents:
-        children[parents[0]].append(child)
-    order: dict[int, int] = {}
-    waiting = [node for node, parents in enumerate(self.parents) if not parents]
-    while waiting:
-      node = waiting.pop()
-      order[node] = len(order)
-      waiting += children[node]
-    rank = np.array([order[int(node)] for node in self.label_node])
-    self.depth_first = np.argsort(rank)
-    position = np.empty_like(self.depth_first)
-    position[self.depth_first] = np.arange(len(self.depth_first))
-    inner = {above for parents in self.parents for above in parents}
-    leaves = len(self.ids) - len(inner)  # They are the first nodes.
-    self._leaf_label = self._below[self._starts[:leaves]]
-    first: list[int] = []
-    start: list[int] = []
-    end: list[int] = []
-    for node in range(leaves, len(self.ids)):
-      places = np.sort(position[self.below(node)])
-      breaks = np.flatnonzero(np.diff(places) > 1)
-      first.append(len(start))
-      start += [places[0], *places[breaks + 1]]
-      end += [*(places[breaks] + 1), places[-1] + 1]
-    self._run_first = np.array(first, np.int64)
-    self._run_start, self._run_end = np.array(start, int), np.array(end, int)
+_ALL = ""  # The id of the root where there is no hierarchy.
 
 
 def over(classes: ClassList) -> Hierarchy:
   """The hierarchy of a class list: its classes and all that is above them.
 
+  Own classes are below the synset that they hang under; those that hang under none,
+  where others do, are below the root.
+
   Raises:
-    ValueError: the WordNet graph lacks one of the classes.
+    ValueError: the WordNet graph lacks a synset, or no own class hangs under one; says
+      what to do.
   """
   return _over(classes)
+
+
+def has(classes: ClassList) -> bool:
+  """Whether there is a hierarchy over the classes, so that `over` gives it."""
+  try:
+    return bool(over(classes).ids)
+  except ValueError:
+    return False
+
+
+def to_show(classes: ClassList) -> Hierarchy:
+  """The hierarchy for a page: where there is none, all classes below one root."""
+  return over(classes) if has(classes) else _flat(classes)
 
 
 @functools.lru_cache(maxsize=4)
 def _over(classes: ClassList) -> Hierarchy:
   graph = wordnet.load()
+  above_own = _above_own(classes, graph)
   index: dict[str, int] = {}
   hypernyms: list[tuple[str, ...]] = []
   waiting = list(classes.synsets)
   while waiting:
     synset = waiting.pop()
     if synset not in index:
-      try:
-        above = graph.hypernyms(synset)
-      except KeyError as error:
-        raise ValueError(f"class list {classes.name!r}: {error.args[0]}") from error
+      above = above_own.get(synset) or graph.hypernyms(synset)
       index[synset] = len(index)
       hypernyms.append(above)
       waiting += above
   parents = [[index[synset] for synset in above] for above in hypernyms]
-  return Hierarchy(list(index), parents, [index[synset] for synset in classes.synsets])
+  label_node = [index[synset] for synset in classes.synsets]
+  return Hierarchy(list(index), parents, label_node, _names(classes))
 
 
-def _children_first(parents: Sequence[Sequence[int]]) -> list[int]:
-  missing = np.zeros(len(parents), int)
-  for above in parents:
-    for parent in above:
-      missing[parent] += 1
-  order = [node for node in range(len(parents)) if not missing[node]]  # The leaves.
-  for node in order:
-    for parent in parents[node]:
-      missing[parent] -= 1
-      if not missing[parent]:
-        order.append(parent)
-  if len(order) < len(parents):
-    raise ValueError("the graph has a cycle")
-  return order
+@functools.lru_cache(maxsize=4)
+def _flat(classes: ClassList) -> Hierarchy:
+  labels = range(len(classes))
+  root = len(classes)
+  parents = [*([root] for _ in labels), []]
+  names = {
+    **dict(zip(classes.synsets, classes.names, strict=True)),
+    _ALL: "all classes",
+  }
+  return Hierarchy([*classes.synsets, _ALL], parents, labels, names | _names(classes))
+
+
+def _names(classes: ClassList) -> dict[str, str]:
+  """By id, the names that the list states, and the ids of own classes without one."""
+  given = classes.given_names or ("",) * len(classes)
+  count = Counter(given)
+  names = {one: one for one in classes.own}
+  for one, name in zip(classes.synsets, given, strict=True):
+    if name:
+      names[one] = name if count[name] == 1 else f"{name} ({one})"
+  return names
+
+
+def _above_own(
+  classes: ClassList, graph: wordnet.WordNet
+) -> dict[str, tuple[str, ...]]:
+  """What is above each class that the graph lacks; ValueError if nothing says it."""
+  under = classes.under or ("",) * len(classes)
+  above: dict[str, tuple[str, ...]] = {}
+  for one, synset in zip(classes.synsets, under, strict=True):
+    if graph.knows(one):
+      continue
+    if synset or (classes.under and not ids.is_synset(one)):
+      above[one] = (synset or graph.root,)
+      continue
+    reason = f"{one!r} hangs under no synset"
+    if ids.is_synset(one):
+      reason = f"{one!r} is not in the WordNet 3.0 graph over the 21,841 classes"
+    raise ValueError(
+      f"class list {classes.name!r} has no hierarchy: {reason}. Say what it "
+      "hangs under in a CSV with header id,name,under as the class list, or in "
+      "classes.txt of the weights (`im21k synset WORD` lists ids); flat answers need "
+      "none"
+    )
+  return above

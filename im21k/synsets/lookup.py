@@ -3,6 +3,7 @@
 import difflib
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from im21k.synsets import wordnet
@@ -16,6 +17,20 @@ def distinct_name(synset: str) -> str:
     return name
   kind = f"{name} ({graph.lemmas(above[0])[0]})"
   return kind if _kinds()[kind] == 1 else f"{kind}, {synset}"
+
+
+def definition(one: str, above: Sequence[str]) -> str:
+  """WordNet's gloss of a class or node; of an own class, what it hangs under.
+
+  Args:
+    one: the id.
+    above: ids of what is directly above it in the hierarchy; none where there is none.
+  """
+  graph = wordnet.load()
+  if graph.knows(one):
+    return graph.definition(one)
+  kinds = ", ".join(graph.name(synset) for synset in above)
+  return f"own class under {kinds}" if kinds else "own class"
 
 
 def synset(word: str) -> dict[str, Any]:

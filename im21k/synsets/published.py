@@ -1,5 +1,6 @@
 """The class lists that everyone uses, by name: a name or a file -> `ClassList`."""
 
+import dataclasses
 import difflib
 import functools
 import importlib.util
@@ -9,13 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from im21k.synsets import wordnet
-from im21k.synsets.classes import ClassList, from_file, lines
+from im21k.synsets import foreign, wordnet
+from im21k.synsets.class_files import from_file, lines
+from im21k.synsets.classes import ClassList
 from im21k.synsets.ids import is_synset
+
+CLASSES = "classes.txt"  # In packed photos and released weights.
 
 
 def get(name_or_path: str | os.PathLike[str]) -> ClassList:
   """The class list of this name (`imagenet21k`, `ilsvrc2012`), or in this file.
+
+  Other names are those of `foreign.BY_NAME`, lists of other people's weights. Packed
+  photos and released weights, which are folders, give their own list.
 
   Raises:
     ValueError: neither a known name nor a file; suggests the nearest name.
@@ -25,6 +32,9 @@ def get(name_or_path: str | os.PathLike[str]) -> ClassList:
     return _BY_NAME[name]()
   if Path(name).is_file():
     return from_file(name)
+  inside = Path(name) / CLASSES
+  if inside.is_file():
+    return dataclasses.replace(from_file(inside), name=Path(name).resolve().name)
   nearest = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
   hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
   raise ValueError(
@@ -87,6 +97,7 @@ def validation_labels(path: Path | None = None) -> list[str]:
 _BY_NAME: dict[str, Callable[[], ClassList]] = {
   "imagenet21k": imagenet21k,
   "ilsvrc2012": ilsvrc2012,
+  **foreign.BY_NAME,
 }
 
 

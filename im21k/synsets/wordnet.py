@@ -29,7 +29,8 @@ class WordNet:
 
   Nodes are numbered by their place in `ids`. What takes an id raises KeyError for one
   that it does not know. `lemmas`, `name`, `definition` and `hypernyms` also know the
-  one class of ILSVRC2012 that is no node, teddy bear `n04399382`.
+  classes of other lists that are no nodes: teddy bear `n04399382` and bleacher
+  `n09859684`.
 
   Attributes:
     ids: the synset id of each node, sorted; 23,546.
@@ -50,6 +51,10 @@ class WordNet:
   _hypernyms: Sequence[str]
   _names: Sequence[str]
   _definitions: Sequence[str]
+
+  def knows(self, synset: str) -> bool:
+    """Whether it has a name here."""
+    return synset in self._row
 
   def lemmas(self, synset: str) -> tuple[str, ...]:
     """The synonyms, commonest first, with spaces: `("teddy", "teddy bear")`."""

@@ -37,8 +37,8 @@ class Config:
   data: str = key(REQUIRED, "Folder of packed photos, written by `im21k pack`.")
   classes: str = key(
     "imagenet21k",
-    "Class list that the labels index: imagenet21k, ilsvrc2012, or a file of synset "
-    "ids in the order of the labels.",
+    "Class list that the labels index: a known name such as imagenet21k, a file of ids "
+    "in the order of the labels, or a folder of packed photos.",
   )
   model: dict[str, Any] = section(REQUIRED, opened=ModelKeys())
   total: Duration = key(REQUIRED, "Duration of the training.", fixed=False)

@@ -76,7 +76,7 @@ def changes(
 
 def hashes(run: Setup) -> dict[str, str]:
   """What is at the places that the config names, independent of where they are."""
-  return {"data": data_hash(run.loader.manifest), "classes": run.classes.hash}
+  return {"data": data_hash(run.loader.manifest), "classes": run.classes.fingerprint}
 
 
 def data_hash(manifest: Manifest) -> str:
@@ -99,7 +99,7 @@ def _hashes_today(config: Config) -> dict[str, str]:
   """For a run that recorded no hashes: those of what is at its places today."""
   today: dict[str, str] = {}
   try:
-    today["classes"] = synsets.get(config.classes).hash
+    today["classes"] = synsets.get(config.classes).fingerprint
     today["data"] = data_hash(Manifest.load(Path(config.data)))
   except (ValueError, OSError):
     pass

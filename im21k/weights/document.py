@@ -31,7 +31,7 @@ class Document:
 
   Attributes:
     model: the module that `model_name` and `model_fields` describe.
-    listed, listed_hash: name and hash of the class list.
+    listed, listed_hash, listed_details: name and hashes of the class list.
     checksum: SHA-256 of the file of arrays.
   """
 
@@ -41,6 +41,7 @@ class Document:
   input: Input
   listed: str
   listed_hash: str
+  listed_details: str
   checksum: str
   scores: dict[str, Any]
   config: dict[str, Any]
@@ -68,6 +69,7 @@ def read(path: Path) -> Document:
     input=_input(fields.object("input")),
     listed=_name(classes),
     listed_hash=_digits(classes, "hash", 16),
+    listed_details=_digits(classes, "details", 16) if "details" in classes else "",
     checksum=_digits(fields, "arrays_sha256", 64),
     scores=fields.object("scores").document,
     config=fields.object("config").document,

@@ -2,7 +2,7 @@
 
   weights.safetensors   arrays, named by their path: params/conv1/conv/kernel
   model.json            model and its fields, input, class list, scores, config
-  classes.txt           synset ids, label = line
+  classes.txt           synset ids, label = line; with own classes a CSV
   README.md             a model card, for people
 
 No pickle. `model.json` is written last and holds the checksum of the arrays.
@@ -91,13 +91,14 @@ class Weights:
       # save_file would leave a file that only its owner may read.
       data = save(flat)
       aside.write_bytes(data)
-    files.write_text(folder / CLASSES, "\n".join(self.classes.synsets) + "\n")
+    files.write_text(folder / CLASSES, synsets.as_text(self.classes))
     files.write_text(folder / CARD, self._card.markdown())
+    details = {"details": self.classes.details} if self.classes.details else {}
     document = {
       "format_version": FORMAT_VERSION,
       "model": {"name": self.model_name, "fields": self.model_fields},
       "input": dataclasses.asdict(self.input),
-      "class_list": {"name": self.classes.name, "hash": self.classes.hash},
+      "class_list": {"name": self.classes.name, "hash": self.classes.hash, **details},
       "arrays_sha256": hashlib.sha256(data).hexdigest(),
       "scores": documents.finite(self.scores),
       "config": documents.finite(self.config),
@@ -127,6 +128,12 @@ def load(folder: Path) -> Weights:
   document = documents.read(folder / DOCUMENT)
   classes = synsets.from_file(folder / CLASSES)
   classes.check_same(document.listed, document.listed_hash, str(folder / DOCUMENT))
+  # Where none were saved, people may fill in what the classes hang under.
+  if document.listed_details and classes.details != document.listed_details:
+    raise ValueError(
+      f"{folder / CLASSES} has other names, or synsets that classes hang under, than "
+      f"when the weights were saved: {arrays.REMEDY}"
+    )
   shapes = documents.variables_of(document, len(classes), folder / DOCUMENT)
   flat = arrays.read(folder / ARRAYS, shapes, document.checksum)
   return Weights(

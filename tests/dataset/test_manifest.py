@@ -244,10 +244,10 @@ def test_a_class_list_of_another_hash_is_refused(copied):
 @pytest.mark.parametrize(
   ("data", "error"),
   [
-    (b"", "holds no synset ids"),
+    (b"", "holds no classes"),
     (b"\xff\xfen", r"classes\.txt, line 1: not UTF-8 text"),
     (b"n01440764\nn01440764\n", r"line 2: n01440764 occurs already at .*line 1"),
-    (b"x" * 10**6, r"line 1: 'x{80}' is not a synset id"),
+    (b"x" * 10**6, r"line 1: 'x{80}' is a class id of more than 255"),
     (None, "is not a regular file"),
   ],
 )

@@ -119,9 +119,38 @@ def test_a_folder_that_is_no_synset_is_named(tmp_path, name):
 
 
 def test_of_many_strange_folders_three_are_named(tmp_path):
-  lay(tmp_path, *(f"{name}/x.jpg" for name in "ABCDE"))
+  lay(tmp_path, "n01440764/a.jpg", *(f"{name}/x.jpg" for name in "ABCDE"))
   with pytest.raises(ValueError, match=r"'A', 'B', 'C' … are folders not named by"):
     listed(tmp_path)
+
+
+def test_folders_of_any_names_are_classes_where_none_is_a_synset(tmp_path):
+  lay(tmp_path, "my dog/a.jpg", "cafe\u0301/deep/b.jpg", "cats /c.jpg", "n123/d.jpg")
+  found = {entry.key: entry.synset for entry in entries(tmp_path)}
+  assert found == {
+    "my dog/a.jpg": "my dog",
+    "cafe\u0301/deep/b.jpg": "caf\u00e9",  # As ids have it; the key leads to the file.
+    "cats /c.jpg": "cats",
+    "n123/d.jpg": "n123",
+  }
+  assert all(Path(entry.path).exists() for entry in entries(tmp_path))
+
+
+@pytest.mark.parametrize(
+  "allowed", [{"classes": ("n01440764", "cats")}, {"mixed": True}]
+)
+def test_other_folders_beside_synsets_where_the_list_or_the_caller_allows_it(
+  tmp_path, allowed
+):
+  lay(tmp_path, "n01440764/a.jpg", "cats/a.jpg")
+  found = folders.class_folders(tmp_path, **allowed)
+  assert [folder.synset for folder in found] == ["cats", "n01440764"]
+
+
+def test_own_folders_without_any_file_hold_no_photos(tmp_path):
+  (tmp_path / "cats" / "deep").mkdir(parents=True)
+  with pytest.raises(ValueError, match="contains no photos"):
+    folders.class_folders(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["file", "missing"])
