@@ -18,8 +18,8 @@ import numpy.typing as npt
 from flax import linen as nn
 from jaxtyping import Float32, UInt8
 
-from im21k import models, synsets, weights
-from im21k.weights import Photo
+from im21k import synsets, weights
+from im21k.weights import Photo, heads
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -80,29 +80,22 @@ class Classifier:
     stages: dict[str, jax.Array] = self._run(_checked(images))[1]
     return stages
 
-  def with_head(self, classes: synsets.ClassList, seed: int = 0) -> "Classifier":
-    """The same trunk with a new head for other classes; nothing is shared.
+  def with_head(
+    self, classes: synsets.ClassList, seed: int = 0, start: heads.How = "fresh"
+  ) -> "Classifier":
+    """The same trunk with a new head for other classes.
 
     Args:
       classes: what the new logits mean.
       seed: of the new head's random parameters.
+      start: `fresh`, all of them random; `by_synset`, from the old head's columns of
+        the same synset, or of those nearest to it; see `heads.with_classes`.
+
+    Raises:
+      ValueError: by_synset, and no class has anything to start from; or the model has
+        no head.
     """
-    fields = {**self.weights.model_fields, "num_classes": len(classes)}
-    model = models.create(self.weights.model_name, **fields)
-    side = self.weights.input.size
-    images = np.zeros((1, side, side, 3), np.float32)
-    new = jax.jit(lambda x: model.init(jax.random.key(seed), x, train=False))(images)
-    head = jax.device_get(new["params"]["head"])
-    params = {**self.variables["params"], "head": head}
-    return Classifier(
-      dataclasses.replace(
-        self.weights,
-        model_fields=fields,
-        variables={**self.variables, "params": params},
-        classes=classes,
-        scores={},
-      )
-    )
+    return Classifier(heads.with_classes(self.weights, classes, start, seed))
 
   def with_variables(self, variables: Any) -> "Classifier":
     """The same model with other parameters and statistics, for example after training.

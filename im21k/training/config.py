@@ -21,6 +21,7 @@ from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.model_keys import ModelKeys, resolved_model
 from im21k.training.sections import COUNT, Augment, Reference
+from im21k.training.start import Frozen, Init
 from im21k.training.step import TrainStep
 from im21k.training.values import Bounds
 
@@ -41,6 +42,7 @@ class Config:
     "in the order of the labels, or a folder of packed photos.",
   )
   model: dict[str, Any] = section(REQUIRED, opened=ModelKeys())
+  init: Init | None = section(None)
   total: Duration = key(REQUIRED, "Duration of the training.", fixed=False)
   batch_size: int = key(
     REQUIRED, "Examples a step, over all devices.", "examples", bounds=Bounds(1, 2**20)
@@ -180,15 +182,26 @@ class Config:
     """Short side of the photo that crops are cut from, pixels."""
     return self.short_side or usual_short_side(self.image_size)
 
+  @property
+  def is_frozen(self) -> bool:
+    """Whether the head alone is trained."""
+    return self.init is not None and self.init.trunk.name == Frozen.name
+
+  @property
+  def trunk_rate(self) -> float:
+    """Multiple of the learning rate in the trunk."""
+    return self.init.trunk.lr if self.init else 1.0
+
   def make_schedule(self, train_examples: int) -> optax.Schedule:
     """Learning rate by step; ValueError names what is wrong with `schedule`."""
     total = self.total.steps(self.batch_size, train_examples)
     return self.schedule.make(self.batch_size, train_examples, total)
 
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
-    """SGD with this schedule."""
+    """SGD with this schedule, of the parameters that are trained."""
     schedule = self.make_schedule(train_examples)
-    return optim.sgd(schedule, **keys.document(self.optimizer))
+    made = optim.sgd(schedule, self.trunk_rate, **keys.document(self.optimizer))
+    return optim.of_head(made) if self.is_frozen else made
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:
     """The fields with which others can make the model again."""
@@ -221,6 +234,7 @@ class Config:
       overlap=self.overlap,
       wire_dtype=self.wire_dtype,
       split_head=self.split_head,
+      frozen=self.is_frozen,
       mix=self.mix,
       seed=self.seed,
       loss=self.make_loss(),

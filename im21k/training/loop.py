@@ -53,11 +53,12 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
 
 
 def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
-  run = prepare(policies.of_run(config, workdir))
   checkpoints = Checkpoints(
     workdir / "checkpoints", config.keep_latest, config.keep_best
   )
-  folder, latest = Workdir(workdir, run), checkpoints.latest
+  latest = checkpoints.latest
+  run = prepare(policies.of_run(config, workdir), begun=latest is not None)
+  folder = Workdir(workdir, run)
   if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.
     return folder.result(latest)
   with lock.hold(workdir, "training"):
@@ -148,7 +149,7 @@ def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored 
     return None
   position, seconds = {"example": 0}, Clock().state()
   return checkpoints.restore(
-    jax.eval_shape(run.init), position, seconds, run.devices, folder.check_checkpoint
+    run.shapes(), position, seconds, run.devices, folder.check_checkpoint
   )
 
 

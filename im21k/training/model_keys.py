@@ -75,7 +75,7 @@ class ModelKeys:
     for field, each in checked.items():
       _BOUNDS.get(field, Bounds()).check(each, f"{name}.{field}")
     try:
-      models.create(model, **_without_fit(checked))
+      models.create(model, **without_fit(checked))
     except (ValueError, TypeError) as error:
       raise ValueError(f"config key {name}: {error}") from error
     return {"name": model, **checked}
@@ -83,7 +83,7 @@ class ModelKeys:
 
 def resolved_model(model: Mapping[str, Any]) -> dict[str, Any]:
   """The section with every field that it leaves to the model's own default."""
-  created = models.create(**_without_fit(model))
+  created = models.create(**without_fit(model))
   fields = {field: value for field, (_, value) in _fields(created).items()}
   if model.get("remat") == FIT:
     fields["remat"] = FIT
@@ -92,7 +92,7 @@ def resolved_model(model: Mapping[str, Any]) -> dict[str, Any]:
   return {"name": model["name"], **fields}
 
 
-def _without_fit(model: Mapping[str, Any]) -> dict[str, Any]:
+def without_fit(model: Mapping[str, Any]) -> dict[str, Any]:
   """Fields with which a model can be made before its memory is known."""
   return {**model, "remat": "none"} if model.get("remat") == FIT else dict(model)
 

@@ -10,6 +10,7 @@ import optax
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import REQUIRED, key
 from im21k.training.values import Bounds
+from im21k.weights.heads import HEAD
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
 
 def sgd(
   schedule: optax.Schedule,
+  trunk_rate: float = 1.0,
   momentum: float = Optimizer.momentum,
   weight_decay: float = Optimizer.weight_decay,
   decay: str = Optimizer.decay,
@@ -99,16 +101,34 @@ def sgd(
   """SGD as in MXNet: m = momentum · m − lr · (grad + weight_decay · w); w += m.
 
   The learning rate is inside the momentum, so a change of rate takes effect over
-  several steps. See `Optimizer` for the arguments.
+  several steps. `trunk_rate` multiplies it outside the head; see `Optimizer` for the
+  other arguments.
   """
   if decay not in ("all", "kernels"):
     raise ValueError(f"decay is {decay!r}, but must be 'all' or 'kernels'")
   mask = None if decay == "all" else _kernels
+  slower = [optax.masked(optax.scale(trunk_rate), _trunk)] if trunk_rate != 1 else []
   return optax.chain(
     optax.add_decayed_weights(weight_decay, mask),
     optax.scale_by_learning_rate(schedule),
+    *slower,
     optax.trace(momentum),
   )
+
+
+def of_head(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+  """The same, with momentum for the head alone, whose gradients alone it is given."""
+  return optax.GradientTransformation(
+    lambda params: optimizer.init({HEAD: params[HEAD]}), optimizer.update
+  )
+
+
+def _trunk(params: Any) -> Any:
+  """True for every parameter but the head's."""
+  return {
+    name: jax.tree.map(lambda _, trunk=name != HEAD: trunk, part)
+    for name, part in params.items()
+  }
 
 
 def _kernels(params: Any) -> Any:

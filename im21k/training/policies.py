@@ -56,6 +56,9 @@ def for_devices(config: Config, on: Sequence[jax.Device]) -> Config:
   """
   if not is_open(config):
     return config
+  if config.is_frozen:
+    say("model.remat fit: none, since a frozen trunk has no backprop")
+    return config.changed({"model.remat": "none"})
   limit = (on[0].memory_stats() or {}).get("bytes_limit")
   if limit is None:
     say("model.remat fit: none, since this device has no memory of its own")
@@ -83,6 +86,8 @@ def for_memory(
     needed: compiles the step of a config; returns the bytes that it needs.
   """
   config = config.changed({"model.remat": "none"})
+  if config.is_frozen:  # Without backprop there is nothing to recompute.
+    return config
   side, classes = config.image_size, len(synsets.get(config.classes))
   model: Any = config.make_model(classes)
   optimizer = config.make_optimizer(original.IMAGES)

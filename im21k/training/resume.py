@@ -11,7 +11,7 @@ from typing import Any
 
 from im21k import synsets
 from im21k.dataset.manifest import Manifest
-from im21k.training import keys
+from im21k.training import keys, start
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import Setup
 
@@ -19,7 +19,7 @@ from im21k.training.setup import Setup
 HASHES, HISTORY, STEP = "hashes", "history", "step"
 PARAMETERS = "parameters"  # of the run that a checkpoint is of
 # Keys whose value is a place, and that are compared by the hash of what is there.
-_PLACES = ("data", "classes")
+_PLACES = ("data", "classes", "init.weights")
 Change = tuple[str, Any, Any]  # key, old value, new value
 
 
@@ -55,14 +55,15 @@ def changes(
   refused: list[str] = []
   for name in [*new, *(name for name in old if name not in new)]:
     values = old.get(name), new.get(name)
-    if name in _PLACES and then.get(name, now[name]) != now[name]:
+    known = name in _PLACES and name in now
+    if known and then.get(name, now[name]) != now[name]:
       refused.append(
         f"{name} was {values[0]} with hash {then[name]}, is {values[1]} with hash "
         f"{now[name]}"
       )
     elif values[0] == values[1]:
       continue
-    elif name in free or name in _PLACES or name.partition(".")[0] == "reference":
+    elif name in free or known or name.partition(".")[0] == "reference":
       changed.append((name, *values))
     else:
       refused.append(f"{name} was {values[0]}, is {values[1]}")
@@ -75,8 +76,16 @@ def changes(
 
 
 def hashes(run: Setup) -> dict[str, str]:
-  """What is at the places that the config names, independent of where they are."""
-  return {"data": data_hash(run.loader.manifest), "classes": run.classes.fingerprint}
+  """What is at the places that the config names, independent of where they are.
+
+  Of weights that a run started from and that are gone, nothing.
+  """
+  found = {
+    "data": data_hash(run.loader.manifest),
+    "classes": run.classes.fingerprint,
+    "init.weights": start.fingerprint(run.config.init) if run.config.init else None,
+  }
+  return {name: one for name, one in found.items() if one is not None}
 
 
 def data_hash(manifest: Manifest) -> str:

@@ -11,7 +11,7 @@ from flax import linen as nn
 from im21k import parallel, synsets
 from im21k.evaluation import inputs, score
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import keys, policies, split_head
+from im21k.training import keys, policies, split_head, start
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -51,9 +51,24 @@ class Setup:
   save_every: int
 
   def init(self) -> steps.TrainState:
-    """A fresh state, as checkpoints keep it."""
-    size, seed = self.config.image_size, self.config.seed
-    return steps.init(self.model, self.optimizer, size, seed)
+    """The state before the first step, as checkpoints keep it.
+
+    Raises:
+      ValueError: the weights that it starts from do not fit.
+    """
+    config = self.config
+    if config.init:
+      variables = _start(config, config.init, self.input, self.classes)
+      return steps.begin(variables, self.optimizer)
+    return steps.init(self.model, self.optimizer, config.image_size, config.seed)
+
+  def shapes(self) -> steps.TrainState:
+    """The shapes of the state, without the weights that it starts from."""
+    size = self.config.image_size
+    shapes: steps.TrainState = jax.eval_shape(
+      lambda: steps.init(self.model, self.optimizer, size, 0)
+    )
+    return shapes
 
   def batches(self, example: int) -> TrainIterator:
     """Training batches on the devices, from this example of the stream on."""
@@ -83,12 +98,23 @@ class Setup:
     return variables
 
 
-def prepare(config: Config) -> Setup:
-  """Opens the data and makes the parts; ValueError names what does not fit."""
+def prepare(config: Config, begun: bool = False) -> Setup:
+  """Opens the data and makes the parts.
+
+  Args:
+    config: defines the run.
+    begun: whether it goes on from a checkpoint, so that the weights that it started
+      from may be gone.
+
+  Raises:
+    ValueError: names what does not fit.
+  """
   devices = parallel.devices(config.devices)
-  config = policies.for_devices(config, devices)
   classes = synsets.get(config.classes)
   prepared = Input(config.image_size, config.crop_from, config.mean, config.std)
+  if config.init and not begun:  # Before anything is compiled.
+    _start(config, config.init, prepared, classes)
+  config = policies.for_devices(config, devices)
   loader = TrainLoader(
     Path(config.data),
     batch_size=config.batch_size,
@@ -123,6 +149,13 @@ def prepare(config: Config) -> Setup:
     optimizer=config.make_optimizer(loader.count),
     **durations,
   )
+
+
+def _start(
+  config: Config, init: start.Init, prepared: Input, classes: synsets.ClassList
+) -> dict[str, Any]:
+  """The variables to start from; see `start.read`."""
+  return start.read(init, config.model, prepared, classes, config.seed)
 
 
 def _check_outputs(config: Config, classes: synsets.ClassList) -> None:

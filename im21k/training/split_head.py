@@ -18,8 +18,7 @@ import numpy.typing as npt
 from jaxtyping import Array, Float, Int
 
 from im21k import parallel
-
-HEAD = "head"
+from im21k.weights.heads import HEAD
 
 
 def split(state: Any, devices: int) -> Any:

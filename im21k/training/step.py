@@ -14,6 +14,7 @@ from im21k.training import losses as training_losses
 from im21k.training.augment import Mix
 from im21k.training.split_head import loss as split_head_loss
 from im21k.weights import normalize
+from im21k.weights.heads import HEAD
 
 
 class TrainState(struct.PyTreeNode):
@@ -45,6 +46,16 @@ def init(
   return state
 
 
+def begin(variables: Any, optimizer: optax.GradientTransformation) -> TrainState:
+  """A state before the first step from variables that there are already."""
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=variables["params"],
+    batch_stats=variables.get("batch_stats", {}),
+    opt_state=jax.jit(optimizer.init)(variables["params"]),
+  )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TrainStep:
   """How a step of training is made; `take` is the function for `parallel.train_step`.
@@ -58,6 +69,7 @@ class TrainStep:
     overlap: False averages gradients at the end in any case.
     wire_dtype: type in which gradients are sent; None: float32, as they are.
     split_head: the state's head is split over the devices: see `split_head`.
+    frozen: the head alone is trained; the trunk computes as it does in use.
     mix: changes of the photos on the device.
     seed: of these.
     loss: of logits and labels; a split head has its own cross-entropy.
@@ -70,6 +82,7 @@ class TrainStep:
   overlap: bool = True
   wire_dtype: str | None = None
   split_head: bool = False
+  frozen: bool = False
   mix: Mix = dataclasses.field(default_factory=Mix)
   seed: int = 0
   loss: training_losses.Loss = training_losses.cross_entropy
@@ -96,11 +109,14 @@ class TrainStep:
     if self.split_head:
       model = model.clone(num_classes=None)
 
-    def loss_of(params: Any) -> Any:
+    trained = {HEAD: state.params[HEAD]} if self.frozen else state.params
+
+    def loss_of(trained: Any) -> Any:
+      params = {**state.params, **trained}
       (outputs, _), updates = model.apply(
         {"params": params, "batch_stats": state.batch_stats},
         image,
-        train=True,
+        train=not self.frozen,
         mutable=["batch_stats"],
       )
       value, top_1 = self._scores(params, outputs, label)
@@ -109,15 +125,18 @@ class TrainStep:
         value = share * value + (1 - share) * mixed_in
       return value, (updates["batch_stats"], {"loss": value, "top_1": top_1})
 
-    gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
+    gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(trained)
     if not early:
       gradients = self._average_late(gradients)
-    batch_stats, metrics = parallel.mean((batch_stats, metrics))
-    updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+    if self.frozen:
+      batch_stats, metrics = state.batch_stats, parallel.mean(metrics)
+    else:
+      batch_stats, metrics = parallel.mean((batch_stats, metrics))
+    updates, opt_state = self.optimizer.update(gradients, state.opt_state, trained)
     return (
       state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params={**state.params, **optax.apply_updates(trained, updates)},
         batch_stats=batch_stats,
         opt_state=opt_state,
       ),
@@ -143,14 +162,14 @@ class TrainStep:
     """Mean loss and share of right first answers."""
     if self.split_head:
       return split_head_loss(
-        outputs, params["head"], label, self.model.num_classes, self.model.dtype
+        outputs, params[HEAD], label, self.model.num_classes, self.model.dtype
       )
     correct = outputs.argmax(-1) == label
     return self.loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
 
   def _averages_early(self) -> bool:
     """Whether gradients are averaged during backprop; one device has no need to."""
-    can = self.overlap and hasattr(self.model, "reduce")
+    can = self.overlap and hasattr(self.model, "reduce") and not self.frozen
     return can and parallel.axis_size() > 1
 
   def _average(self, gradients: Any) -> Any:
@@ -159,6 +178,6 @@ class TrainStep:
 
   def _average_late(self, gradients: Any) -> Any:
     # A device's part of a split head has its whole gradient already.
-    own = {"head": gradients["head"]} if self.split_head else {}
+    own = {HEAD: gradients[HEAD]} if self.split_head else {}
     trunk = {k: v for k, v in gradients.items() if k not in own}
     return {**self._average(trunk), **own}

@@ -41,10 +41,11 @@ class Workdir:
         config.json is damaged.
     """
     self.path, self.run = path, run
-    self._hashes = resume.hashes(run)
     before = _read(path / "config.json")
     self.history = _history(path / "config.json", before)
     self._changes = resume.changes(path, before, run) if before else []
+    # What was recorded stays, also of weights that are gone.
+    self._hashes = {**before.get(HASHES, {}), **resume.hashes(run)}
 
   def is_finished(self, step: int | None) -> bool:
     """Whether the weights of the run's end are there; `step` is the last checkpoint's.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im21k import cli, models, parallel, synsets
+from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
 from im21k.training import configs, learning_curve, loop, resume
 from im21k.training import run as command
@@ -41,6 +41,7 @@ class Case(NamedTuple):
 COSINE = {"schedule": {"name": "cosine", "peak": 0.5, "warmup": {"steps": 2}}}
 MARKS = {"reference": {"label": "a", "images_per_pass": 50, "top_1": [9, 20]}}
 INCEPTION = {"model": {"name": "inception_bn_21k"}}
+STARTED = {"init.weights": "first"}
 REDUCING = {"model.name": "reducing"}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
@@ -56,6 +57,10 @@ CASES = [
   Case("model.bn_epsilon", 1e-5, ("model",), "fixed", INCEPTION),
   Case("model.bn_momentum", 0.9, ("model",), "fixed", INCEPTION),
   Case("model.init_scale", 0.3, ("model",), "fixed", INCEPTION),
+  Case("init.weights", "second", ("init",), "fixed", STARTED),
+  Case("init.head", "fresh", ("init",), "fixed", STARTED),
+  Case("init.trunk.name", "frozen", ("program",), "fixed", STARTED),
+  Case("init.trunk.lr", 0.5, ("program",), "fixed", STARTED),
   Case("total", {"epochs": 2}, ("total",), "free"),
   Case("batch_size", 16, ("program", "batch", "eval_batch"), "fixed"),
   Case("schedule.name", "cosine", ("rates", "program"), "free",
@@ -122,6 +127,21 @@ def pack(photos, folder, classes, seed="0"):
   assert cli.main([str(word) for word in arguments]) == 0
 
 
+def save_weights(folder, model, classes, seed):
+  """Weights of a tiny model, to start from."""
+  model = model(len(classes))
+  images = np.zeros((1, 32, 32, 3), np.float32)
+  variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+  rng = np.random.default_rng(seed)
+  weights.Weights(
+    "tiny",
+    {"num_classes": len(classes)},
+    jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), variables),
+    weights.Input(32, 37),
+    classes,
+  ).save(folder)
+
+
 @pytest.fixture
 def base(small, document, tiny_model, monkeypatch):
   """A short run of the tiny model over the short class list."""
@@ -130,6 +150,11 @@ def base(small, document, tiny_model, monkeypatch):
     reduce: Any = None
 
   monkeypatch.setitem(registry._BUILDERS, "reducing", Reducing)
+  monkeypatch.chdir(small)
+  classes = synsets.get(str(small / "classes.txt"))
+  for seed, name in enumerate(("first", "second")):
+    if not (small / name).exists():
+      save_weights(small / name, tiny_model, classes, seed)
   places = {"data": str(small / "photos"), "classes": str(small / "classes.txt")}
   return Config.from_dict({**document, **places})
 
@@ -167,7 +192,7 @@ class Parts:
 
   @property
   def program(self):
-    state = jax.eval_shape(self.run.init)
+    state = self.run.shapes()
     step, _ = self.run.make_step(state)
     if self.run.config.split_head:
       state = jax.eval_shape(lambda s: self.run.place(s, None), state)
@@ -175,7 +200,7 @@ class Parts:
 
   @property
   def eval_program(self):
-    state = jax.eval_shape(self.run.init)
+    state = self.run.shapes()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     batch = {**shapes(self.run), "mask": shapes(self.run)["label"]}
     return self.run.scorer._step.lower(variables, batch).as_text()

@@ -102,7 +102,7 @@ def test_what_has_no_policies_leaves_the_question_open(config, tmp_path, documen
 def test_the_loop_asks_the_work_folder_first(config, tmp_path, monkeypatch):
   seen = []
 
-  def prepare(config):
+  def prepare(config, begun):
     seen.append(config.model["remat"])
     raise InterruptedError
 
