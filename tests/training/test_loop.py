@@ -347,7 +347,7 @@ def test_loader_position_is_what_is_saved(packed):
 def test_too_little_memory_is_one_line_with_the_remedy(
   config, monkeypatch, tmp_path, error, where
 ):
-  def prepare(config):
+  def prepare(config, begun):
     raise error
 
   monkeypatch.setattr(loop, "prepare", prepare)
