@@ -44,6 +44,7 @@ COMMANDS = {
   "calibrate": Command("im21k.evaluation.calibrate", "calibrate"),
   "predict": Command("im21k.inference.predict", "predict"),
   "report": Command("im21k.pages.run_page", "report"),
+  "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),
   "convert to-mxnet": Command("im21k.convert.mxnet", "to_mxnet"),

@@ -60,6 +60,11 @@ def as_text(classes: ClassList) -> str:
   """What `from_file` reads back: one id a line for a list of synsets, else a CSV."""
   if classes.is_plain:
     return "\n".join(classes.synsets) + "\n"
+  return as_csv(classes)
+
+
+def as_csv(classes: ClassList) -> str:
+  """The same with id, name and under of each class."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(COLUMNS)

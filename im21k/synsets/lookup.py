@@ -33,6 +33,11 @@ def definition(one: str, above: Sequence[str]) -> str:
   return f"own class under {kinds}" if kinds else "own class"
 
 
+def of_lemma(lemma: str) -> Sequence[str]:
+  """The synsets of a word or phrase in lower case, with spaces; empty: none has it."""
+  return _by_lemma().get(lemma, ())
+
+
 def synset(word: str) -> dict[str, Any]:
   """Looks up a word: its synsets, with names, definitions and hypernyms.
 
