@@ -45,6 +45,7 @@ BASE = {
   "recalibrate": "recalibrate {weights} {packed} {out}/new --images 8 --batch-size 4",
   "calibrate": "calibrate {weights} {packed} --split train",
   "predict": "predict {calibrated} {photo}",
+  "features": "features {weights} {photos} {out}/f.npz",
   "report": "report {run}",
   "classes suggest": "classes suggest {photos} {out}/own.csv",
   "synset": "synset fir",
@@ -112,6 +113,12 @@ OPTIONS = {
   "predict --definitions": "",
   "predict --plot": "{out}/plot.png",
   "predict --report": "{out}/page.html",
+  "features --stage": "logits",
+  "features --dtype": "float16",
+  "features --split": "train",
+  "features --labels": "{missing}",
+  "features --batch-size": "0",
+  "features --devices": "3",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -261,6 +268,11 @@ REFUSED = {
   "recalibrate {weights} {packed} {packed}": "which is read: name another folder",
   "recalibrate {weights} {packed} {weights}": "holds the weights that are read",
   "predict {calibrated} {photo} --plot {photo}": "would overwrite",
+  "features {weights} {photos} {out}/f --split eval": "split is for photos that im21k",
+  "features {weights} {photos} {out}/f.npz --stage feature": "did you mean 'features'",
+  "features {weights} {photos} {out}/f.npy": "features are written as NAME.npz",
+  "features {weights} {photos} {photos}/f": "/photos, which is read: name another",
+  "features {weights} {packed} {weights}/f.npz": "/weights, which is read: name",
   "report {run} --page-file {run}/config.json": "would overwrite",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
@@ -416,7 +428,9 @@ class Tiny(nn.Module):
     bn = nn.BatchNorm(
       use_running_average=not train, momentum=self.bn_momentum, name="bn"
     )
-    return nn.Dense(self.num_classes, name="head")(bn(x / 64)).astype(jnp.float32), {}
+    x = bn(x / 64)
+    out = {"features": x}
+    return nn.Dense(self.num_classes, name="head")(x).astype(jnp.float32), out
 
 
 @pytest.fixture(scope="module")
@@ -573,8 +587,12 @@ def write_mxnet(root):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  "command", ["evaluate", "calibrate", "recalibrate", "predict", "bench-loader", "pack"]
-)
+  "command",
+  (
+    "bench-loader", "calibrate", "evaluate", "features", "pack", "predict",
+    "recalibrate",
+  ),
+)  # fmt: skip
 def test_a_cut_archive_is_said_by_every_command(places, capsys, command):
   path = places["root"] / "cut.tar"
   with tarfile.open(path, "w") as tar:
@@ -584,6 +602,7 @@ def test_a_cut_archive_is_said_by_every_command(places, capsys, command):
     "recalibrate": f"recalibrate {places['weights']} {path} {places['out']}/new "
     "--images 12 --batch-size 4",
     "predict": f"predict {places['calibrated']} {path}",
+    "features": f"features {places['weights']} {path} {places['out']}/f.npz",
     "bench-loader": f"bench-loader {path} --batch-size 2 --seconds 0.1",
     "pack": f"pack {path} {places['out']} --classes {places['root']}/three.txt",
   }.get(command, f"{command} {places['weights']} {path}")
