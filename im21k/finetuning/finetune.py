@@ -15,6 +15,8 @@ from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
 from im21k.finetuning import head, recipe
 from im21k.finetuning.record import Record
+from im21k.packing import final_files
+from im21k.packing.config import PackOptions
 from im21k.packing.pack import pack
 from im21k.pages.run_page import report
 from im21k.photos import own_folders
@@ -102,7 +104,7 @@ def finetune(
   on = inputs.devices_for(devices)
   program_cache.use()
   record.write()
-  data, packed = _packed(photos, out, classes, eval_fraction, seed)
+  data, packed, failed = _packed(photos, out, classes, eval_fraction, seed)
   train, held_out = (
     packed.count(split) if split in packed.splits else 0 for split in ("train", "eval")
   )
@@ -120,6 +122,7 @@ def finetune(
     "classes": len(packed.classes(data)),
     "fit": fit,
     **_measured(out, data, held_out),
+    **failed,
   }
   record.write(result, str(data))
   return result
@@ -151,18 +154,24 @@ def text(result: dict[str, Any]) -> str:
 
 def _packed(
   photos: Path, out: Path, classes: str | None, eval_fraction: float | None, seed: int
-) -> tuple[Path, Manifest]:
-  """The folder of packed photos, and its manifest."""
+) -> tuple[Path, Manifest, dict[str, str]]:
+  """The folder of packed photos, its manifest, and `failed` if bytes were lost."""
   if inputs.is_packed(photos):
-    return photos, Manifest.load(photos)
+    return photos, Manifest.load(photos), {}
   if classes is None and (found := own_folders.names(photos)):
     own_folders.check_are_classes(photos, found)
     classes = "folders"
   packed = out / "packed"
   fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
-  say(f"packing {photos} into {packed}")
-  pack(photos, packed, classes=classes, eval_fraction=fraction, seed=seed)
-  return packed, Manifest.load(packed)
+  options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
+  if inputs.is_packed(packed):
+    result = final_files.result(packed, options)
+  else:
+    result = pack(photos, packed, options)
+    counts = f"{result['train']:,} train and {result['eval']:,} held-out photos"
+    say(f"packed {counts} into {packed}")
+  failed = {name: result[name] for name in ("failed",) if name in result}
+  return packed, Manifest.load(packed), failed
 
 
 def _train(

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from im21k import weights
-from im21k.inference import extraction, feature_files
-from im21k.inference.feature_parts import Parts
-from im21k.inference.features import features, text
+from im21k.features import extraction, npz
+from im21k.features.extract import features, text
+from im21k.features.part_files import Parts
 from im21k.packing.pack import pack
 from im21k.photos import images
 
@@ -39,7 +39,7 @@ def test_rows_are_those_of_the_photos(saved, photos, tmp_path, tiles_of, name):
   result = features(saved, folder, tmp_path / name, batch_size=4)
   assert result["counts"] == {"photos": 18, "rows": 18, "bad": 0}
   assert result["shape"] == [18, 48] and "failed" not in result
-  found = feature_files.read(tmp_path / name)
+  found = npz.read(tmp_path / name)
   assert len(found.keys) == len({*found.keys}) == 18
   for key, label, row in zip(found.keys, found.labels, found.values, strict=True):
     tiles = tiles_of(images.read(folder / key))
@@ -56,7 +56,7 @@ def test_classes_that_the_weights_lack_get_labels_behind_theirs(
 ):
   folder = photos({"n01443537": 1, "n99999998": 2})
   features(saved, folder, tmp_path / "f.npz")
-  found = feature_files.read(tmp_path / "f.npz")
+  found = npz.read(tmp_path / "f.npz")
   assert found.labels.tolist()[1:] == [21841] * 2
   assert found.classes[-1] == "n99999998" and len(found.classes) == 21842
 
@@ -157,7 +157,7 @@ def test_photos_without_pixels_are_listed_and_make_it_fail(saved, photos, tmp_pa
     "2 of 20 photos have no features; n01443537/bad.jpg: not an image of a common"
   )
   assert "left out: n01443537/bad.jpg (not an image" in text(result)
-  assert feature_files.read(tmp_path / "f.npz").about["bad"] == result["bad"]
+  assert npz.read(tmp_path / "f.npz").about["bad"] == result["bad"]
 
 
 @pytest.mark.parametrize("name", ["f.npz", "folder"])
@@ -181,7 +181,7 @@ def test_files_of_others_are_not_written_over(saved, photos, tmp_path):
 CODE = """
 import sys
 from im21k import cli
-from im21k.inference import extraction
+from im21k.features import extraction
 extraction._PHOTOS = 64
 sys.exit(cli.main(sys.argv[1:]))
 """

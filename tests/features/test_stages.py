@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from im21k.inference import stages
+from im21k.features import stages
 
 
 def test_stages_are_those_of_the_model_with_their_shapes(tiny_weights):

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from im21k.inference.feature_parts import Place
+from im21k.features.part_files import Place
 from im21k.photos import Photo, Source
 
 

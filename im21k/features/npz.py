@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 
 from im21k import documents, files
-from im21k.inference import feature_parts
+from im21k.features import part_files
 
 NPZ = ".npz"
 _DATE = (1980, 1, 1, 0, 0, 0)  # So that the same features have the same bytes.
@@ -39,11 +39,11 @@ class Features(NamedTuple):
   about: dict[str, Any]
 
 
-def join(parts: feature_parts.Parts, out: Path) -> None:
+def join(parts: part_files.Parts, out: Path) -> None:
   """Writes all parts as one `.npz`, a part in memory at a time."""
   about = {**parts.summary(), "bad": parts.bad}
   with files.whole(out) as aside, zipfile.ZipFile(aside, "w") as archive:
-    for name in feature_parts.ARRAYS:
+    for name in part_files.ARRAYS:
       _add(archive, name, list(parts.arrays(name)))
     _add(archive, "classes", [np.array(parts.classes, np.str_)])
     _add(archive, "about", [np.array(json.dumps(about))])
@@ -78,19 +78,19 @@ def read(path: Path) -> Features:
     said = about(path)
     with np.load(path, allow_pickle=False) as arrays:
       try:
-        values, labels, keys = (arrays[name] for name in feature_parts.ARRAYS)
+        values, labels, keys = (arrays[name] for name in part_files.ARRAYS)
         return Features(values, labels, keys, arrays["classes"], said)
       except KeyError as error:
         raise ValueError(f"{path} has no array {error}") from error
-  if not (path / feature_parts.DOCUMENT).exists():
+  if not (path / part_files.DOCUMENT).exists():
     raise ValueError(
-      f"{path / feature_parts.DOCUMENT} does not exist: {path} holds no features, or "
+      f"{path / part_files.DOCUMENT} does not exist: {path} holds no features, or "
       "only the first of them, until the same `im21k features` has ended"
     )
-  said = documents.read(path / feature_parts.DOCUMENT, feature_parts.REMEDY)
-  parts = feature_parts.Parts(path, said["asked"], ())
+  said = documents.read(path / part_files.DOCUMENT, part_files.REMEDY)
+  parts = part_files.Parts(path, said["asked"], ())
   values, labels, keys = (
-    np.concatenate(list(parts.arrays(name))) for name in feature_parts.ARRAYS
+    np.concatenate(list(parts.arrays(name))) for name in part_files.ARRAYS
   )
   classes = np.array(said.pop("classes"), np.str_)
   return Features(values, labels, keys, classes, said)

@@ -17,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from im21k import lock, weights, words
-from im21k.inference import stages, stream
-from im21k.inference.feature_parts import Parts
-from im21k.inference.position import Rest
+from im21k.features import stages, stream
+from im21k.features.part_files import Parts
+from im21k.features.position import Rest
 from im21k.photos import Source
 
 _PHOTOS = 2_048  # At most in a part.

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from im21k.inference import feature_files
-from im21k.inference.feature_parts import Parts, Place
-from im21k.inference.stream import Rows
+from im21k.features import npz
+from im21k.features.part_files import Parts, Place
+from im21k.features.stream import Rows
 
 ASKED = {"stage": "features"}
 
@@ -27,9 +27,9 @@ def parts(tmp_path):
 
 
 def test_an_npz_holds_what_the_folder_does(parts, tmp_path):
-  feature_files.join(parts, tmp_path / "f.npz")
+  npz.join(parts, tmp_path / "f.npz")
   for path in (tmp_path / "f.npz", tmp_path / "out"):
-    found = feature_files.read(path)
+    found = npz.read(path)
     assert found.values.shape == (5, 2, 3) and found.values.dtype == np.float16
     assert found.values[:, 0, 0].tolist() == [0, 0, 0, 2, 2]
     assert found.labels.tolist() == [0, -1, -1, 0, -1]
@@ -41,7 +41,7 @@ def test_an_npz_holds_what_the_folder_does(parts, tmp_path):
 def test_the_same_parts_give_the_same_bytes(parts, tmp_path):
   written = []
   for name in ("a.npz", "b.npz"):
-    feature_files.join(parts, tmp_path / name)
+    npz.join(parts, tmp_path / name)
     written.append((tmp_path / name).read_bytes())
     os.utime(tmp_path / "out" / "features-00000.npy", (0, 0))
   assert written[0] == written[1]
@@ -49,22 +49,22 @@ def test_the_same_parts_give_the_same_bytes(parts, tmp_path):
 
 def test_what_is_no_file_of_features_is_refused(parts, tmp_path):
   path = tmp_path / "f.npz"
-  feature_files.join(parts, path)
+  npz.join(parts, path)
   good = path.read_bytes()
   for data in (b"", b"PK", good[:200], good[:-30], b"\x93NUMPY" + good[:99]):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"f\.npz is not a whole file of `im21k feat"):
-      feature_files.read(path)
+      npz.read(path)
   np.savez(path, features=np.zeros(3))
   with pytest.raises(ValueError, match=r"f\.npz is not a whole file of `im21k feat"):
-    feature_files.about(path)
+    npz.about(path)
   with zipfile.ZipFile(path, "w") as archive:
     archive.writestr("about.npy", b"\x80\x04.")  # A pickle.
   with pytest.raises(ValueError, match=r"f\.npz is not a whole file of `im21k feat"):
-    feature_files.about(path)
+    npz.about(path)
 
 
 def test_a_folder_that_is_not_finished_is_refused(parts, tmp_path):
   (tmp_path / "out" / "features.json").unlink()
   with pytest.raises(ValueError, match="only the first of them, until the same"):
-    feature_files.read(tmp_path / "out")
+    npz.read(tmp_path / "out")

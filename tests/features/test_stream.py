@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from im21k import photos
-from im21k.inference import stream
+from im21k.features import stream
 from im21k.photos import images
 from im21k.photos.photo import Chosen, Photo
 

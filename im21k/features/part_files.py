@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from im21k import documents, files
+from im21k.features.stream import Rows
 from im21k.fields import Fields
-from im21k.inference.stream import Rows
 
 BEGUN, DOCUMENT = "begun.json", "features.json"
 ARRAYS = ("features", "labels", "keys")

@@ -5,8 +5,8 @@ import tarfile
 import pytest
 
 from im21k import photos
-from im21k.inference.feature_parts import Place
-from im21k.inference.position import Rest
+from im21k.features.part_files import Place
+from im21k.features.position import Rest
 from im21k.packing.pack import pack
 
 COUNTS = {"n01443537": 3, "n02121620": 1, "n03481172": 4}

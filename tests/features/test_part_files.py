@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from im21k.inference.feature_parts import BEGUN, Part, Parts, Place
-from im21k.inference.stream import Rows
+from im21k.features.part_files import BEGUN, Part, Parts, Place
+from im21k.features.stream import Rows
 from im21k.loading.scoring import Item
 from im21k.photos.photo import Loss
 

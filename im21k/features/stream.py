@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from im21k import parallel, weights
-from im21k.inference import stages
+from im21k.features import stages
 from im21k.loading import scoring
 from im21k.photos import Source
 

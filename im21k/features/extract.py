@@ -11,8 +11,8 @@ from typing import Any
 
 from im21k import targets, weights, words
 from im21k.evaluation import inputs
-from im21k.inference import extraction, feature_files, feature_parts, stages
-from im21k.inference.feature_parts import Parts
+from im21k.features import extraction, npz, part_files, stages
+from im21k.features.part_files import Parts
 from im21k.weights import document
 
 # A folder of such a name would be taken for what it is not.
@@ -88,18 +88,18 @@ def features(
     "labels": str(labels.absolute()) if labels else None,
     **job.asked(),
   }
-  if out.suffix != feature_files.NPZ:
+  if out.suffix != npz.NPZ:
     parts = job.fill(out, asked)
     return _result(out, parts.summary(), parts.bad)
   folder = out.with_name(f"{out.name}.parts")
   if out.exists():
-    said = feature_files.about(out)
-    feature_parts.check_same(said["asked"], asked, out)
+    said = npz.about(out)
+    part_files.check_same(said["asked"], asked, out)
   else:
     parts = job.fill(folder, asked)
-    feature_files.join(parts, out)
-    said = feature_files.about(out)
-  if (folder / feature_parts.BEGUN).exists():
+    npz.join(parts, out)
+    said = npz.about(out)
+  if (folder / part_files.BEGUN).exists():
     Parts(folder, asked, released.classes.synsets).remove()
     with contextlib.suppress(OSError):
       folder.rmdir()
@@ -116,7 +116,7 @@ def text(result: dict[str, Any]) -> str:
   ]
   if result["unlabelled"]:
     rows = words.counted(result["unlabelled"], "row")
-    lines.append(f"{rows} without class: label {feature_parts.NO_LABEL}")
+    lines.append(f"{rows} without class: label {part_files.NO_LABEL}")
   if result["bad"]:
     shown = [f"{one['photo']} ({one['reason']})" for one in result["bad"][:5]]
     more = "; …" if len(result["bad"]) > len(shown) else ""
@@ -127,11 +127,11 @@ def text(result: dict[str, Any]) -> str:
 def _check_out(weights_dir: Path, photos: Path, out: Path) -> None:
   """ValueError if features cannot be written there."""
   suffix = out.suffix.lower()
-  if suffix != feature_files.NPZ and suffix in _FILES:
+  if suffix != npz.NPZ and suffix in _FILES:
     raise ValueError(
       f"out is {out}, but features are written as NAME.npz, or into a folder"
     )
-  if out.suffix == feature_files.NPZ:
+  if out.suffix == npz.NPZ:
     targets.check([weights_dir, photos], out=out)
   else:
     targets.check_folder([weights_dir, photos], out=out)
