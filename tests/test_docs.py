@@ -191,11 +191,17 @@ NOT_RUN = {
 }
 
 
+# The page whose lines need what the lines before have made.
+IN_ORDER = ROOT / "docs" / "own_classes.md"
+
+
 def lines_to_run():
   """(page, line) of the commands that run here, each once."""
   seen = set()
   for path, line in shell_lines():
     words = " ".join(line.split())
+    if path == IN_ORDER:
+      continue
     if words not in seen and not any(words.startswith(known) for known in NOT_RUN):
       yield pytest.param(words, id=f"{name_of(path)}: {words}")
     seen.add(words)
@@ -268,6 +274,27 @@ def test_shell_line_runs(workshop, line, capfd):
     if option in words:
       path = Path(words[words.index(option) + 1])
       assert start.encode() in path.read_bytes()[:20]
+
+
+@pytest.mark.slow
+def test_own_classes_run_from_the_folder_to_the_answers(
+  workshop, sample_photos, tmp_path, capfd
+):
+  """Every line of the page, in order, on sample photos in folders of such names."""
+  synset_of = {"cats": "n02512053", "my dog": "n03481172", "sports_cars": "n04587559"}
+  for name, synset in synset_of.items():
+    shutil.copytree(sample_photos / synset, tmp_path / "photos" / name)
+  for path, line in shell_lines():
+    if path == IN_ORDER and not any(line.startswith(known) for known in NOT_RUN):
+      status = cli.main(shlex.split(line)[1:])
+      out, err = capfd.readouterr()
+      assert status == 0, (line, err)
+      assert out, line
+  for name in ("mine", "placed"):
+    result = json.loads((tmp_path / "runs" / name / "finetune.json").read_text())
+    assert result["result"]["train"] + result["result"]["eval"] == 47
+  placed = weights.load(tmp_path / "runs" / "placed" / "weights").classes
+  assert placed.under == ("n02121620", "n02084071", "n04285008")
 
 
 def test_what_is_not_run_is_in_the_pages():
