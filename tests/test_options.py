@@ -111,6 +111,7 @@ OPTIONS = {
   "predict --definitions": "",
   "predict --plot": "{out}/plot.png",
   "predict --report": "{out}/page.html",
+  "predict --json-lines": "",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -324,15 +325,16 @@ def test_names_that_strangers_gave_are_shown_and_written_as_text(places, capfd):
     shutil.copy(places["photo"], folder / name)
   (folder / "b\r\x9b.jpg").write_bytes(b"no photo")
   predict = ["predict", str(places["calibrated"]), str(folder.parent)]
-  assert cli.main([*predict, "--report", str(out / "page.html")]) == 0
+  assert cli.main([*predict, "--report", str(out / "page.html")]) == 1
   text, err = capfd.readouterr()
-  assert err == ""
+  assert err.startswith("im21k predict: 1 of 3 photos have no answer; ")
+  assert r"b\r\x9b.jpg: not an image" in err and err.count("\n") == 1
   assert all(line.isprintable() for line in text.splitlines())
   assert all(f"/{FISH}/{name}\n" in text for name in shown)
   assert r"b\r\x9b.jpg (not an image" in text
   page = (out / "page.html").read_bytes().decode("utf-8")
   assert all(f"<bdi>{name}</bdi>" in page for name in shown)
-  assert cli.main([*predict, "--json"]) == 0
+  assert cli.main([*predict, "--json"]) == 1
   names_in_json = [p["image"] for p in json.loads(capfd.readouterr()[0])["predictions"]]
   assert [name.rpartition("/")[2] for name in sorted(names_in_json)] == [
     names[0], "caf\\xe9 \u202egpj.jpg"

@@ -10,12 +10,12 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from im21k import synsets
-from im21k.photos import folders, image_files, sources, tfds
+from im21k.photos import folders, image_files, sources
 from im21k.photos.photo import Entry, Photo
 
 STDIN = "-"
@@ -44,17 +44,23 @@ class Places:
     whose key is the place and whose heading is empty.
     """
     for place in self.places:
+      empty = True
       try:
-        yield from self._inside(place)
+        for photo in self._inside(place):
+          empty = False
+          yield photo
       except (ValueError, OSError) as error:
-        yield Photo(str(place), "", problem=("", _reason(error)))
+        yield Photo(str(place), "", problem=("", _reason(place, error)))
+      else:
+        if empty:
+          yield Photo(str(place), "", problem=("", "it holds no photos"))
 
   def _inside(self, place: Path) -> Iterator[Photo]:
     if is_photo(place):
       name = str(place)
       yield folders.from_entry(Entry(name, "", name))
       return
-    for photo in sources.open(place, classes=self.classes):
+    for photo in sources.open(place, classes=self.classes, mixed=True):
       yield photo.named(f"{place}/{photo.key}", photo.synset)
 
 
@@ -63,16 +69,6 @@ def is_photo(place: Path) -> bool:
   return place.is_file() and (
     place.suffix.lower() in image_files.SUFFIXES or image_files.is_image(place)
   )
-
-
-def is_one(places: Sequence[Path]) -> bool:
-  """Whether what was written names one photo: no pattern, folder, archive or list."""
-  if len(places) != 1 or str(places[0]).startswith((STDIN, tfds.PREFIX)):
-    return len(places) == 1 and places[0].is_file() and is_photo(places[0])
-  try:
-    return is_photo(places[0]) or (_is_literal(places[0]) and not places[0].exists())
-  except OSError:
-    return True
 
 
 def named(places: Iterable[Path]) -> Iterator[Path]:
@@ -88,12 +84,22 @@ def named(places: Iterable[Path]) -> Iterator[Path]:
   """
   for place in places:
     if str(place) == STDIN:
-      yield from listed(sys.stdin.buffer)
+      yield from _on_stdin()
     elif _is_literal(place):
       yield place
     else:
-      matches = sorted(glob.glob(str(place), recursive=True))
+      matches = sorted(glob.glob(_pattern(place), recursive=True))
       yield from map(Path, matches or [str(place)])
+
+
+def _on_stdin() -> Iterator[Path]:
+  try:
+    descriptor = os.dup(sys.stdin.fileno())
+  except (AttributeError, OSError, ValueError) as error:  # It is closed, or no file.
+    raise ValueError("standard input is closed, so - names no photos") from error
+  # A file of its own: whoever waits in Python's own one keeps the process from ending.
+  with open(descriptor, "rb") as stream:
+    yield from listed(stream)
 
 
 def listed(stream: BinaryIO) -> Iterator[Path]:
@@ -106,6 +112,8 @@ def listed(stream: BinaryIO) -> Iterator[Path]:
   while line := stream.readline(_LONGEST):
     if first:
       line = line.removeprefix(codecs.BOM_UTF8)
+      if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("standard input is in UTF-16: write the list in UTF-8")
       if _begins_as_image(line):
         raise ValueError(
           "standard input is an image, but - is for a list of paths: name the file"
@@ -144,13 +152,21 @@ def _begins_as_image(line: bytes) -> bool:
   return image_files.begins_as_image(head) and bool(_NO_TEXT.search(head))
 
 
+def _pattern(place: Path) -> str:
+  """What `glob` takes: of folders that exist, brackets are part of the name."""
+  known = next((above for above in place.parents if os.path.lexists(above)), Path())
+  return os.path.join(glob.escape(str(known)), place.relative_to(known))
+
+
 def _is_literal(place: Path) -> bool:
   if str(place) == STDIN:
     return False
   return not glob.has_magic(str(place)) or os.path.lexists(place)
 
 
-def _reason(error: ValueError | OSError) -> str:
+def _reason(place: Path, error: ValueError | OSError) -> str:
   """Why a place gave no photo; its name stands beside the reason."""
+  if isinstance(error, FileNotFoundError) and not _is_literal(place):
+    return "nothing matches this pattern"
   strerror = error.strerror if isinstance(error, OSError) else None
   return strerror[:1].lower() + strerror[1:] if strerror else str(error)
