@@ -44,6 +44,7 @@ ROOMS = {
   "planning": "what fits, how fast, what limits?",
   "pages": "show me",
   "inference": "what is it?",
+  "serving": "a page and JSON on this machine",
   "terminal": "",
   "command_line": "",
   "usage": "",

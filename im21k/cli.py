@@ -44,6 +44,7 @@ COMMANDS = {
   "recalibrate": Command("im21k.evaluation.recalibrate", "recalibrate"),
   "calibrate": Command("im21k.evaluation.calibrate", "calibrate"),
   "predict": Command("im21k.inference.predict", "predict"),
+  "serve": Command("im21k.serving.serve", "serve"),
   "report": Command("im21k.pages.run_page", "report"),
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),

@@ -27,6 +27,7 @@ from im21k.convert import mxnet
 from im21k.models import registry
 from im21k.packing.pack import pack
 from im21k.planning import bench_loader, loader_speed, plan
+from im21k.serving import serve
 from im21k.synsets import ClassList
 from im21k.training import run as training
 
@@ -45,6 +46,7 @@ BASE = {
   "recalibrate": "recalibrate {weights} {packed} {out}/new --images 8 --batch-size 4",
   "calibrate": "calibrate {weights} {packed} --split train",
   "predict": "predict {calibrated} {photo}",
+  "serve": "serve {weights}",
   "report": "report {run}",
   "synset": "synset fir",
   "convert mxnet": "convert mxnet {params} {out}/released --synset {synset}",
@@ -112,6 +114,8 @@ OPTIONS = {
   "predict --plot": "{out}/plot.png",
   "predict --report": "{out}/page.html",
   "predict --json-lines": "",
+  "serve --host": "localhost",
+  "serve --port": "8001",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -262,6 +266,8 @@ REFUSED = {
   "report {run} --page-file {run}/config.json": "would overwrite",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
+  "serve {weights} --port 65536": "port is 65536, but must be 0 to 65,535",
+  "serve {weights} --port -1": "port is -1, but must be 0 to 65,535",
   "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
 }  # fmt: skip
 
@@ -535,6 +541,9 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(plan.largest, "find", lambda compile_, own, most: (own, None))
   monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
   monkeypatch.setattr(plan.comparison, "compare", compare)
+  # It ends with Ctrl-C; tests/serving starts it.
+  monkeypatch.setattr(serve, "missing", lambda: None)
+  monkeypatch.setattr(serve, "run", record("serve", {"address": "", "photos": 0}))
   monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
   monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
 
