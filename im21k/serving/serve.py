@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -84,6 +85,8 @@ def server_of(service: Any, host: str) -> Any:
 
   from im21k.serving import app
 
+  # A stranger's broken form is no event for the terminal.
+  logging.getLogger("python_multipart").setLevel(logging.ERROR)
   hosts = frozenset((*_LOOPBACK, "[::1]", host)) if host in _LOOPBACK else None
   config = uvicorn.Config(
     app.create(service, hosts),
