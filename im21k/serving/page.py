@@ -21,7 +21,8 @@ async def index(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
   """The page that describes every address."""
-  return HTMLResponse(_rendered("docs.html.jinja", document=openapi.document()))
+  page = {"document": openapi.document(), "base": str(request.base_url)}
+  return HTMLResponse(_rendered("docs.html.jinja", **page))
 
 
 async def document(request: Request) -> Response:
