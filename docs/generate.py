@@ -46,6 +46,7 @@ ROOMS = {
   "pages": "show me",
   "finetuning": "weights and photos of other classes -> weights for these",
   "inference": "what is it?",
+  "serving": "a page and JSON on this machine",
   "terminal": "",
   "command_line": "",
   "usage": "",

@@ -187,6 +187,8 @@ NOT_RUN = {
   "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
+  "im21k serve": "runs until Ctrl-C; tests/serving/test_serve.py",
+  "im21k predict WEIGHTS - ": "reads a pipe; tests/inference/test_places.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
 }
 

@@ -25,6 +25,7 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("finetuning", "inference"),
+  ("serving",),
   ("terminal", "command_line"),
   ("usage",),
   ("cli",),

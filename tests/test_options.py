@@ -28,6 +28,7 @@ from im21k.finetuning import finetune as finetuning
 from im21k.models import registry
 from im21k.packing.pack import pack
 from im21k.planning import bench_loader, loader_speed, plan
+from im21k.serving import serve
 from im21k.synsets import ClassList
 from im21k.training import run as training
 
@@ -48,6 +49,7 @@ BASE = {
   "predict": "predict {calibrated} {photo}",
   "finetune": "finetune {weights} {photos} {out}/mine",
   "features": "features {weights} {photos} {out}/f.npz",
+  "serve": "serve {weights}",
   "report": "report {run}",
   "classes suggest": "classes suggest {photos} {out}/own.csv",
   "synset": "synset fir",
@@ -129,6 +131,9 @@ OPTIONS = {
   "features --labels": "{missing}",
   "features --batch-size": "0",
   "features --devices": "3",
+  "predict --json-lines": "",
+  "serve --host": "localhost",
+  "serve --port": "8001",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -292,6 +297,8 @@ REFUSED = {
   "report {run} --page-file {run}/config.json": "would overwrite",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
+  "serve {weights} --port 65536": "port is 65536, but must be 0 to 65,535",
+  "serve {weights} --port -1": "port is -1, but must be 0 to 65,535",
   "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
 }  # fmt: skip
 
@@ -356,15 +363,16 @@ def test_names_that_strangers_gave_are_shown_and_written_as_text(places, capfd):
     shutil.copy(places["photo"], folder / name)
   (folder / "b\r\x9b.jpg").write_bytes(b"no photo")
   predict = ["predict", str(places["calibrated"]), str(folder.parent)]
-  assert cli.main([*predict, "--report", str(out / "page.html")]) == 0
+  assert cli.main([*predict, "--report", str(out / "page.html")]) == 1
   text, err = capfd.readouterr()
-  assert err == ""
+  assert err.startswith("im21k predict: 1 of 3 photos have no answer; ")
+  assert r"b\r\x9b.jpg: not an image" in err and err.count("\n") == 1
   assert all(line.isprintable() for line in text.splitlines())
   assert all(f"/{FISH}/{name}\n" in text for name in shown)
   assert r"b\r\x9b.jpg (not an image" in text
   page = (out / "page.html").read_bytes().decode("utf-8")
   assert all(f"<bdi>{name}</bdi>" in page for name in shown)
-  assert cli.main([*predict, "--json"]) == 0
+  assert cli.main([*predict, "--json"]) == 1
   names_in_json = [p["image"] for p in json.loads(capfd.readouterr()[0])["predictions"]]
   assert [name.rpartition("/")[2] for name in sorted(names_in_json)] == [
     names[0], "caf\\xe9 \u202egpj.jpg"
@@ -569,6 +577,9 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(plan.largest, "find", lambda compile_, own, most: (own, None))
   monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
   monkeypatch.setattr(plan.comparison, "compare", compare)
+  # It ends with Ctrl-C; tests/serving starts it.
+  monkeypatch.setattr(serve, "missing", lambda: None)
+  monkeypatch.setattr(serve, "run", record("serve", {"address": "", "photos": 0}))
   monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
   monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
 

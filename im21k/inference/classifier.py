@@ -8,7 +8,7 @@ features = model.features(images)["features"]        # float32 [3, 1024]
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from flax import linen as nn
 from jaxtyping import Float32, UInt8
 
-from im21k import synsets, weights
+from im21k import parallel, synsets, weights
 from im21k.weights import Photo, heads
 
 
@@ -67,6 +67,27 @@ class Classifier:
       ValueError: the images have another shape or type.
     """
     logits: jax.Array = self._run(_checked(images))[0]
+    return logits
+
+  def logits_on(
+    self, on: Sequence[jax.Device]
+  ) -> Callable[[npt.ArrayLike], Float32[jax.Array, "b classes"]]:
+    """`logits` of batches that these devices share; they divide the number of images.
+
+    Parameters are copied to each device once.
+    """
+    variables = parallel.place(self.variables, on)
+
+    @jax.jit
+    def run(variables: Any, images: jax.Array) -> Any:
+      inputs = self.weights.input.normalize(images)
+      return self.model.apply(variables, inputs, train=False)[0]
+
+    def logits(images: npt.ArrayLike) -> Float32[jax.Array, "b classes"]:
+      divided = jax.device_put(_checked(images), parallel.divided(on))
+      result: jax.Array = run(variables, divided)
+      return result
+
     return logits
 
   def features(self, images: npt.ArrayLike) -> dict[str, jax.Array]:
