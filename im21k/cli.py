@@ -43,6 +43,8 @@ COMMANDS = {
   "recalibrate": Command("im21k.evaluation.recalibrate", "recalibrate"),
   "calibrate": Command("im21k.evaluation.calibrate", "calibrate"),
   "predict": Command("im21k.inference.predict", "predict"),
+  "finetune": Command("im21k.finetuning.finetune", "finetune"),
+  "features": Command("im21k.features.extract", "features"),
   "report": Command("im21k.pages.run_page", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),

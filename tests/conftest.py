@@ -214,7 +214,8 @@ class _Linear(nn.Module):
   def __call__(self, x, *, train):
     b, h, w, c = x.shape
     tiles = x.reshape(b, 4, h // 4, 4, w // 4, c).mean(axis=(2, 4))
-    return nn.Dense(self.num_classes, name="head")(tiles.reshape(b, 16 * c)), {}
+    features = tiles.reshape(b, 16 * c)
+    return nn.Dense(self.num_classes, name="head")(features), {"features": features}
 
 
 @pytest.fixture

@@ -164,9 +164,7 @@ def _row(listed: synsets.ClassList, label: int, seen: _Seen | None) -> dict[str,
   return row
 
 
-def _seen(
-  listed: synsets.ClassList, where: Path, folder: Path, images: int
-) -> _Seen:
+def _seen(listed: synsets.ClassList, where: Path, folder: Path, images: int) -> _Seen:
   """Mean probabilities of all nodes over some photos of each class."""
   if where.is_file():
     raise ValueError(f"{where} is a list: weights need the photos, in class folders")

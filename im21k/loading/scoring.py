@@ -64,6 +64,7 @@ class ScoreLoader:
     image_size: int,
     short_side: int,
     threads: int | None = None,
+    need_class: bool = True,
   ):
     """Prepares to read.
 
@@ -75,6 +76,7 @@ class ScoreLoader:
       image_size: side of the crop in pixels.
       short_side: of the photo that the crop is cut from, in pixels.
       threads: that read and decode; by default two for each core of this process.
+      need_class: whether a photo without a class has mask 0; else label 0 and mask 1.
 
     Raises:
       ValueError: the devices cannot share batch_size, or image_size is above
@@ -85,6 +87,7 @@ class ScoreLoader:
     self._labels = {synset: label for label, synset in enumerate(classes.synsets)}
     self._photos, self._batch_size, self._devices = photos, batch_size, devices
     self._size, self._short_side = image_size, short_side
+    self._need_class = need_class
     self._black = np.zeros((image_size, image_size, 3), np.uint8)
     # Decoding and resizing release the GIL; two a core keep reads in flight too.
     self._threads = threads or 2 * machine.cores()
@@ -127,7 +130,7 @@ class ScoreLoader:
 
   def _decode(self, photo: Photo) -> tuple[UInt8[np.ndarray, "size size 3"], Item]:
     label = self._labels.get(photo.synset)
-    error = _NO_CLASS if not photo.synset else None
+    error = _NO_CLASS if self._need_class and not photo.synset else None
     image = self._black
     # A photo that could not be read has no class, perhaps: that is not the reason.
     if photo.problem:

@@ -14,6 +14,9 @@ from im21k.pages import charts, mistakes, render
 from im21k.synsets import hierarchy
 from im21k.training.log import read_rows
 
+FINETUNED = "finetune.json"  # What `im21k finetune` records in place of a config.
+_FITTED = "The trunk was not trained: the head was fitted to its features at once."
+
 
 def report(
   workdir: Path,
@@ -53,7 +56,7 @@ def report(
   targets.check([], page_file=target)
   read = [workdir / name for name in ("config.json", "metrics.jsonl", "weights")]
   targets.check([*read, *([data] if data else [])], page_file=page_file)
-  config = _read(workdir / "config.json")
+  config, fitted = _config(workdir)
   rows = read_rows(workdir / "metrics.jsonl")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
   evaluated: dict[str, Any] = {"images": 0, "top_1": None, "counts": None}
@@ -67,8 +70,11 @@ def report(
     "run_page",
     name=workdir.resolve().name,
     curve=_curve(rows),
-    # The original knew nothing of own classes.
-    comparison=() if evaluated.get("own") else _comparison(workdir, rows),
+    no_curve=_FITTED if fitted else "Nothing has been measured yet.",
+    # The original knew nothing of own classes, and was not made from other weights.
+    comparison=()
+    if evaluated.get("own") or (workdir / FINETUNED).is_file()
+    else _comparison(workdir, rows),
     mistakes=evaluated.get("mistakes"),
     config=_pairs(config),
     environment=_pairs(_read(recorded)) if recorded.is_file() else None,
@@ -94,6 +100,14 @@ def text(result: dict[str, Any]) -> str:
   else:
     lines.append("the run has not ended: there are no weights to evaluate")
   return "\n".join(lines)
+
+
+def _config(workdir: Path) -> tuple[dict[str, Any], bool]:
+  """What defines the weights, and whether only their head was fitted, in no run."""
+  fitted = workdir / FINETUNED
+  if fitted.is_file() and not (workdir / "config.json").is_file():
+    return documents.read(fitted), True
+  return _read(workdir / "config.json"), False
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def check_are_classes(root: Path, found: list[str]) -> None:
       f"{root}: its folders, {shown}, have the names of splits, not of classes: give "
       f"one of them, such as {first}; {otherwise}"
     )
-  if len(found) == 1 and not any(entry.is_file() for entry in os.scandir(first)):
+  with os.scandir(first) as entries:
+    has_files = any(entry.is_file() for entry in entries)
+  if len(found) == 1 and not has_files:
     raise ValueError(
       f"{root}: it holds one folder, and that holds only folders: give {first}; "
       f"{otherwise}"

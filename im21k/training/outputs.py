@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from im21k import words
+
 _LONGEST = 160  # characters of another library's message
 # What stops a file from being written.
 _ERRORS = (
@@ -89,9 +91,12 @@ class Notes:
 
 
 def say(text: str) -> None:
-  """Writes a line to standard error, if somebody still reads it."""
+  """Writes a line to standard error, if somebody still reads it.
+
+  What cannot be seen, such as a line end in the name of a folder, is written out.
+  """
   notes = Notes()
-  notes.write(f"{text}\n")
+  notes.write(f"{words.visible(text)}\n")
   notes.flush()
 
 

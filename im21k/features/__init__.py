@@ -1,0 +1,1 @@
+"""Vectors of photos: what a stage of the network says of each, and what it is worth."""

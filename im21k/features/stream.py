@@ -1,0 +1,108 @@
+"""Any source of photos -> a stage of the network, each photo once, over all devices.
+
+In: weights, a `photos.Source`, the name of a stage. Out: batch after batch, the rows of
+the photos that could be decoded, and why the others have none. The devices compute one
+batch while the next is read and decoded.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from im21k import parallel, weights
+from im21k.features import stages
+from im21k.loading import scoring
+from im21k.photos import Source
+
+
+class Rows(NamedTuple):
+  """What became of some photos.
+
+  Attributes:
+    keys: of the photos that have a row.
+    synsets: the class of each; "" where nothing says it.
+    values: `[n, …]`, a stage of the network for each.
+    bad: the photos that could not be decoded.
+    read: number of photos, good or bad.
+    last: key of the last of them.
+  """
+
+  keys: list[str]
+  synsets: list[str]
+  values: Float[np.ndarray, "n ..."]
+  bad: list[scoring.Item]
+  read: int
+  last: str
+
+
+def extract(
+  released: weights.Weights,
+  photos: Source,
+  stage: str = stages.FEATURES,
+  *,
+  devices: Sequence[jax.Device],
+  batch_size: int,
+  dtype: stages.DType = "float32",
+) -> Iterator[Rows]:
+  """Computes a stage for each photo of a source, in the source's order.
+
+  Args:
+    released: the weights.
+    photos: of any source, see `photos.open`; classes may be missing.
+    stage: one of `stages.shapes`.
+    devices: that share each batch.
+    batch_size: photos at a time, over all devices; so many are in each of the `Rows`
+      but the last.
+    dtype: of the rows.
+
+  Raises:
+    ValueError: the model has no such stage, the devices cannot share batch_size, or a
+      value is not finite in this dtype.
+  """
+  stages.shape_of(released, stage)
+  loader = scoring.ScoreLoader(
+    photos,
+    released.classes,
+    batch_size=batch_size,
+    devices=len(devices),
+    image_size=released.input.size,
+    short_side=released.input.short_side,
+    need_class=False,
+  )
+  step = parallel.eval_step(stages.mapped(released, stage, dtype), devices)
+  placed = parallel.place(released.variables, devices)
+  return _each(loader, lambda images: step(placed, {"image": images}), stage)
+
+
+def _each(loader: scoring.ScoreLoader, run: Any, stage: str) -> Iterator[Rows]:
+  waiting: tuple[Any, list[scoring.Item]] | None = None
+  for batch, items in loader:
+    computing = run(batch["image"])
+    if waiting:
+      yield _rows(*waiting, stage)
+    waiting = computing, items
+  if waiting:
+    yield _rows(*waiting, stage)
+
+
+def _rows(computed: Any, items: list[scoring.Item], stage: str) -> Rows:
+  good = [index for index, item in enumerate(items) if item.error is None]
+  values = np.asarray(computed)[good]
+  finite = np.isfinite(values.reshape(len(good), -1)).all(1) if good else np.array([])
+  if not finite.all():
+    key = items[good[int(np.argmin(finite))]].key
+    remedy = ": use float32" if values.dtype == np.float16 else ""
+    raise ValueError(
+      f"{key}: stage {stage} has values that are not finite in {values.dtype}{remedy}"
+    )
+  return Rows(
+    [items[index].key for index in good],
+    [items[index].synset for index in good],
+    values,
+    [item for item in items if item.error is not None],
+    len(items),
+    items[-1].key,
+  )

@@ -1,0 +1,1 @@
+"""Released weights and photos of other classes -> a release folder of their own."""

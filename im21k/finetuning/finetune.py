@@ -1,0 +1,237 @@
+"""The command `finetune`: weights and photos of any classes -> weights for these."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from im21k import lock, synsets, targets, weights, words
+from im21k.dataset.manifest import Manifest
+from im21k.evaluation import inputs
+from im21k.evaluation.calibrate import calibrate
+from im21k.evaluation.evaluate import evaluate
+from im21k.finetuning import head, recipe
+from im21k.finetuning.record import Record
+from im21k.packing import final_files
+from im21k.packing.config import PackOptions
+from im21k.packing.pack import pack
+from im21k.pages.run_page import report
+from im21k.photos import own_folders
+from im21k.training import loop, program_cache
+from im21k.training.outputs import say
+from im21k.weights import document
+
+_EVAL_FRACTION = 0.2
+_FEATURE_BATCH = 32  # On each device.
+_CALIBRATED = 100  # Held-out photos from which on probabilities are calibrated.
+
+
+def finetune(
+  weights_dir: Path,
+  photos: Path,
+  out: Path,
+  *,
+  classes: str | None = None,
+  eval_fraction: float | None = None,
+  trunk: recipe.Trunk = "auto",
+  steps: int | None = None,
+  batch_size: int | None = None,
+  rate: float | None = None,
+  devices: int | None = None,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Makes a classifier of your own classes from weights and a folder of photos.
+
+  Packs the photos, holds some of every class out, fits a head to the features of the
+  frozen trunk, trains all parameters from there where there are enough photos, and
+  evaluates. A killed run is resumed by the same command.
+
+  Args:
+    weights_dir: Release folder to start from.
+    photos: A folder with a folder of photos for each class, or whatever else pack
+      takes; or packed photos.
+    out: Folder for all that is made: weights/ (the release folder), report.html, and
+      packed/, unless the photos are packed.
+    classes: Class list, see `im21k pack`; by default the names of the class folders.
+    eval_fraction: Share of every class to hold out, 0.2 by default; packed photos keep
+      the split that they have.
+    trunk: frozen, only the head is fitted (seconds); train, all parameters are trained;
+      auto decides by the number of photos.
+    steps: Steps of the training of all parameters; by default 500 for less than 20,000
+      photos, 10,000 for less than 500,000, else 20,000.
+    batch_size: Photos at a time, over all devices.
+    rate: Largest learning rate; by default in proportion to the batch.
+    devices: Number of devices; by default all GPUs, or one CPU device.
+    seed: Of which photos are held out, order and augmentation.
+
+  Returns:
+    `weights`, the release folder; `trunk` and `why`; `train` and `eval`, numbers of
+    photos, and `rejected`; `classes`; `top_1` with `top_1_low` and `top_1_high` (95 %,
+    Wilson) on the held-out photos, None without such; `calibrated`; `page`; `few`:
+    classes with one or no photo to train on. `failed`, if a part of an archive could
+    not be read.
+
+  Raises:
+    FileNotFoundError: there are no weights or photos.
+    ValueError: an option is out of range, fewer than two classes have photos, or out
+      holds something else.
+  """
+  _check(photos, eval_fraction, steps, batch_size, rate)
+  targets.check_folder([weights_dir, photos], out=out)
+  for place in (weights_dir, photos):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
+      raise ValueError(f"out is {out}, in {place}, which is read: name another place")
+  released = weights.load(weights_dir)
+  record = Record(
+    out,
+    {
+      "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
+      "photos": str(photos.absolute()),
+      "classes": classes,
+      "eval_fraction": eval_fraction,
+      "trunk": trunk,
+      "steps": steps,
+      "batch_size": batch_size,
+      "rate": rate,
+      "seed": seed,
+    },
+  )
+  if "page" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
+    return record.result
+  on = inputs.devices_for(devices)
+  program_cache.use()
+  record.write()
+  data, packed, failed = _packed(photos, out, classes, eval_fraction, seed)
+  train, held_out = (
+    packed.count(split) if split in packed.splits else 0 for split in ("train", "eval")
+  )
+  chosen = recipe.choose(train, len(on), trunk, steps, batch_size, rate)
+  say(f"trunk: {chosen.trunk} ({chosen.why})")
+  result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
+  record.write(result, str(data))  # The page reads it.
+  fit = _train(released, packed.classes(data), data, out, chosen, on, seed)
+  result = {
+    "weights": str(out / "weights"),
+    **result,
+    "train": train,
+    "eval": held_out,
+    "rejected": packed.rejected,
+    "classes": len(packed.classes(data)),
+    "fit": fit,
+    **_measured(out, data, held_out),
+    **failed,
+  }
+  record.write(result, str(data))
+  return result
+
+
+def text(result: dict[str, Any]) -> str:
+  """The result of `finetune` for people."""
+  photos = words.counted(result["train"], "photo")
+  lines = [
+    f"{words.counted(result['classes'], 'class')}, trained on {photos}, "
+    f"{result['eval']:,} held out, {result['rejected']:,} rejected",
+    f"trunk: {result['trunk']} ({result['why']})",
+  ]
+  if result["top_1"] is None:
+    lines.append("accuracy: not measured, for no photo is held out")
+  else:
+    low, high = (100 * result[f"top_1_{end}"] for end in ("low", "high"))
+    lines.append(
+      f"top-1 accuracy on held-out photos: {result['top_1']:.1%} (95 % interval "
+      f"{low:.1f}–{high:.1f})"
+    )
+  if not result["calibrated"]:
+    lines.append(
+      f"probabilities are not calibrated: that needs {_CALIBRATED} held-out photos"
+    )
+  lines += [f"page: {result['page']}", f"weights: {result['weights']}"]
+  return "\n".join(lines)
+
+
+def _packed(
+  photos: Path, out: Path, classes: str | None, eval_fraction: float | None, seed: int
+) -> tuple[Path, Manifest, dict[str, str]]:
+  """The folder of packed photos, its manifest, and `failed` if bytes were lost."""
+  if inputs.is_packed(photos):
+    return photos, Manifest.load(photos), {}
+  if classes is None and (found := own_folders.names(photos)):
+    own_folders.check_are_classes(photos, found)
+    classes = "folders"
+  packed = out / "packed"
+  fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
+  options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
+  if inputs.is_packed(packed):
+    result = final_files.result(packed, options)
+  else:
+    result = pack(photos, packed, options)
+    counts = f"{result['train']:,} train and {result['eval']:,} held-out photos"
+    say(f"packed {counts} into {packed}")
+  failed = {name: result[name] for name in ("failed",) if name in result}
+  return packed, Manifest.load(packed), failed
+
+
+def _train(
+  released: weights.Weights,
+  classes: synsets.ClassList,
+  data: Path,
+  out: Path,
+  chosen: recipe.Recipe,
+  on: Sequence[jax.Device],
+  seed: int,
+) -> dict[str, Any]:
+  """Writes the weights to `out`; returns what is known of the head's fit."""
+  folder = out / ("weights" if chosen.trunk == "frozen" else "head")
+  fit: dict[str, Any] = {}
+  with lock.hold(out, "fine-tuning"):
+    if not (folder / weights.DOCUMENT).is_file():
+      batch = len(on) * _FEATURE_BATCH
+      made, fit = head.fitted(released, classes, data, devices=on, batch_size=batch)
+      made.save(folder)
+  if chosen.trunk == "train":
+    config = recipe.config(
+      chosen, released, data=str(data), start=str(folder), devices=len(on), seed=seed
+    )
+    loop.train(config, out)
+  return fit
+
+
+def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:
+  """Accuracy on held-out photos, whether probabilities are calibrated, and the page."""
+  folder = out / "weights"
+  scores: dict[str, Any] = {"top_1": None, "top_1_low": None, "top_1_high": None}
+  calibrated = held_out >= _CALIBRATED
+  if held_out:
+    row = evaluate(folder, data)["rows"][0]
+    scores = {name: row[name] for name in scores}
+  if calibrated:
+    calibrate(folder, data)
+  page = report(out, data=data, split="eval" if held_out else "train")["page"]
+  return {**scores, "calibrated": calibrated, "page": page}
+
+
+def _check(
+  photos: Path,
+  eval_fraction: float | None,
+  steps: int | None,
+  batch_size: int | None,
+  rate: float | None,
+) -> None:
+  """ValueError if an option is out of range, before anything is read."""
+  if eval_fraction is not None:
+    if inputs.is_packed(photos):
+      raise ValueError(
+        f"eval_fraction is for photos that are packed here; {photos} is packed already"
+      )
+    if not 0 <= eval_fraction < 1:
+      raise ValueError(
+        f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
+      )
+  for name, value in (("steps", steps), ("batch_size", batch_size)):
+    if value is not None and value < 1:
+      raise ValueError(f"{name} is {value}, but must be at least 1")
+  if rate is not None and not 0 < rate < math.inf:
+    raise ValueError(f"rate is {rate}, but must be above 0")
