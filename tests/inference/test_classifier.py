@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 import im21k
 from im21k import synsets
@@ -38,6 +39,33 @@ def test_logits_and_features_are_the_models(model, photos):
   np.testing.assert_allclose(model.logits(batch), logits, rtol=1e-4, atol=1e-5)
   features = model.features(batch)
   assert features.keys() == out.keys() and features["features"].shape == (2, 136)
+  alone = model.features(photos, stage="features")
+  assert alone.dtype == np.float32
+  np.testing.assert_allclose(alone, out["features"], rtol=1e-4, atol=1e-4)
+
+
+def test_one_stage_takes_what_prepare_takes_and_computes_nothing_else(
+  model, photos, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(im21k.inference.classifier.Classifier, "_run", None)
+  Image.fromarray(photos[0]).save(tmp_path / "a.png")
+  pictures = [tmp_path / "a.png", Image.fromarray(photos[1])]
+  found = model.features(pictures, stage="conv1")
+  assert found.shape == (2, 16, 16, 16)
+  same = model.features(model.prepare(photos), stage="conv1")
+  np.testing.assert_array_equal(found, same)
+  with pytest.raises(ValueError, match=r"stage is 'conv', which .* has not"):
+    model.features(["missing.jpg"], stage="conv")
+
+
+def test_a_stream_goes_on_behind_bad_photos(model, photos, tmp_path):
+  Image.fromarray(photos[0]).save(tmp_path / "a.png")
+  (tmp_path / "b.png").write_bytes(b"no photo")
+  paths = (tmp_path / name for name in ("a.png", "b.png", "a.png"))
+  found = list(model.stream(paths, "conv1", batch_size=2))
+  assert [bool(vector.error) for vector in found] == [False, True, False]
+  one = model.features(tmp_path / "a.png", stage="conv1")[0]
+  np.testing.assert_allclose(found[2].values, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
