@@ -117,6 +117,26 @@ def test_python_of_a_page_runs(path, packed, tiny_weights, tmp_path):
     assert shown in done.stdout
 
 
+@pytest.mark.slow
+def test_the_notebook_runs(tiny_weights, tmp_path):
+  """Its cells in order, as a program; it holds pictures, so it was run before too."""
+  path = ROOT / "docs" / "own_classes.ipynb"
+  cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+  code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+  outputs = [out for cell in cells for out in cell.get("outputs", ())]
+  assert any("image/png" in out.get("data", {}) for out in outputs)
+  assert not any(out["output_type"] == "error" for out in outputs)
+  (tmp_path / "runs" / "demo").mkdir(parents=True)
+  tiny_weights.save(tmp_path / "runs" / "demo" / "weights")
+  (tmp_path / "data").symlink_to(ROOT / "data")
+  program = "\n".join(["import matplotlib", "matplotlib.use('agg')", *code])
+  done = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert (tmp_path / "runs" / "notebook" / "weights" / "model.json").is_file()
+
+
 def shell_lines():
   """(page, line) of all commands in `sh` blocks, continued lines in one."""
   for path in PAGES:
