@@ -44,6 +44,7 @@ ROOMS = {
   "planning": "what fits, how fast, what limits?",
   "pages": "show me",
   "inference": "what is it?",
+  "export": "weights -> programs for other software",
   "terminal": "",
   "command_line": "",
   "usage": "",

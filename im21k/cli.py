@@ -43,6 +43,7 @@ COMMANDS = {
   "recalibrate": Command("im21k.evaluation.recalibrate", "recalibrate"),
   "calibrate": Command("im21k.evaluation.calibrate", "calibrate"),
   "predict": Command("im21k.inference.predict", "predict"),
+  "export": Command("im21k.export.export", "export"),
   "report": Command("im21k.pages.run_page", "report"),
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),

@@ -25,6 +25,7 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("inference",),
+  ("export",),
   ("terminal", "command_line"),
   ("usage",),
   ("cli",),

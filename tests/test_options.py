@@ -45,6 +45,7 @@ BASE = {
   "recalibrate": "recalibrate {weights} {packed} {out}/new --images 8 --batch-size 4",
   "calibrate": "calibrate {weights} {packed} --split train",
   "predict": "predict {calibrated} {photo}",
+  "export": "export {mxnet} {out}/program --format torch",
   "report": "report {run}",
   "synset": "synset fir",
   "convert mxnet": "convert mxnet {params} {out}/released --synset {synset}",
@@ -111,6 +112,9 @@ OPTIONS = {
   "predict --definitions": "",
   "predict --plot": "{out}/plot.png",
   "predict --report": "{out}/page.html",
+  "export --answers": "",
+  "export --accuracy": "0.7 --answers",
+  "export --image-size": "64",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -259,6 +263,13 @@ REFUSED = {
   "recalibrate {weights} {packed} {weights}": "holds the weights that are read",
   "predict {calibrated} {photo} --plot {photo}": "would overwrite",
   "report {run} --page-file {run}/config.json": "would overwrite",
+  "export {calibrated} {out}/a --format torch": "has no twin in PyTorch, only Inception",
+  "export {weights} {out}/a --format torch --answers": "is not calibrated",
+  "export {mxnet} {out}/a --format torch --accuracy 0.9": "add --answers",
+  "export {mxnet} {out}/a --format torch --answers --accuracy 0.8": "was not calibrated",
+  "export {mxnet} {out}/a --format torch --image-size 31": "image_size is 31, but must",
+  "export {mxnet} {packed} --format torch": "which exists: name a new folder",
+  "export {missing} {out}/a --format torch": "holds no weights",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
   "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
@@ -566,6 +577,8 @@ def write_mxnet(root):
     input=weights.Input(size=32, short_side=37),
     classes=CLASSES,
   ).save(root / "inception")
+  found = calibration.Calibration(1.5, {0.7: 0.5, 0.9: 50.0}, 9)
+  calibration.save(root / "inception" / weights.ARRAYS, found)
 
 
 @pytest.mark.slow
