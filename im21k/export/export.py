@@ -55,9 +55,9 @@ def export(
   Raises:
     FileNotFoundError: the weights are missing.
     FileExistsError: `out` exists.
-    ModuleNotFoundError: a library is missing; says how to install it.
-    ValueError: the weights are damaged or not calibrated for such an answer, an option
-      does not apply, or the program differs from JAX by more than 1e-5.
+    ValueError: a library is missing, the weights are damaged or not calibrated for such
+      an answer, an option does not apply, or the program differs from JAX by more than
+      1e-5.
   """
   if accuracy is not None and not answers:
     raise ValueError("accuracy is for hedged answers only: add --answers")

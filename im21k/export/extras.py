@@ -4,7 +4,7 @@ import importlib.util
 
 
 def need(extra: str, *modules: str) -> None:
-  """ModuleNotFoundError, with the command that installs them, if one is missing.
+  """ValueError, with the command that installs them, if one is missing.
 
   Args:
     extra: of `setup.cfg`, which brings them.
@@ -12,7 +12,7 @@ def need(extra: str, *modules: str) -> None:
   """
   missing = [name for name in modules if not has(name)]
   if missing:
-    raise ModuleNotFoundError(
+    raise ValueError(
       f"--format {extra} needs {' and '.join(missing)}: pip install 'im21k[{extra}]'"
     )
 

@@ -16,7 +16,7 @@ METADATA = "im21k"  # Key of the description within the file.
 
 
 def check() -> None:
-  """ModuleNotFoundError if a library is missing."""
+  """ValueError if a library is missing."""
   extras.need("onnx", "onnx", "onnxruntime")
 
 
@@ -61,7 +61,7 @@ def build(program: Program) -> Any:
     graph.nodes,
     "im21k",
     [_described(IMAGES, program.images(batch))],
-    [_described(name, outputs[name]) for name in outputs],
+    [_described(name, outputs[name]) for name in program.outputs()],
     graph.arrays,
   )
   opset = onnx.helper.make_opsetid("", onnx_graph.OPSET)

@@ -15,7 +15,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def check() -> None:
-  """ModuleNotFoundError if a library is missing."""
+  """ValueError if a library is missing."""
   extras.need("jax", "flatbuffers")
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import linen as nn
+from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from im21k import models, synsets, weights
@@ -113,6 +115,21 @@ class Classifier:
       self.weights, variables=jax.device_get(variables), scores={}
     )
     return Classifier(kept)
+
+  def to_nnx(self) -> nnx.Module:
+    """The model as a module of Flax NNX, with these weights; nothing is compiled.
+
+    `module(images, train=False)` takes normalised images, float32 `[b, h, w, 3]`, and
+    returns `(logits, stages)`. Parameters are `nnx.Param`s, so that `nnx.Optimizer` and
+    `nnx.value_and_grad` take it; `module(images, train=True, mutable=["batch_stats"])`
+    moves the statistics, which are `nnx.BatchStat`s.
+    """
+    module = nnx.bridge.ToNNX(self.model)
+    arrays = jax.tree.map(jnp.asarray, self.variables)
+    attributes = nnx.bridge.variables.linen_vars_to_nnx_attrs(arrays)
+    for name, value in attributes.items():
+      setattr(module, name, nnx.data(value))
+    return module
 
   def trunk(self) -> Any:
     """Tree like the parameters: True everywhere but in the head.
