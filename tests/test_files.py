@@ -265,7 +265,7 @@ def test_a_folder_that_is_there_stays(tmp_path):
   with pytest.raises(FileExistsError, match="folder"), files.whole_folder(path):
     pass
   path.rmdir()
-  with pytest.raises(OSError), files.whole_folder(path) as aside:  # noqa: PT011
+  with pytest.raises(OSError), files.whole_folder(path) as aside:
     (aside / "file").write_text("mine")
     path.mkdir()
     (path / "file").write_text("theirs")

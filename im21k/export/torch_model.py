@@ -98,6 +98,10 @@ class Block(nn.Module):
 class InceptionBN(nn.Module):
   """The network that a description, `im21k.json`, tells of."""
 
+  answer_node: Any
+  answer_below: Any
+  answer_reward: Any
+
   def __init__(self, description: dict[str, Any]) -> None:
     super().__init__()
     network, taken = description["network"], description["input"]

@@ -10,18 +10,20 @@ import dataclasses
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import linen as nn
-from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from im21k import models, synsets, weights
 from im21k.weights import Photo
+
+if TYPE_CHECKING:
+  from flax import nnx
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -116,7 +118,7 @@ class Classifier:
     )
     return Classifier(kept)
 
-  def to_nnx(self) -> nnx.Module:
+  def to_nnx(self) -> "nnx.Module":
     """The model as a module of Flax NNX, with these weights; nothing is compiled.
 
     `module(images, train=False)` takes normalised images, float32 `[b, h, w, 3]`, and
@@ -124,6 +126,8 @@ class Classifier:
     `nnx.value_and_grad` take it; `module(images, train=True, mutable=["batch_stats"])`
     moves the statistics, which are `nnx.BatchStat`s.
     """
+    from flax import nnx  # With optax, which answers do not need.
+
     module = nnx.bridge.ToNNX(self.model)
     arrays = jax.tree.map(jnp.asarray, self.variables)
     attributes = nnx.bridge.variables.linen_vars_to_nnx_attrs(arrays)

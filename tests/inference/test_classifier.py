@@ -131,7 +131,7 @@ def test_a_module_of_nnx_trains(linear_weights, rng):
   kernel = rng.normal(size=(48, 3)).astype(np.float32)
   model = Classifier(linear_weights(kernel, np.zeros(3, np.float32), classes))
   module = model.to_nnx()
-  optimizer = nnx.Optimizer(module, optax.sgd(0.1), wrt=nnx.Param)
+  optimizer = nnx.Optimizer(module, optax.sgd(3.0), wrt=nnx.Param)
   images, labels = rng.normal(size=(6, 32, 32, 3)), np.arange(6) % 3
 
   @nnx.jit
