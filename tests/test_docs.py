@@ -95,7 +95,7 @@ def command_of(words):
 def python_pages():
   """The pages with Python; one compiles models for half a minute."""
   for path in PAGES:
-    if blocks(path, "python"):
+    if blocks(path, "python") and path.name != "export.md":  # tests/export runs it.
       slow = [pytest.mark.slow] if path.name == "reuse.md" else []
       yield pytest.param(path, id=name_of(path), marks=slow)
 
@@ -187,6 +187,7 @@ NOT_RUN = {
   "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
+  "im21k export": "needs libraries of extras; tests/export/test_page.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
 }
 
