@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+import numpy as np
+
 from im21k import files, targets, weights
 from im21k.answers import calibration
 from im21k.export import prepare
@@ -19,6 +22,7 @@ Format = Literal["jax", "onnx", "torch"]
 _MODULES = {"jax": "stablehlo", "onnx": "onnx_file", "torch": "torch_files"}
 _SMALLEST = 32  # Pixels; the network halves the side five times.
 _ACCURACY = 0.9
+_LARGEST = 2**31 - 2**26  # Bytes of arrays: a file of protobuf or flatbuffers has 2³¹.
 
 
 def export(
@@ -71,6 +75,7 @@ def export(
   writer = importlib.import_module(f"im21k.export.{_MODULES[format]}")
   writer.check()
   program = make(weights_dir, answers, accuracy, image_size)
+  _check_size(program, format)
   with files.whole_folder(out) as aside:
     difference = writer.write(program, aside)
     shutil.copyfile(prepare.__file__, aside / "prepare.py")
@@ -106,6 +111,17 @@ def make(
   lambda_ = choices.lambda_of(weights_dir, calibrated, accuracy)
   assert calibrated
   return Program(released, Hedging(graph, calibrated.temperature, accuracy, lambda_))
+
+
+def _check_size(program: Program, format: Format) -> None:
+  """ValueError if the format's file cannot hold the arrays."""
+  leaves = jax.tree.leaves(program.released.variables)
+  size = sum(np.size(leaf) for leaf in leaves) * 4
+  if format != "torch" and size > _LARGEST:
+    raise ValueError(
+      f"the arrays have {size:,} bytes, but a file of format {format} holds "
+      f"{_LARGEST:,}: use --format torch"
+    )
 
 
 def text(result: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A narrow Inception-BN of ten classes, with random statistics, calibrated."""
 
 import dataclasses
+import importlib.util
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from im21k import models, synsets, weights
 from im21k.answers import calibration
 
 FIELDS = {"width": 0.125, "num_classes": 10, "bn_epsilon": 1e-5}
+NEEDS = {"jax": ["flatbuffers"], "onnx": ["onnx", "onnxruntime"], "torch": ["torch"]}
 CLASSES = synsets.imagenet21k().synsets
 LISTED = synsets.ClassList("ten", CLASSES[100:8100:800])
 
@@ -45,6 +47,22 @@ def drawn(**fields):
     input=weights.Input(size=64, short_side=73, mean=(120.0, 110.0, 100.0), std=60.0),
     classes=LISTED,
   )
+
+
+@pytest.fixture
+def need_for(need):
+  """`need_for(format)`: skips a test where a format's libraries are missing."""
+
+  def need_for(format):
+    missing = [name for name in NEEDS[format] if not importlib.util.find_spec(name)]
+    what = f"{missing} are missing: pip install 'im21k[{format}]'"
+    if (
+      missing and format == "torch"
+    ):  # Too large for the extra `dev`: no failure in CI.
+      pytest.skip(what)
+    need(not missing, what)
+
+  return need_for
 
 
 @pytest.fixture(scope="session")

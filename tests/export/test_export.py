@@ -1,6 +1,5 @@
 """`im21k export`: whole folders or none, the answers of `predict`, clear errors."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -29,9 +28,9 @@ def fifty(sample_photos):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_hedged_answers_of_50_photos_are_those_of_predict(
-  need, saved, tmp_path, fifty, format
+  need_for, saved, tmp_path, fifty, format
 ):
-  need(all(map(importlib.util.find_spec, NEEDS[format])), f"{format} is missing")
+  need_for(format)
   out = tmp_path / "new" / "exported"
   result = export(saved, out, format=format, answers=True)
   assert result["difference"] < 1e-6
@@ -139,6 +138,17 @@ def test_the_extras_bring_what_is_needed():
     lines = text[text.index(f"\n{extra} =\n") :].split("\n")[2:]
     assert [line.strip().split(">=")[0] for line in lines[: len(modules)]] == modules
   assert extras.has("numpy") and not extras.has("no_such_module_anywhere")
+
+
+@pytest.mark.parametrize("format", ["jax", "onnx"])
+def test_what_no_file_holds_is_refused(saved, tmp_path, monkeypatch, format):
+  monkeypatch.setattr(extras, "has", lambda module: True)
+  monkeypatch.setattr(exports, "_LARGEST", 4 * 190_000)
+  with pytest.raises(
+    ValueError, match=r"arrays have 7\d\d,\d\d\d bytes, .*format torch"
+  ):
+    export(saved, tmp_path / "out", format=format)
+  assert not (tmp_path / "out").exists()
 
 
 def test_an_export_that_fails_leaves_nothing(saved, tmp_path, monkeypatch):

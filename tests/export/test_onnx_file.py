@@ -1,6 +1,5 @@
 """ONNX programs in onnxruntime: JAX's numbers, for every net that there is."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -13,9 +12,8 @@ from im21k.synsets import hierarchy
 
 
 @pytest.fixture(autouse=True)
-def onnx(need):
-  there = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
-  need(there, "onnx and onnxruntime are missing: pip install 'im21k[onnx]'")
+def onnx(need_for):
+  need_for("onnx")
 
 
 @pytest.mark.parametrize("size", [64, 224])

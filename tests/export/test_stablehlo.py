@@ -1,6 +1,5 @@
 """Serialized StableHLO: JAX alone runs it, for any batch."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -28,9 +27,8 @@ np.savez(f"{sys.argv[1]}/outputs.npz", **program.call(images))
 
 
 @pytest.fixture(autouse=True)
-def flatbuffers(need):
-  there = importlib.util.find_spec("flatbuffers")
-  need(there, "flatbuffers is missing: pip install 'im21k[jax]'")
+def flatbuffers(need_for):
+  need_for("jax")
 
 
 @pytest.mark.parametrize("size", [64, 224])

@@ -1,7 +1,6 @@
 """PyTorch's module and arrays: JAX's logits, and no JAX."""
 
 import ast
-import importlib.util
 import json
 import subprocess
 import sys
@@ -39,10 +38,8 @@ assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.fixture
-def torch(need):
-  need(
-    importlib.util.find_spec("torch"), "torch is missing: pip install 'im21k[torch]'"
-  )
+def torch(need_for):
+  need_for("torch")
 
 
 @pytest.fixture
