@@ -47,6 +47,7 @@ ROOMS = {
   "finetuning": "weights and photos of other classes -> weights for these",
   "inference": "what is it?",
   "serving": "a page and JSON on this machine",
+  "export": "weights -> programs for other software",
   "terminal": "",
   "command_line": "",
   "usage": "",

@@ -95,7 +95,7 @@ def command_of(words):
 def python_pages():
   """The pages with Python; one compiles models for half a minute."""
   for path in PAGES:
-    if blocks(path, "python"):
+    if blocks(path, "python") and path.name != "export.md":  # tests/export runs it.
       slow = [pytest.mark.slow] if path.name == "reuse.md" else []
       yield pytest.param(path, id=name_of(path), marks=slow)
 
@@ -209,6 +209,7 @@ NOT_RUN = {
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
   "im21k serve": "runs until Ctrl-C; tests/serving/test_serve.py",
   "im21k predict WEIGHTS - ": "reads a pipe; tests/inference/test_places.py",
+  "im21k export": "needs libraries of extras; tests/export/test_page.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
 }
 

@@ -25,7 +25,7 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("finetuning", "inference"),
-  ("serving",),
+  ("export", "serving"),
   ("terminal", "command_line"),
   ("usage",),
   ("cli",),

@@ -50,6 +50,7 @@ BASE = {
   "finetune": "finetune {weights} {photos} {out}/mine",
   "features": "features {weights} {photos} {out}/f.npz",
   "serve": "serve {weights}",
+  "export": "export {mxnet} {out}/program --format torch",
   "report": "report {run}",
   "classes suggest": "classes suggest {photos} {out}/own.csv",
   "synset": "synset fir",
@@ -134,6 +135,9 @@ OPTIONS = {
   "predict --json-lines": "",
   "serve --host": "localhost",
   "serve --port": "8001",
+  "export --answers": "",
+  "export --accuracy": "0.7 --answers",
+  "export --image-size": "64",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -295,6 +299,13 @@ REFUSED = {
   "features {weights} {photos} {photos}/f": "/photos, which is read: name another",
   "features {weights} {packed} {weights}/f.npz": "/weights, which is read: name",
   "report {run} --page-file {run}/config.json": "would overwrite",
+  "export {calibrated} {out}/a --format torch": "has no twin in PyTorch, only",
+  "export {weights} {out}/a --format torch --answers": "is not calibrated",
+  "export {mxnet} {out}/a --format torch --accuracy 0.9": "add --answers",
+  "export {mxnet} {out}/a --format torch --answers --accuracy 0.8": "not calibrated",
+  "export {mxnet} {out}/a --format torch --image-size 31": "image_size is 31, but must",
+  "export {mxnet} {packed} --format torch": "which exists: name a new folder",
+  "export {missing} {out}/a --format torch": "holds no weights",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
   "serve {weights} --port 65536": "port is 65536, but must be 0 to 65,535",
@@ -613,6 +624,8 @@ def write_mxnet(root):
     input=weights.Input(size=32, short_side=37),
     classes=CLASSES,
   ).save(root / "inception")
+  found = calibration.Calibration(1.5, {0.7: 0.5, 0.9: 50.0}, 9)
+  calibration.save(root / "inception" / weights.ARRAYS, found)
 
 
 @pytest.mark.slow

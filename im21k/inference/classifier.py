@@ -12,9 +12,10 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import linen as nn
@@ -23,6 +24,9 @@ from jaxtyping import Float32, UInt8
 from im21k import parallel, synsets, weights
 from im21k.features import stages, stream
 from im21k.weights import Photo, heads
+
+if TYPE_CHECKING:
+  from flax import nnx
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -75,10 +79,7 @@ class Classifier:
   def logits_on(
     self, on: Sequence[jax.Device]
   ) -> Callable[[npt.ArrayLike], Float32[jax.Array, "b classes"]]:
-    """`logits` of batches that these devices share; they divide the number of images.
-
-    Parameters are copied to each device once.
-    """
+    """`logits` of batches that these devices share, each with its own parameters."""
     variables = parallel.place(self.variables, on)
 
     @jax.jit
@@ -177,6 +178,23 @@ class Classifier:
       self.weights, variables=jax.device_get(variables), scores={}
     )
     return Classifier(kept)
+
+  def to_nnx(self) -> "nnx.Module":
+    """The model as a module of Flax NNX, with these weights; nothing is compiled.
+
+    `module(images, train=False)` takes normalised images, float32 `[b, h, w, 3]`, and
+    returns `(logits, stages)`. Parameters are `nnx.Param`s, so that `nnx.Optimizer` and
+    `nnx.value_and_grad` take it; `module(images, train=True, mutable=["batch_stats"])`
+    moves the statistics, which are `nnx.BatchStat`s.
+    """
+    from flax import nnx  # With optax, which answers do not need.
+
+    module = nnx.bridge.ToNNX(self.model)
+    arrays = jax.tree.map(jnp.asarray, self.variables)
+    attributes = nnx.bridge.variables.linen_vars_to_nnx_attrs(arrays)
+    for name, value in attributes.items():
+      setattr(module, name, nnx.data(value))
+    return module
 
   def trunk(self) -> Any:
     """Tree like the parameters: True everywhere but in the head.

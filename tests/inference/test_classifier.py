@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from PIL import Image
 
 import im21k
 from im21k import synsets
+from im21k.inference.classifier import Classifier
 from im21k.weights import normalize
 
 
@@ -131,3 +133,48 @@ def test_a_frozen_trunk_stays(model):
 def test_anything_but_a_batch_of_photos_is_refused(model, images):
   with pytest.raises(ValueError, match=r"must be uint8 \[b, h, w, 3\] in RGB"):
     model.logits(images)
+
+
+@pytest.mark.slow
+def test_as_a_module_of_nnx_it_has_the_same_logits(model, photos):
+  module = model.to_nnx()
+  images = normalize(model.prepare(photos), 117.0, 70.0)
+  logits, stages = nnx.jit(lambda module, x: module(x, train=False))(module, images)
+  expected = model.logits(model.prepare(photos))
+  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+  assert stages["features"].shape == (2, 136)
+  counts = [
+    sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, kind)))
+    for kind in (nnx.Param, nnx.BatchStat)
+  ]
+  variables = model.variables
+  assert counts == [
+    sum(leaf.size for leaf in jax.tree.leaves(variables[name]))
+    for name in ("params", "batch_stats")
+  ]
+
+
+def test_a_module_of_nnx_trains(linear_weights, rng):
+  classes = synsets.ClassList("three", ("a", "b", "c"))
+  kernel = rng.normal(size=(48, 3)).astype(np.float32)
+  model = Classifier(linear_weights(kernel, np.zeros(3, np.float32), classes))
+  module = model.to_nnx()
+  optimizer = nnx.Optimizer(module, optax.sgd(3.0), wrt=nnx.Param)
+  images, labels = rng.normal(size=(6, 32, 32, 3)), np.arange(6) % 3
+
+  @nnx.jit
+  def step(module, optimizer, images, labels):
+    def loss(module):
+      logits, _ = module(images, train=True)
+      return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    value, gradients = nnx.value_and_grad(loss)(module)
+    optimizer.update(module, gradients)
+    return value
+
+  images = images.astype(np.float32)
+  losses = [float(step(module, optimizer, images, labels)) for _ in range(20)]
+  assert losses[-1] < losses[0] / 2
+  assert (
+    model.variables["params"]["head"]["kernel"] == kernel
+  ).all()  # Its own arrays.
