@@ -6,7 +6,7 @@ as a path.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, NamedTuple
 
 from im21k import words
@@ -64,6 +64,7 @@ class Uploads:
       raise Refused(415, f"{shown} is no photo: send the file, or a form with files")
     taken = _Taken(self)
     read = _in_form if kind == "multipart/form-data" else _alone
+    photos: list[Upload] = []
     try:
       try:
         async with asyncio.timeout(SECONDS):
@@ -72,6 +73,7 @@ class Uploads:
         raise Refused(408, f"the body took longer than {SECONDS} s") from None
       yield photos
     finally:
+      photos.clear()  # Whoever asked may wait for the model yet.
       taken.give_back()
 
 
@@ -128,7 +130,7 @@ async def _in_form(request: Any, taken: _Taken) -> list[Upload]:
     for _, file in form.multi_items():
       if isinstance(file, str):
         continue
-      if file.size > PHOTO_BYTES:
+      if (file.size or 0) > PHOTO_BYTES:
         raise Refused(413, f"a photo has at most {PHOTO_BYTES:,} bytes")
       photos.append(Upload(_shown(file.filename or "photo"), await file.read()))
   finally:
@@ -138,7 +140,9 @@ async def _in_form(request: Any, taken: _Taken) -> list[Upload]:
   return photos
 
 
-async def _counted(request: Any, taken: _Taken, most: int) -> AsyncIterator[bytes]:
+async def _counted(
+  request: Any, taken: _Taken, most: int
+) -> AsyncGenerator[bytes, None]:
   """The body part by part; what is beyond the limits is read, and dropped."""
   body = request.stream()
   try:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from im21k.synsets import ClassList
+
 pytestmark = pytest.mark.slow
 DOG = "n02084071"
 
@@ -127,6 +129,19 @@ def test_without_calibration_the_slider_is_a_probability(served, open_page, some
     expected = next(row for row in one["hedged"] if row["probability"] >= value / 100)
     assert page.texts(".hedged strong") == [expected["name"].partition(",")[0]]
     assert page.texts("#sure-text")[0].endswith(f"at least {value} % likely")
+
+
+def test_own_classes_without_a_hierarchy_have_their_likeliest(served, open_page, some):
+  client = served(ClassList("mine", ("my dog", "tom")), calibrated=False)
+  page = open_page(client, 390)
+  page.choose(some[:1])
+  (one,) = client.post(Path(some[0]).read_bytes())[1]["photos"]
+  names = [row["name"] for row in one["flat"]]
+  assert page.texts(".hedged strong") == names[:1]
+  assert page.texts(".bars span:first-child") == names
+  assert page.texts(".photo h3") == ["Most likely classes"]
+  shown = "[...document.querySelectorAll('.field')].filter(e => e.offsetParent).length"
+  assert page.run(shown) == 0
 
 
 def test_classes_are_searched_and_chosen_by_keyboard(client, open_page, some):

@@ -25,7 +25,7 @@ async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    return { status: 0, body: { error: "the server does not answer: is it stopped?" } };
+    return { status: 0, body: { error: "it cannot be read, or the server was stopped" } };
   }
   const body = await response.json().catch(() => ({ error: "no answer" }));
   return { status: response.status, body };
