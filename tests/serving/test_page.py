@@ -171,6 +171,9 @@ def test_classes_are_searched_and_chosen_by_keyboard(client, open_page, some):
   names = page.texts(".bars span:first-child")[:5]
   assert names == [row["name"] for row in body["photos"][0]["flat"]]
   assert page.texts("#chosen button") == ["dog"]
+  # The photo shows no dog, and nobody should read that it does.
+  assert body["photos"][0]["none"] > 0.5
+  assert page.texts(".hedged strong") == ["Probably none of these"]
   press(Keys.TAB)
   press(Keys.SPACE)
   page.wait("document.querySelectorAll('#chosen button').length === 0")
