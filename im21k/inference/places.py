@@ -20,6 +20,7 @@ from im21k.photos.photo import Entry, Photo
 
 STDIN = "-"
 _NO_TEXT = re.compile(rb"^[\xff\x89]|[\x01-\x08\x0e-\x1f]|\0\0")
+_KINDS = re.compile("; photos can be .*|: " + re.escape(sources.WHAT), re.DOTALL)
 _LONGEST = 1 << 16  # Bytes of a path on standard input; systems allow 4,096.
 
 
@@ -169,4 +170,7 @@ def _reason(place: Path, error: ValueError | OSError) -> str:
   if isinstance(error, FileNotFoundError) and not _is_literal(place):
     return "nothing matches this pattern"
   strerror = error.strerror if isinstance(error, OSError) else None
-  return strerror[:1].lower() + strerror[1:] if strerror else str(error)
+  if strerror:
+    return strerror[:1].lower() + strerror[1:]
+  # In a row for each of many, neither the name nor the list of all kinds again.
+  return _KINDS.sub("", str(error).removeprefix(f"{place} "))

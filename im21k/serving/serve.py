@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import ipaddress
 import logging
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from im21k import weights, words
 from im21k.answers import calibration as calibrations
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _CONNECTIONS = 64
 _IDLE = 20  # seconds in which a request must have begun
 
@@ -73,7 +74,9 @@ def run(weights_dir: Path, host: str, port: int) -> dict[str, Any]:
     server = server_of(service, host)
     address = address_of(listening)
     listening.listen(_CONNECTIONS)
-    print(f"im21k serve: {address} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    who = "" if is_local(host) else "everyone in the network can use it; "
+    line = f"im21k serve: {address} ({who}Ctrl-C stops it)"
+    print(line, file=sys.stderr, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
       server.run([listening])
   return {"address": address, "photos": service.answered}
@@ -87,7 +90,7 @@ def server_of(service: Any, host: str) -> Any:
 
   # A stranger's broken form is no event for the terminal.
   logging.getLogger("python_multipart").setLevel(logging.ERROR)
-  hosts = frozenset((*_LOOPBACK, "[::1]", host)) if host in _LOOPBACK else None
+  hosts = frozenset((*_OWN_NAMES, host.lower())) if is_local(host) else None
   config = uvicorn.Config(
     app.create(service, hosts),
     http=_patient(),
@@ -102,6 +105,14 @@ def server_of(service: Any, host: str) -> Any:
     timeout_graceful_shutdown=5,
   )
   return uvicorn.Server(config)
+
+
+def is_local(host: str) -> bool:
+  """Whether an address is reached from this machine only."""
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return host.lower() == "localhost"
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -64,6 +64,7 @@ class Uploads:
       raise Refused(415, f"{shown} is no photo: send the file, or a form with files")
     taken = _Taken(self)
     read = _in_form if kind == "multipart/form-data" else _alone
+    photos: list[Upload] = []
     try:
       try:
         async with asyncio.timeout(SECONDS):
@@ -72,6 +73,7 @@ class Uploads:
         raise Refused(408, f"the body took longer than {SECONDS} s") from None
       yield photos
     finally:
+      photos.clear()  # Whoever asked may wait for the model yet.
       taken.give_back()
 
 

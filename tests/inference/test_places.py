@@ -64,7 +64,7 @@ def test_the_order_is_that_of_writing_and_nothing_is_left_out(here):
   ]  # fmt: skip
   reasons = {key: reason for key, reason in keys if reason}
   assert reasons.pop("none*") == "nothing matches this pattern"
-  assert reasons.pop("gone.jpg").startswith("gone.jpg does not exist") and not reasons
+  assert reasons.pop("gone.jpg") == "does not exist" and not reasons
 
 
 def test_what_holds_no_photos_is_a_row_with_the_reason(here):
@@ -74,8 +74,8 @@ def test_what_holds_no_photos_is_a_row_with_the_reason(here):
   (here / "loop.jpg").symlink_to("loop.jpg")
   rows = dict(found("empty", "notes", "pipe.jpg", "loop.jpg", "x" * 300))
   assert "contains no photos" in rows.pop("empty")
-  assert "none of what photos can be" in rows.pop("notes")
-  assert "is a pipe" in rows.pop("pipe.jpg")
+  assert rows.pop("notes") == "is none of what photos can be"
+  assert rows.pop("pipe.jpg") == "is a pipe, a socket or a device"
   assert rows.pop("loop.jpg")
   assert rows.pop("x" * 300) == "file name too long" and not rows
   (here / "deep" / "er" / "e.jpg").unlink()

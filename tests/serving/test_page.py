@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from im21k.synsets import ClassList
+
 pytestmark = pytest.mark.slow
 DOG = "n02084071"
 
@@ -129,6 +131,19 @@ def test_without_calibration_the_slider_is_a_probability(served, open_page, some
     assert page.texts("#sure-text")[0].endswith(f"at least {value} % likely")
 
 
+def test_own_classes_without_a_hierarchy_have_their_likeliest(served, open_page, some):
+  client = served(ClassList("mine", ("my dog", "tom")), calibrated=False)
+  page = open_page(client, 390)
+  page.choose(some[:1])
+  (one,) = client.post(Path(some[0]).read_bytes())[1]["photos"]
+  names = [row["name"] for row in one["flat"]]
+  assert page.texts(".hedged strong") == names[:1]
+  assert page.texts(".bars span:first-child") == names
+  assert page.texts(".photo h3") == ["Most likely classes"]
+  shown = "[...document.querySelectorAll('.field')].filter(e => e.offsetParent).length"
+  assert page.run(shown) == 0
+
+
 def test_classes_are_searched_and_chosen_by_keyboard(client, open_page, some):
   from selenium.webdriver import ActionChains
   from selenium.webdriver.common.keys import Keys
@@ -156,6 +171,9 @@ def test_classes_are_searched_and_chosen_by_keyboard(client, open_page, some):
   names = page.texts(".bars span:first-child")[:5]
   assert names == [row["name"] for row in body["photos"][0]["flat"]]
   assert page.texts("#chosen button") == ["dog"]
+  # The photo shows no dog, and nobody should read that it does.
+  assert body["photos"][0]["none"] > 0.5
+  assert page.texts(".hedged strong") == ["Probably none of these"]
   press(Keys.TAB)
   press(Keys.SPACE)
   page.wait("document.querySelectorAll('#chosen button').length === 0")

@@ -50,6 +50,16 @@ def test_weights_that_are_none_are_one_line(needs_server, capsys, tmp_path):
   assert "holds no weights" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+  ("host", "local"),
+  [("127.0.0.1", True), ("127.0.0.9", True), ("::1", True), ("LocalHost", True),
+   ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("my-host", False)],
+)  # fmt: skip
+def test_who_can_reach_a_host_is_known(host, local):
+  """Names of others are refused where this machine alone should ask."""
+  assert serve.is_local(host) == local
+
+
 def test_addresses_are_those_for_a_browser(needs_server):
   with serve.bound("localhost", 0) as listening:
     assert serve.address_of(listening).startswith("http://")

@@ -25,7 +25,7 @@ async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    return { status: 0, body: { error: "the server does not answer: is it stopped?" } };
+    return { status: 0, body: { error: "it cannot be read, or the server was stopped" } };
   }
   const body = await response.json().catch(() => ({ error: "no answer" }));
   return { status: response.status, body };
@@ -136,9 +136,13 @@ function headlineOf({ body, answers }) {
   const headline = body.querySelector(".hedged");
   if (!headline) return;
   const best = answers.hedged ? hedged(answers.hedged) : answers.flat[0];
-  headline.firstChild.textContent = first(best.name);
   const rest = first(best.name) === best.name ? "" : ` · ${best.name}`;
-  headline.lastChild.textContent = percent(best.probability) + rest;
+  const share = percent(best.probability) + rest;
+  const isOther = answers.none !== null && answers.none > 0.5;
+  headline.firstChild.textContent = isOther ? "Probably none of these" : first(best.name);
+  headline.lastChild.textContent = isOther
+    ? `${percent(answers.none)} is something else; if not, ${first(best.name)}: ${share}`
+    : share;
 }
 
 function wait(entry) {
