@@ -45,6 +45,7 @@ COMMANDS = {
   "predict": Command("im21k.inference.predict", "predict"),
   "finetune": Command("im21k.finetuning.finetune", "finetune"),
   "features": Command("im21k.features.extract", "features"),
+  "probe": Command("im21k.features.probe", "probe"),
   "report": Command("im21k.pages.run_page", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
