@@ -187,6 +187,7 @@ NOT_RUN = {
   "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
+  "im21k probe": "needs what the line before makes; tests/features/test_probe.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
 }
 
