@@ -48,6 +48,7 @@ COMMANDS = {
   "features": Command("im21k.features.extract", "features"),
   "serve": Command("im21k.serving.serve", "serve"),
   "export": Command("im21k.export.export", "export"),
+  "probe": Command("im21k.features.probe", "probe"),
   "report": Command("im21k.pages.run_page", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),

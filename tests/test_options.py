@@ -24,6 +24,8 @@ from flax import linen as nn
 from im21k import cli, models, synsets, usage, weights
 from im21k.answers import calibration
 from im21k.convert import mxnet
+from im21k.features.part_files import Parts, Place
+from im21k.features.stream import Rows
 from im21k.finetuning import finetune as finetuning
 from im21k.models import registry
 from im21k.packing.pack import pack
@@ -51,6 +53,7 @@ BASE = {
   "features": "features {weights} {photos} {out}/f.npz",
   "serve": "serve {weights}",
   "export": "export {mxnet} {out}/program --format torch",
+  "probe": "probe {features}",
   "report": "report {run}",
   "classes suggest": "classes suggest {photos} {out}/own.csv",
   "synset": "synset fir",
@@ -138,6 +141,10 @@ OPTIONS = {
   "export --answers": "",
   "export --accuracy": "0.7 --answers",
   "export --image-size": "64",
+  "probe --train": "{missing}",
+  "probe --eval-fraction": "0.5",
+  "probe --eval-per-class": "4",
+  "probe --seed": "1",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -298,6 +305,8 @@ REFUSED = {
   "features {weights} {photos} {out}/f.npy": "features are written as NAME.npz",
   "features {weights} {photos} {photos}/f": "/photos, which is read: name another",
   "features {weights} {packed} {weights}/f.npz": "/weights, which is read: name",
+  "probe {features} --train {features}": "leave train out to hold out some",
+  "probe {features} --train {photos} --seed 1 --eval-fraction 0.5": "leave one of them",
   "report {run} --page-file {run}/config.json": "would overwrite",
   "export {calibrated} {out}/a --format torch": "has no twin in PyTorch, only",
   "export {weights} {out}/a --format torch --answers": "is not calibrated",
@@ -502,14 +511,26 @@ def places(folder, tmp_path, monkeypatch):
   calls = []
   record_slow_parts(monkeypatch, calls, root)
   write_run(root, released)
+  write_features(root / "vectors")
   return {
     "root": root, "out": tmp_path / "out", "calls": calls, "missing": root / "missing",
     "packed": root / "packed", "photos": root / "photos", "photo": root / "photo.jpg",
     "weights": root / "weights", "run": root / "run",
     "calibrated": root / "calibrated", "list": root / "two.txt",
-    "config": "demo", "params": root / "in.params",
+    "features": root / "vectors", "config": "demo", "params": root / "in.params",
     "synset": root / "labels.txt", "mxnet": root / "inception",
   }  # fmt: skip
+
+
+def write_features(folder):
+  """Vectors of three classes that nothing tells apart."""
+  parts = Parts(folder, {"stage": "features", "shape": [4]}, CLASSES.synsets)
+  parts.begin()
+  values = np.random.default_rng(0).normal(size=(36, 4)).astype(np.float32)
+  keys = [f"{at}.jpg" for at in range(36)]
+  rows = Rows(keys, [*CLASSES.synsets] * 12, values, [], 36, keys[-1])
+  parts.add([rows], Place(0, 36, keys[-1]))
+  parts.finish()
 
 
 def tiny_weights():
