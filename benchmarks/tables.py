@@ -204,6 +204,17 @@ TABLES: dict[str, Columns] = {
     "bits ": "{bits_99:.2f}",
   },
   "answers": {"256 photos": "{what}", "ms": "{ms}"},
+  "export": {
+    "net, images": "{net}, {side}²",
+    "format": "`{format}`",
+    "batch of 1": "{difference_1:.1e}",
+    "batch of 7": "{difference_7:.1e}",
+    "same hedged answers": lambda row: (
+      f"{row['same_answers']} of 50" + f", {row['kinds']} kinds" * ("kinds" in row)
+    ),
+    "files": "{mb:.0f} MB",
+    "processor time": "{cpu_s:.0f} s",
+  },
   "load": {
     "": "{loader}",
     "full: CPU ms an image": "{full_cpu_ms:.3f}",

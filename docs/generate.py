@@ -46,6 +46,8 @@ ROOMS = {
   "pages": "show me",
   "finetuning": "weights and photos of other classes -> weights for these",
   "inference": "what is it?",
+  "serving": "a page and JSON on this machine",
+  "export": "weights -> programs for other software",
   "terminal": "",
   "command_line": "",
   "usage": "",

@@ -1,7 +1,8 @@
 """`im21k COMMAND …`: each command is a typed function, its help the docstring.
 
 Positional parameters become positional arguments, keyword-only ones options. With
-`--json` the result is one JSON object on standard output, and nothing else is.
+`--json` the result is one JSON object on standard output, and nothing else is; the
+`lines` of a result, which it may have instead, are a line of JSON each.
 """
 
 import ast
@@ -45,6 +46,9 @@ COMMANDS = {
   "predict": Command("im21k.inference.predict", "predict"),
   "finetune": Command("im21k.finetuning.finetune", "finetune"),
   "features": Command("im21k.features.extract", "features"),
+  "serve": Command("im21k.serving.serve", "serve"),
+  "export": Command("im21k.export.export", "export"),
+  "probe": Command("im21k.features.probe", "probe"),
   "report": Command("im21k.pages.run_page", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
@@ -113,7 +117,13 @@ def _run(name: str, arguments: list[str]) -> int:
       terminal.flush()
       return 0
     result, as_json = call()
-    text = terminal.as_json(result) if as_json else _text(command, result)
+    lines = result.pop("lines", None)
+    if lines is None:
+      text = terminal.as_json(result) if as_json else _text(command, result)
+      terminal.write(text)
+    else:  # Each as soon as it is known.
+      for row in lines:
+        terminal.write(terminal.as_json(row))
   except _UsageError as error:
     terminal.say(f"im21k {name}: {error}")
     return 2
@@ -124,7 +134,6 @@ def _run(name: str, arguments: list[str]) -> int:
       traceback.print_exc()
     terminal.say(f"im21k {name}: {terminal.line_of(error)}")
     return 1
-  terminal.write(text)
   if stopped := result.get("stopped_by"):  # A signal, after which it saved its work.
     terminal.say(f"im21k {name}: stopped by {stopped}: the same command resumes")
     return 128 + signal.Signals[stopped]

@@ -56,6 +56,32 @@ def whole(path: Path, folder: Path | None = None) -> Iterator[Path]:
     aside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+  """Gives a temporary folder, which becomes the new folder `path` if nothing raises.
+
+  What a killed process leaves is removed as in `whole`.
+
+  Raises:
+    FileExistsError: `path` exists.
+  """
+  if os.path.lexists(path):
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  aside = path.parent / temporary_name(path.name)
+  _remove_dead(aside)
+  shutil.rmtree(aside, ignore_errors=True)
+  aside.mkdir()
+  try:
+    yield aside
+    for one in (*aside.iterdir(), aside):
+      sync(one)
+    os.rename(aside, path)  # Refused where `path` has been filled in the meantime.
+    sync(path.parent)
+  finally:
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def temporary_name(name: str) -> str:
   """Name of this process's temporary file for a file of this name.
 
@@ -185,7 +211,7 @@ def _remove_dead(aside: Path) -> None:
       else:
         dead = time.time() - leftover.stat().st_mtime > _DAY
       if dead:
-        leftover.unlink()
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _lives(pid: int) -> bool:

@@ -2,8 +2,10 @@
 
 import gc
 import importlib.metadata
+import importlib.util
 import io
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -238,3 +240,46 @@ def linear_weights(monkeypatch):
     )
 
   return make
+
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+# Seconds. Far beyond what any step takes, so that a busy machine is no failure.
+PATIENCE = 900
+
+
+@pytest.fixture
+def browse(tmp_path, need):
+  """Opens a page: (path or address, width, dark) -> a selenium driver.
+
+  Headless Chromium; where there is none, or no selenium, the test is skipped.
+  """
+  need(
+    CHROMIUM and DRIVER and importlib.util.find_spec("selenium"),
+    "pages need a browser: apt-get install chromium chromium-driver, and "
+    "pip install 'im21k[browser]'",
+  )
+  from selenium import webdriver
+
+  opened = []
+
+  def browse(page, width=375, dark=False):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+      options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path / f'profile{len(opened)}'}")
+    options.timeouts = {"script": PATIENCE * 1000, "pageLoad": PATIENCE * 1000}
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    opened.append(driver)
+    # The connection to the driver has a limit of its own, 120 s by default.
+    driver.command_executor.client_config.timeout = PATIENCE
+    shape = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    driver.get(page if isinstance(page, str) else page.as_uri())
+    return driver
+
+  yield browse
+  for driver in opened:
+    driver.quit()

@@ -95,7 +95,7 @@ def command_of(words):
 def python_pages():
   """The pages with Python; one compiles models for half a minute."""
   for path in PAGES:
-    if blocks(path, "python"):
+    if blocks(path, "python") and path.name != "export.md":  # tests/export runs it.
       slow = [pytest.mark.slow] if path.name == "reuse.md" else []
       yield pytest.param(path, id=name_of(path), marks=slow)
 
@@ -115,6 +115,26 @@ def test_python_of_a_page_runs(path, packed, tiny_weights, tmp_path):
   # What a comment behind a print says is what is printed.
   for shown in re.findall(r"^print\(.*\)  # (\d.*)$", code, re.MULTILINE):
     assert shown in done.stdout
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tiny_weights, tmp_path):
+  """Its cells in order, as a program; it holds pictures, so it was run before too."""
+  path = ROOT / "docs" / "own_classes.ipynb"
+  cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+  code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+  outputs = [out for cell in cells for out in cell.get("outputs", ())]
+  assert any("image/png" in out.get("data", {}) for out in outputs)
+  assert not any(out["output_type"] == "error" for out in outputs)
+  (tmp_path / "runs" / "demo").mkdir(parents=True)
+  tiny_weights.save(tmp_path / "runs" / "demo" / "weights")
+  (tmp_path / "data").symlink_to(ROOT / "data")
+  program = "\n".join(["import matplotlib", "matplotlib.use('agg')", *code])
+  done = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert (tmp_path / "runs" / "notebook" / "weights" / "model.json").is_file()
 
 
 def shell_lines():
@@ -187,8 +207,16 @@ NOT_RUN = {
   "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
+  "im21k serve": "runs until Ctrl-C; tests/serving/test_serve.py",
+  "im21k predict WEIGHTS - ": "reads a pipe; tests/inference/test_places.py",
+  "im21k export": "needs libraries of extras; tests/export/test_page.py",
+  "im21k probe": "needs what the line before makes; tests/features/test_probe.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",
 }
+
+
+# The page whose lines need what the lines before have made.
+IN_ORDER = ROOT / "docs" / "own_classes.md"
 
 
 def lines_to_run():
@@ -196,6 +224,8 @@ def lines_to_run():
   seen = set()
   for path, line in shell_lines():
     words = " ".join(line.split())
+    if path == IN_ORDER:
+      continue
     if words not in seen and not any(words.startswith(known) for known in NOT_RUN):
       yield pytest.param(words, id=f"{name_of(path)}: {words}")
     seen.add(words)
@@ -268,6 +298,27 @@ def test_shell_line_runs(workshop, line, capfd):
     if option in words:
       path = Path(words[words.index(option) + 1])
       assert start.encode() in path.read_bytes()[:20]
+
+
+@pytest.mark.slow
+def test_own_classes_run_from_the_folder_to_the_answers(
+  workshop, sample_photos, tmp_path, capfd
+):
+  """Every line of the page, in order, on sample photos in folders of such names."""
+  synset_of = {"cats": "n02512053", "my dog": "n03481172", "sports_cars": "n04587559"}
+  for name, synset in synset_of.items():
+    shutil.copytree(sample_photos / synset, tmp_path / "photos" / name)
+  for path, line in shell_lines():
+    if path == IN_ORDER and not any(line.startswith(known) for known in NOT_RUN):
+      status = cli.main(shlex.split(line)[1:])
+      out, err = capfd.readouterr()
+      assert status == 0, (line, err)
+      assert out, line
+  for name in ("mine", "placed"):
+    result = json.loads((tmp_path / "runs" / name / "finetune.json").read_text())
+    assert result["result"]["train"] + result["result"]["eval"] == 47
+  placed = weights.load(tmp_path / "runs" / "placed" / "weights").classes
+  assert placed.under == ("n02121620", "n02084071", "n04285008")
 
 
 def test_what_is_not_run_is_in_the_pages():

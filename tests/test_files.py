@@ -240,3 +240,34 @@ def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, monkeyp
       raise AssertionError("entered")
   listening.close()
   assert sorted(os.listdir(tmp_path)) == ["folder", "loop", "socket"]
+
+
+def test_a_folder_appears_when_all_is_written(tmp_path):
+  path = tmp_path / "new" / "folder"
+  with files.whole_folder(path) as aside:
+    (aside / "file").write_text("all")
+    assert not path.exists() and aside.parent == path.parent
+  assert (path / "file").read_text() == "all"
+  assert os.listdir(path.parent) == ["folder"]
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_after_an_error_there_is_no_folder(tmp_path, error):
+  with pytest.raises(error), files.whole_folder(tmp_path / "folder") as aside:
+    (aside / "file").write_text("half")
+    raise error
+  assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_is_there_stays(tmp_path):
+  path = tmp_path / "folder"
+  path.mkdir()
+  with pytest.raises(FileExistsError, match="folder"), files.whole_folder(path):
+    pass
+  path.rmdir()
+  with pytest.raises(OSError), files.whole_folder(path) as aside:
+    (aside / "file").write_text("mine")
+    path.mkdir()
+    (path / "file").write_text("theirs")
+  assert (path / "file").read_text() == "theirs"
+  assert os.listdir(tmp_path) == ["folder"]

@@ -25,6 +25,7 @@ ORDER = (
   ("planning",),
   ("pages",),
   ("finetuning", "inference"),
+  ("export", "serving"),
   ("terminal", "command_line"),
   ("usage",),
   ("cli",),

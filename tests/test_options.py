@@ -24,10 +24,13 @@ from flax import linen as nn
 from im21k import cli, models, synsets, usage, weights
 from im21k.answers import calibration
 from im21k.convert import mxnet
+from im21k.features.part_files import Parts, Place
+from im21k.features.stream import Rows
 from im21k.finetuning import finetune as finetuning
 from im21k.models import registry
 from im21k.packing.pack import pack
 from im21k.planning import bench_loader, loader_speed, plan
+from im21k.serving import serve
 from im21k.synsets import ClassList
 from im21k.training import run as training
 
@@ -48,6 +51,9 @@ BASE = {
   "predict": "predict {calibrated} {photo}",
   "finetune": "finetune {weights} {photos} {out}/mine",
   "features": "features {weights} {photos} {out}/f.npz",
+  "serve": "serve {weights}",
+  "export": "export {mxnet} {out}/program --format torch",
+  "probe": "probe {features}",
   "report": "report {run}",
   "classes suggest": "classes suggest {photos} {out}/own.csv",
   "synset": "synset fir",
@@ -129,6 +135,16 @@ OPTIONS = {
   "features --labels": "{missing}",
   "features --batch-size": "0",
   "features --devices": "3",
+  "predict --json-lines": "",
+  "serve --host": "localhost",
+  "serve --port": "8001",
+  "export --answers": "",
+  "export --accuracy": "0.7 --answers",
+  "export --image-size": "64",
+  "probe --train": "{missing}",
+  "probe --eval-fraction": "0.5",
+  "probe --eval-per-class": "4",
+  "probe --seed": "1",
   "report --data": "{missing}",
   "report --split": "train",
   "report --images": "1",
@@ -289,9 +305,20 @@ REFUSED = {
   "features {weights} {photos} {out}/f.npy": "features are written as NAME.npz",
   "features {weights} {photos} {photos}/f": "/photos, which is read: name another",
   "features {weights} {packed} {weights}/f.npz": "/weights, which is read: name",
+  "probe {features} --train {features}": "leave train out to hold out some",
+  "probe {features} --train {photos} --seed 1 --eval-fraction 0.5": "leave one of them",
   "report {run} --page-file {run}/config.json": "would overwrite",
+  "export {calibrated} {out}/a --format torch": "has no twin in PyTorch, only",
+  "export {weights} {out}/a --format torch --answers": "is not calibrated",
+  "export {mxnet} {out}/a --format torch --accuracy 0.9": "add --answers",
+  "export {mxnet} {out}/a --format torch --answers --accuracy 0.8": "not calibrated",
+  "export {mxnet} {out}/a --format torch --image-size 31": "image_size is 31, but must",
+  "export {mxnet} {packed} --format torch": "which exists: name a new folder",
+  "export {missing} {out}/a --format torch": "holds no weights",
   "bench-loader {packed} --picture {packed}/manifest.json": "would overwrite",
   "bench-loader {packed} --seconds 1e9": "seconds is 1000000000.0, but must be more",
+  "serve {weights} --port 65536": "port is 65536, but must be 0 to 65,535",
+  "serve {weights} --port -1": "port is -1, but must be 0 to 65,535",
   "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
 }  # fmt: skip
 
@@ -356,15 +383,16 @@ def test_names_that_strangers_gave_are_shown_and_written_as_text(places, capfd):
     shutil.copy(places["photo"], folder / name)
   (folder / "b\r\x9b.jpg").write_bytes(b"no photo")
   predict = ["predict", str(places["calibrated"]), str(folder.parent)]
-  assert cli.main([*predict, "--report", str(out / "page.html")]) == 0
+  assert cli.main([*predict, "--report", str(out / "page.html")]) == 1
   text, err = capfd.readouterr()
-  assert err == ""
+  assert err.startswith("im21k predict: 1 of 3 photos have no answer; ")
+  assert r"b\r\x9b.jpg: not an image" in err and err.count("\n") == 1
   assert all(line.isprintable() for line in text.splitlines())
   assert all(f"/{FISH}/{name}\n" in text for name in shown)
   assert r"b\r\x9b.jpg (not an image" in text
   page = (out / "page.html").read_bytes().decode("utf-8")
   assert all(f"<bdi>{name}</bdi>" in page for name in shown)
-  assert cli.main([*predict, "--json"]) == 0
+  assert cli.main([*predict, "--json"]) == 1
   names_in_json = [p["image"] for p in json.loads(capfd.readouterr()[0])["predictions"]]
   assert [name.rpartition("/")[2] for name in sorted(names_in_json)] == [
     names[0], "caf\\xe9 \u202egpj.jpg"
@@ -483,14 +511,26 @@ def places(folder, tmp_path, monkeypatch):
   calls = []
   record_slow_parts(monkeypatch, calls, root)
   write_run(root, released)
+  write_features(root / "vectors")
   return {
     "root": root, "out": tmp_path / "out", "calls": calls, "missing": root / "missing",
     "packed": root / "packed", "photos": root / "photos", "photo": root / "photo.jpg",
     "weights": root / "weights", "run": root / "run",
     "calibrated": root / "calibrated", "list": root / "two.txt",
-    "config": "demo", "params": root / "in.params",
+    "features": root / "vectors", "config": "demo", "params": root / "in.params",
     "synset": root / "labels.txt", "mxnet": root / "inception",
   }  # fmt: skip
+
+
+def write_features(folder):
+  """Vectors of three classes that nothing tells apart."""
+  parts = Parts(folder, {"stage": "features", "shape": [4]}, CLASSES.synsets)
+  parts.begin()
+  values = np.random.default_rng(0).normal(size=(36, 4)).astype(np.float32)
+  keys = [f"{at}.jpg" for at in range(36)]
+  rows = Rows(keys, [*CLASSES.synsets] * 12, values, [], 36, keys[-1])
+  parts.add([rows], Place(0, 36, keys[-1]))
+  parts.finish()
 
 
 def tiny_weights():
@@ -569,6 +609,9 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(plan.largest, "find", lambda compile_, own, most: (own, None))
   monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
   monkeypatch.setattr(plan.comparison, "compare", compare)
+  # It ends with Ctrl-C; tests/serving starts it.
+  monkeypatch.setattr(serve, "missing", lambda: None)
+  monkeypatch.setattr(serve, "run", record("serve", {"address": "", "photos": 0}))
   monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
   monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
 
@@ -602,6 +645,8 @@ def write_mxnet(root):
     input=weights.Input(size=32, short_side=37),
     classes=CLASSES,
   ).save(root / "inception")
+  found = calibration.Calibration(1.5, {0.7: 0.5, 0.9: 50.0}, 9)
+  calibration.save(root / "inception" / weights.ARRAYS, found)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from im21k import photos as sources
 from im21k import targets, weights, words
 from im21k.evaluation import inputs
 from im21k.features import extraction, npz, part_files, stages
@@ -74,7 +75,7 @@ def features(
   inputs.check_batch(batch_size, released.input.size)
   job = extraction.Job(
     released,
-    inputs.open_photos(photos, split, labels, released.classes),
+    sources.open(photos, split=split, labels=labels, classes=released.classes),
     stage,
     stages.shape_of(released, stage),
     dtype,

@@ -5,7 +5,9 @@ the photos that could be decoded, and why the others have none. The devices comp
 batch while the next is read and decoded.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from im21k import parallel, weights
+from im21k.evaluation import inputs
 from im21k.features import stages
 from im21k.loading import scoring
-from im21k.photos import Source
+from im21k.photos import Photo, Source, photo_file
 
 
 class Rows(NamedTuple):
@@ -28,6 +31,7 @@ class Rows(NamedTuple):
     bad: the photos that could not be decoded.
     read: number of photos, good or bad.
     last: key of the last of them.
+    bad_at: position of each bad one among them.
   """
 
   keys: list[str]
@@ -36,6 +40,78 @@ class Rows(NamedTuple):
   bad: list[scoring.Item]
   read: int
   last: str
+  bad_at: tuple[int, ...] = ()
+
+
+class Vector(NamedTuple):
+  """One photo of `of_files`.
+
+  Attributes:
+    key: its path, as it was given.
+    values: a stage of the network; None where there is an error.
+    error: why not, in a line.
+  """
+
+  key: str
+  values: Float[np.ndarray, "..."] | None
+  error: str | None
+
+
+def of_files(
+  released: weights.Weights,
+  paths: Iterable[str | os.PathLike[str]],
+  stage: str = stages.FEATURES,
+  *,
+  batch_size: int,
+) -> Iterator[Vector]:
+  """Computes a stage for each of any number of files, in order, on one device.
+
+  Args:
+    released: the weights.
+    paths: of image files.
+    stage: one of `stages.shapes`.
+    batch_size: photos at a time.
+
+  Raises:
+    ValueError: the model has no such stage, or batch_size is below 1.
+    TypeError: paths is one path.
+  """
+  if isinstance(paths, str | bytes | os.PathLike):
+    raise TypeError(f"paths is {paths!r}, one path: give a list of paths")
+  inputs.check_batch(batch_size, released.input.size)
+  computed = extract(
+    released,
+    Source((_Files(paths),)),
+    stage,
+    devices=parallel.devices(1),
+    batch_size=batch_size,
+  )
+  return (vector for rows in computed for vector in _in_order(rows))
+
+
+class _Files:
+  """Paths, of which each is asked for when its turn comes, as a stream of photos."""
+
+  size, count = 0, None
+
+  def __init__(self, paths: Iterable[str | os.PathLike[str]]):
+    self._paths = paths
+
+  def photos(self) -> Iterator[Photo]:
+    """Each photo once."""
+    for given in self._paths:
+      path = os.fspath(given)
+      yield Photo(path, "", functools.partial(photo_file.read, path))
+
+
+def _in_order(rows: Rows) -> Iterator[Vector]:
+  good = zip(rows.keys, rows.values, strict=True)
+  bad = {at: item for at, item in zip(rows.bad_at, rows.bad, strict=True)}
+  for at in range(rows.read):
+    if at in bad:
+      yield Vector(bad[at].key, None, bad[at].error)
+    else:
+      yield Vector(*next(good), None)
 
 
 def extract(
@@ -105,4 +181,5 @@ def _rows(computed: Any, items: list[scoring.Item], stage: str) -> Rows:
     [item for item in items if item.error is not None],
     len(items),
     items[-1].key,
+    tuple(at for at, item in enumerate(items) if item.error is not None),
   )

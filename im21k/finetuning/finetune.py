@@ -1,5 +1,6 @@
 """The command `finetune`: weights and photos of any classes -> weights for these."""
 
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import jax
 
-from im21k import lock, synsets, targets, weights, words
+from im21k import files, lock, synsets, targets, weights, words
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
@@ -20,7 +21,7 @@ from im21k.packing.config import PackOptions
 from im21k.packing.pack import pack
 from im21k.pages.run_page import report
 from im21k.photos import own_folders
-from im21k.training import loop, program_cache
+from im21k.training import loop, program_cache, workdir
 from im21k.training.outputs import say
 from im21k.weights import document
 
@@ -111,7 +112,9 @@ def finetune(
   chosen = recipe.choose(train, len(on), trunk, steps, batch_size, rate)
   say(f"trunk: {chosen.trunk} ({chosen.why})")
   result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
-  record.write(result, str(data))  # The page reads it.
+  record.write(result, str(data))  # The page reads both.
+  environment = json.dumps(workdir.environment(on), indent=1)
+  files.write_text(out / "environment.json", f"{environment}\n")
   fit = _train(released, packed.classes(data), data, out, chosen, on, seed)
   result = {
     "weights": str(out / "weights"),

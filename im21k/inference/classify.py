@@ -1,114 +1,140 @@
-"""Photos, one after the other -> probabilities of all classes, batch by batch."""
+"""Photos, one after the other -> probabilities of all classes, batch by batch.
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+Threads read and decode ahead. All batches have one shape, so one program serves all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from im21k import synsets
+from im21k import machine, parallel, weights
+from im21k.inference.ahead import ahead
 from im21k.inference.classifier import Classifier
 from im21k.pages import figures
-from im21k.photos import image_files, images, sources
+from im21k.photos import Photo, images
 
-BATCH = 16
+BATCH = 16  # Photos at a time, on each device.
+_MOST_BAD = 64  # Photos without pixels that wait for others to be classified.
 Pixels = UInt8[np.ndarray, "h w 3"]
 
 
-class Batch(NamedTuple):
-  """Some photos and their probabilities.
+class Seen(NamedTuple):
+  """A photo as the model sees it, or why it does not.
 
   Attributes:
-    names: name of each photo.
-    probabilities: `[b, classes]`.
-    thumbnails: a small copy of each photo; empty unless asked for.
+    name: of the photo.
+    square: uint8 `[size, size, 3]`; None where there is a reason.
+    thumbnail: a small copy of the photo; None unless asked for.
+    reason: why it cannot be classified; "" where it can.
+    lost_bytes: bytes of an archive that it stands for; 0: none.
   """
 
-  names: list[str]
+  name: str
+  square: Pixels | None
+  thumbnail: Pixels | None = None
+  reason: str = ""
+  lost_bytes: int = 0
+
+
+class Batch(NamedTuple):
+  """Some photos in their order, and the probabilities of those that have pixels.
+
+  Attributes:
+    photos: at most `BATCH` with pixels on each device, and those without among them.
+    probabilities: `[photos with pixels, classes]`.
+  """
+
+  photos: list[Seen]
   probabilities: Float32[np.ndarray, "b classes"]
-  thumbnails: list[Pixels]
+
+  @property
+  def good(self) -> list[Seen]:
+    """The photos with pixels."""
+    return [photo for photo in self.photos if not photo.reason]
 
 
-def read_photos(
-  places: Sequence[Path], classes: synsets.ClassList, bad: list[dict[str, Any]]
-) -> Iterator[tuple[str, Pixels]]:
-  """Name and pixels of each photo at some places.
-
-  Args:
-    places: image files, or whatever `photos.open` takes.
-    classes: class list that the numbers in a .rec or .lst index.
-    bad: gets `photo` and `reason` of each photo that cannot be decoded, and of each
-      place, by its own name, that holds none or cannot be read to its end; also
-      `lost_bytes`, where it stands for a part of an archive.
-  """
-  for place in places:
+def see(photo: Photo, prepared: weights.Input, thumbnail: bool = False) -> Seen:
+  """Reads and decodes a photo; whatever is wrong with it becomes the reason."""
+  reason = ": ".join(filter(None, photo.problem or ()))
+  if not reason:
     try:
-      yield from _read_place(place, classes, bad)
-    except (ValueError, OSError) as error:
-      bad.append({"photo": str(place), "reason": _reason(error)})
-
-
-def _read_place(
-  place: Path, classes: synsets.ClassList, bad: list[dict[str, Any]]
-) -> Iterator[tuple[str, Pixels]]:
-  is_file = place.is_file()
-  if is_file and (
-    place.suffix.lower() in image_files.SUFFIXES or image_files.is_image(place)
-  ):
-    yield str(place), images.decode(place.read_bytes())
-    return
-  for photo in sources.open(place, classes=classes):
-    name = f"{place}/{photo.key}"
-    try:
-      if photo.problem:
-        raise images.ImageError(": ".join(photo.problem))
-      yield name, images.decode(photo.data)
+      pixels = images.decode(photo.data)
+      small = figures.thumbnail(pixels) if thumbnail else None
+      return Seen(photo.key, prepared.prepare([pixels])[0], small)
     except images.ImageError as error:
-      lost = {"lost_bytes": photo.loss.size} if photo.loss else {}
-      bad.append({"photo": name, "reason": str(error), **lost})
-
-
-def _reason(error: ValueError | OSError) -> str:
-  """Why a place gave no photo; its name stands beside the reason."""
-  strerror = error.strerror if isinstance(error, OSError) else None
-  return strerror[:1].lower() + strerror[1:] if strerror else str(error)
+      reason = str(error)
+  return Seen(photo.key, None, None, reason, photo.loss.size if photo.loss else 0)
 
 
 def batches(
   model: Classifier,
-  photos: Iterable[tuple[str, Pixels]],
+  photos: Iterable[Photo],
   temperature: float = 1.0,
   thumbnails: bool = False,
 ) -> Iterator[Batch]:
-  """Probabilities of any number of photos; only one at a time is held in full size.
+  """Probabilities of any number of photos, in constant memory.
+
+  Where the list of photos comes slowly, photos are answered before a batch is full.
 
   Args:
     model: classifies the photos.
-    photos: name and pixels, uint8 `[h, w, 3]` RGB, of each photo.
+    photos: in the order of the answers.
     temperature: divides the logits.
     thumbnails: whether to keep small copies of the photos.
   """
-  squares = (
-    (
-      name,
-      model.prepare([pixels])[0],
-      figures.thumbnail(pixels) if thumbnails else None,
-    )
-    for name, pixels in photos
-  )
-  size = 0
-  while some := list(itertools.islice(squares, BATCH)):
-    size = size or len(some)
-    names, inputs, small = zip(*some, strict=True)
-    # The last batch is filled up, so that one program serves all.
-    filled = np.zeros((size, *inputs[0].shape), np.uint8)
-    filled[: len(some)] = inputs
-    probabilities = jax.nn.softmax(model.logits(filled) / temperature)
-    yield Batch(
-      list(names),
-      np.asarray(probabilities)[: len(some)],
-      list(small) if thumbnails else [],
-    )
+  prepared = model.weights.input
+  seen = ahead(photos, lambda photo: see(photo, prepared, thumbnails), _threads())
+  most = BATCH * parallel.available()
+  run: Callable[[list[Seen]], Float32[np.ndarray, "b classes"]] | None = None
+  waiting: list[Seen] = []
+  good = 0
+  ended = False
+  while not ended:
+    one = next(seen, _END)
+    ended = one is _END
+    if isinstance(one, Seen):
+      waiting.append(one)
+      good += not one.reason
+    is_full = good == most or len(waiting) - good == _MOST_BAD
+    if not waiting or not (is_full or ended or one is None):
+      continue
+    if run is None and good:
+      # A list that ends here needs no larger program than for this.
+      run = program(model, good if ended else most, temperature)
+    squares = [photo for photo in waiting if not photo.reason]
+    none = np.zeros((0, len(model.classes)), np.float32)
+    yield Batch(waiting, run(squares) if run and squares else none)
+    waiting, good = [], 0
+
+
+_END = object()
+
+
+def program(
+  model: Classifier, size: int, temperature: float = 1.0
+) -> Callable[[list[Seen]], Float32[np.ndarray, "b classes"]]:
+  """The function from up to `size` photos with pixels to probabilities `[b, classes]`.
+
+  It is compiled once, for `size`; fewer photos are filled up. All devices share what is
+  more than one takes at a time.
+  """
+  on = parallel.devices(parallel.available() if size > BATCH else 1)
+  size = -(-size // len(on)) * len(on)
+  logits = model.logits if len(on) == 1 else model.logits_on(on)
+
+  def run(photos: list[Seen]) -> Float32[np.ndarray, "b classes"]:
+    side = model.weights.input.size
+    filled = np.zeros((size, side, side, 3), np.uint8)
+    squares = [photo.square for photo in photos if photo.square is not None]
+    filled[: len(photos)] = squares
+    probabilities = jax.nn.softmax(logits(filled) / temperature)
+    return np.asarray(probabilities)[: len(photos)]
+
+  return run
+
+
+def _threads() -> int:
+  return 2 * machine.cores()

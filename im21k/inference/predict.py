@@ -1,23 +1,26 @@
 """Weights and photos -> the names of what the photos show."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float32
+from tqdm import tqdm
 
-from im21k import synsets, targets, weights, words
+from im21k import targets, weights, words
 from im21k.answers import calibration as calibrations
 from im21k.answers import naming, rules
-from im21k.inference import choices
+from im21k.inference import choices, places
+from im21k.inference.answering import Answerer, Row, Tally
 from im21k.inference.classifier import Classifier
-from im21k.inference.classify import Pixels, batches, read_photos
-from im21k.pages import figures, photo_page
-from im21k.synsets import hierarchy, lookup
+from im21k.inference.classify import batches
+from im21k.inference.drawn import Drawn
+from im21k.pages import figures
+from im21k.synsets import hierarchy
 
 _TOP_K, _ACCURACY = 5, 0.9
+_FEW = 20  # Photos whose answers have a line each.
+_SLOW = 5  # seconds, after which there is a line of progress
 
 
 def predict(
@@ -32,6 +35,7 @@ def predict(
   definitions: bool = False,
   plot: Path | None = None,
   report: Path | None = None,
+  json_lines: bool = False,
 ) -> dict[str, Any]:
   """Names what photos show: the most likely classes, or broader terms above them.
 
@@ -41,7 +45,8 @@ def predict(
     weights_dir: Release folder of the weights.
     photos: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars
       or of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS,
-      or tfds:NAME:SPLIT.
+      or tfds:NAME:SPLIT; a pattern such as 'holiday/**/*.jpg'; or - for paths on
+      standard input, one a line or as find -print0 writes them.
     top_k: Number of answers for each photo, 5 by default; a hedged answer is one.
     answer: Kind of answer: flat is the most likely classes; hedged is the most specific
       term that is right as often as accuracy asks; diverse is different things none of
@@ -59,6 +64,8 @@ def predict(
     report: HTML file for a page with photos, flat, diverse and (where calibrated)
       hedged answers, and a tree; at most 50 photos. Classes without a hierarchy have
       flat answers only.
+    json_lines: Print a line of JSON for each photo as soon as it is answered: image and
+      top, or image and reason.
 
   Returns:
     `predictions`: for each photo `image` and `top`, a list of `synset`, `name` and
@@ -66,7 +73,8 @@ def predict(
     `none`, the probability of all the other classes: the probabilities in `top` assume
     that it is none of those. `bad`: photos that cannot be decoded or found, each
     `photo` and `reason`, and `lost_bytes` where it stands for a part of an archive.
-    `failed`, if there is such a part, or some of these were named in `photos`.
+    `failed`, if there are any of those. With `json_lines` only `lines`, an iterator
+    over a row for each photo, in order; `failed` is there after the last one.
 
   Raises:
     FileNotFoundError: the weights are missing.
@@ -78,7 +86,12 @@ def predict(
     raise ValueError("no photo is named")
   choices.check_options(answer, top_k, accuracy, report)
   choices.check_room(len(photos), plot, report)
-  targets.check([weights_dir, *photos], plot=plot, report=report)
+  named = places.named(photos)
+  if plot or report:
+    listed = list(itertools.islice(named, figures.MOST_PHOTOS + 1))
+    choices.check_room(len(listed), plot, report)
+    targets.check([weights_dir, *listed], plot=plot, report=report)
+    named = iter(listed)
   released = weights.load(weights_dir)
   if top_k is not None and top_k > len(released.classes):
     raise ValueError(
@@ -95,56 +108,37 @@ def predict(
   if answer == "hedged" or accuracy is not None:
     lambda_ = choices.lambda_of(weights_dir, calibration, accuracy or _ACCURACY)
   namer = naming.Namer(released.classes, top_k or _TOP_K, allowed)
-  temperature = calibration.temperature if calibration else 1.0
-  predictions: list[dict[str, Any]] = []
-  bad: list[dict[str, Any]] = []
-  thumbnails: list[Pixels] = []
-  described: list[photo_page.PhotoAnswers] = []
-  model, drawn = Classifier(released), bool(plot or report)
-  pixels = read_photos(photos, released.classes, bad)
-  for batch in batches(model, pixels, temperature, thumbnails=drawn):
-    choices.check_room(len(predictions) + len(batch.names), plot, report)
-    p, none = batch.probabilities, None
-    if allowed is not None:
-      p, none = rules.among(p, allowed)
-    tops = _named(namer, answer, lambda_, p)
-    predictions += _predictions(batch.names, tops, none, definitions, released.classes)
-    thumbnails += batch.thumbnails
-    if report:
-      # Accuracy is calibrated over all classes only.
-      known = calibration if allowed is None else None
-      every = _every_answer(namer, p, accuracy or _ACCURACY, known)
-      shown = [Path(name).name for name in batch.names]
-      described += map(photo_page.PhotoAnswers, shown, batch.thumbnails, p, every)
+  drawn = Drawn(plot, report, namer, accuracy or _ACCURACY, calibration)
+  answerer = Answerer(namer, answer, lambda_, definitions)
+  tally = Tally()
+  stream = places.Places(named, released.classes).photos()
+  rows = _rows(Classifier(released), stream, answerer, drawn, calibration, tally)
+  if json_lines:
+    result: dict[str, Any] = {}
+    result["lines"] = _reported(rows, tally, result)
+    return result
+  predictions: list[Row] = []
+  bad: list[Row] = []
+  for row in tqdm(rows, unit=" photos", delay=_SLOW, leave=False, disable=None):
+    if "top" in row:
+      predictions.append(row)
+    else:
+      bad.append({"photo": row.pop("image"), **row})
   if not predictions:
-    raise ValueError(_none(photos, bad))
-  if plot:
-    tops = [prediction["top"] for prediction in predictions]
-    figures.draw_predictions(plot, thumbnails, tops)
-  if report:
-    shown_graph = hierarchy.to_show(released.classes)
-    photo_page.write(report, shown_graph, described)
+    raise ValueError(_none(tally))
   return {
     "predictions": predictions,
     "bad": bad,
     "plot": str(plot) if plot else None,
     "report": str(report) if report else None,
-    **_failed(photos, bad),
+    **({"failed": tally.failed} if tally.failed else {}),
   }
 
 
 def text(result: dict[str, Any]) -> str:
-  """The result of `predict` for people."""
-  lines = []
-  for prediction in result["predictions"]:
-    lines.append(prediction["image"])
-    for top in prediction["top"]:
-      what = " ".join(dict.fromkeys((top["synset"], "", top["name"])))
-      lines.append(f"  {top['probability']:7.2%}  {what.strip()}")
-      if "definition" in top:
-        lines.append(f"{'':<22}{top['definition']}")
-    if "none" in prediction:
-      lines.append(f"  {prediction['none']:7.2%}  none of them")
+  """The result of `predict` for people; of many photos a line each."""
+  describe = _lines if len(result["predictions"]) <= _FEW else _line
+  lines = [line for one in result["predictions"] for line in describe(one)]
   if bad := result["bad"]:
     shown = [f"{one['photo']} ({one['reason']})" for one in bad[:5]]
     more = "; …" if len(bad) > len(shown) else ""
@@ -157,87 +151,68 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _none(photos: Sequence[Path], bad: list[dict[str, Any]]) -> str:
-  """The error where no photo could be decoded: how many, and why not the first."""
-  if not bad:
-    return f"{photos[0]}: it holds no photos"
-  first = f"{bad[0]['photo']}: {bad[0]['reason']}"
-  if len(bad) == 1:
-    return first
-  return f"none of {len(bad):,} photos can be decoded; {first}"
+def _lines(prediction: Row) -> Iterator[str]:
+  """A photo's answers, each on a line."""
+  yield prediction["image"]
+  for top in prediction["top"]:
+    what = " ".join(dict.fromkeys((top["synset"], "", top["name"])))
+    yield f"  {top['probability']:7.2%}  {what.strip()}"
+    if "definition" in top:
+      yield f"{'':<22}{top['definition']}"
+  if "none" in prediction:
+    yield f"  {prediction['none']:7.2%}  none of them"
 
 
-def _failed(photos: Sequence[Path], bad: list[dict[str, Any]]) -> dict[str, str]:
-  """`failed`, if what was asked for by name could not be answered."""
-  named = {str(place) for place in photos}
-  missed = [row for row in bad if row["photo"] in named]
-  cut = [row for row in bad if "lost_bytes" in row]
-  if not missed and cut:
-    lost = words.counted(sum(row["lost_bytes"] for row in cut), "byte")
-    return {
-      "failed": f"{lost} could not be read; {cut[0]['photo']}: {cut[0]['reason']}"
-    }
-  if not missed:
-    return {}
-  first = f"{missed[0]['photo']}: {missed[0]['reason']}"
-  return {
-    "failed": f"{len(missed):,} of {len(photos):,} named photos have no answer; {first}"
-  }
-
-
-def _named(
-  namer: naming.Namer,
-  answer: choices.Answer,
-  lambda_: float,
-  probabilities: Float32[np.ndarray, "b classes"],
-) -> list[naming.Named]:
-  match answer:
-    case "flat":
-      return namer.flat(probabilities)
-    case "hedged":
-      return namer.hedged(probabilities, lambda_)
-    case "diverse":
-      return namer.diverse(probabilities)
-  raise ValueError(f"answer is {answer!r}, but must be flat, hedged or diverse")
-
-
-def _predictions(
-  names: list[str],
-  tops: list[naming.Named],
-  none: Float32[np.ndarray, " b"] | None,
-  definitions: bool,
-  classes: synsets.ClassList,
-) -> list[dict[str, Any]]:
-  """What `predict` returns for each photo."""
-  if definitions:
-    under = dict(zip(classes.synsets, classes.under, strict=False))
-    for named in itertools.chain.from_iterable(tops):
-      above = under.get(named["synset"])
-      described = lookup.definition(named["synset"], [above] if above else [])
-      named["definition"] = described
-  predictions: list[dict[str, Any]] = [
-    {"image": name, "top": top} for name, top in zip(names, tops, strict=True)
+def _line(prediction: Row) -> Iterator[str]:
+  """A photo's answers in one line, each by its first name."""
+  if any("definition" in top for top in prediction["top"]):
+    yield from _lines(prediction)
+    return
+  named = [
+    f"{top['probability']:.1%} {top['name'].partition(',')[0]}"
+    for top in prediction["top"]
   ]
-  if none is not None:
-    for prediction, rest in zip(predictions, none, strict=True):
-      prediction["none"] = float(rest)
-  return predictions
+  if "none" in prediction:
+    named.append(f"{prediction['none']:.1%} none of them")
+  yield f"{prediction['image']}: {', '.join(named)}"
 
 
-def _every_answer(
-  namer: naming.Namer,
-  probabilities: Float32[np.ndarray, "b classes"],
-  accuracy: float,
+def _rows(
+  model: Classifier,
+  photos: Iterator[Any],
+  answerer: Answerer,
+  drawn: Drawn,
   calibration: calibrations.Calibration | None,
-) -> list[dict[str, naming.Named]]:
-  """Each photo's answers of every kind, by heading."""
-  answers = {"Flat": namer.flat(probabilities)}
-  if hierarchy.has(namer.classes):
-    answers["Diverse"] = namer.diverse(probabilities)
-  if calibration and accuracy in calibration.lambdas:
-    heading = f"Hedged for {accuracy:.0%} accuracy"
-    answers[heading] = namer.hedged(probabilities, calibration.lambda_for(accuracy))
-  return [
-    dict(zip(answers, some, strict=True))
-    for some in zip(*answers.values(), strict=True)
-  ]
+  tally: Tally,
+) -> Iterator[Row]:
+  """A row for each photo; after the last, what is to be drawn is drawn."""
+  temperature = calibration.temperature if calibration else 1.0
+  small = drawn.is_asked_for
+  for batch in batches(model, photos, temperature, thumbnails=small):
+    rows = list(answerer.rows(batch))
+    drawn.add(batch, rows)
+    for row in rows:
+      tally.count(row)
+      yield row
+  if tally.photos > tally.bad:
+    drawn.write(model.classes)
+
+
+def _reported(
+  rows: Iterator[Row], tally: Tally, result: dict[str, Any]
+) -> Iterator[Row]:
+  """The same rows; then `failed` of the result is known."""
+  yield from rows
+  if not tally.photos:
+    raise ValueError(_none(tally))
+  if tally.failed:
+    result["failed"] = tally.failed
+
+
+def _none(tally: Tally) -> str:
+  """The error where no photo could be decoded: how many, and why not the first."""
+  if not tally.bad:
+    return "standard input names no photos"
+  if tally.bad == 1:
+    return tally.first
+  return f"none of {tally.bad:,} photos can be decoded; {tally.first}"

@@ -1,6 +1,5 @@
 """`im21k classes suggest`: own classes -> a CSV that says what each hangs under."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from im21k.answers import calibration
 from im21k.evaluation import inputs
 from im21k.inference import classify
 from im21k.inference.classifier import load
-from im21k.photos import folders, own_folders, sources
-from im21k.photos import images as pixels
+from im21k.photos import Photo, folders, own_folders, sources
 from im21k.synsets import class_files, hierarchy, lookup, suggestions
 from im21k.weights import ARRAYS
 
@@ -176,9 +174,9 @@ def _seen(listed: synsets.ClassList, where: Path, folder: Path, images: int) -> 
   count = np.zeros(len(listed))
   chosen = _chosen(sources.open(where, classes=listed), listed, images)
   for batch in classify.batches(model, chosen, temperature):
-    for one, row in zip(batch.names, batch.probabilities, strict=True):
-      total[listed.index(one)] += row
-      count[listed.index(one)] += 1
+    for photo, row in zip(batch.good, batch.probabilities, strict=True):
+      total[listed.index(photo.name)] += row
+      count[listed.index(photo.name)] += 1
   have = np.flatnonzero(count)
   mass = graph.probabilities(total[have] / count[have, None])
   names = [listed.synsets[label] for label in have]
@@ -187,15 +185,14 @@ def _seen(listed: synsets.ClassList, where: Path, folder: Path, images: int) -> 
 
 def _chosen(
   photos: sources.Source, listed: synsets.ClassList, most: int
-) -> Iterator[tuple[str, Any]]:
-  """Class and pixels of the first photos of each class that can be decoded."""
+) -> Iterator[Photo]:
+  """The first photos of each class that can be read, by the name of their class."""
   left = dict.fromkeys(listed.synsets, most)
   for stream in photos.streams:
     for photo in stream.photos():
       if left.get(photo.synset, 0):
-        with contextlib.suppress(pixels.ImageError):
-          if not photo.problem:
-            yield photo.synset, pixels.decode(photo.data)
-            left[photo.synset] -= 1
+        if not photo.problem:
+          yield photo.named(photo.synset, photo.synset)
+          left[photo.synset] -= 1
       elif isinstance(stream, folders.ClassFolder) or not any(left.values()):
         break  # The rest of a folder is of the same class.

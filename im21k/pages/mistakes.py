@@ -54,7 +54,7 @@ def best_and_worst(
   """Classes by their share of correct predictions, then by the mean probability.
 
   Classes that are never right are not among the best, classes that are always right
-  not among the worst.
+  not among the worst; of few classes, half of those that err are the worst.
 
   Args:
     hierarchy: hierarchy of the classes.
@@ -73,7 +73,12 @@ def best_and_worst(
     for label in np.unique(labels).tolist()
   }
   order = sorted(share, key=lambda label: (share[label], own[labels == label].mean()))
-  best = [label for label in order[::-1] if share[label] > 0][:_SHOWN]
+  half = -(-len(order) // 2)  # Of few classes, the other half are the worst.
+  best = [
+    label
+    for at, label in enumerate(order[::-1])
+    if share[label] > 0 and (share[label] == 1 or at < half)
+  ][:_SHOWN]
   worst = [label for label in order if share[label] < 1 and label not in best][:_SHOWN]
 
   def extreme(label: int, choose: Callable[[Any], Any]) -> int:

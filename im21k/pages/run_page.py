@@ -106,7 +106,11 @@ def _config(workdir: Path) -> tuple[dict[str, Any], bool]:
   """What defines the weights, and whether only their head was fitted, in no run."""
   fitted = workdir / FINETUNED
   if fitted.is_file() and not (workdir / "config.json").is_file():
-    return documents.read(fitted), True
+    found = documents.read(fitted)
+    both = [found.get(part, {}) for part in ("asked", "result")]
+    if not all(isinstance(part, dict) for part in both):
+      raise ValueError(f"{fitted} is damaged: asked and result are no objects")
+    return {**both[0], **both[1], "data": found.get("data", "")}, True
   return _read(workdir / "config.json"), False
 
 

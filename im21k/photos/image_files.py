@@ -39,7 +39,7 @@ def may_be_photo(name: str, head: bytes = b"") -> bool:
     head: its first `SIGNATURE` bytes.
   """
   suffix = PurePosixPath(name).suffix.lower()
-  return suffix in SUFFIXES or suffix in _ARCHIVES or _begins_as_image(head)
+  return suffix in SUFFIXES or suffix in _ARCHIVES or begins_as_image(head)
 
 
 def may_go_on(tail: bytes) -> bool:
@@ -55,9 +55,10 @@ def may_go_on(tail: bytes) -> bool:
 def is_image(path: Path) -> bool:
   """Whether a file begins as an image of a common format does."""
   with path.open("rb") as file:
-    return _begins_as_image(file.read(SIGNATURE))
+    return begins_as_image(file.read(SIGNATURE))
 
 
-def _begins_as_image(head: bytes) -> bool:
+def begins_as_image(head: bytes) -> bool:
+  """Whether the first `SIGNATURE` bytes of a file are those of an image."""
   is_boxed = head[4:8] == b"ftyp" and head[8:12] in _BRANDS
   return is_boxed or head.startswith(_SIGNATURES)

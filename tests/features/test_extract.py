@@ -203,3 +203,17 @@ def test_a_process_that_is_killed_is_resumed(
     process.send_signal(number)
   subprocess.run([*line, str(folder)], check=True, capture_output=True)
   assert digest(folder) == digest(whole)
+
+
+def test_photos_of_own_classes_have_labels_whatever_the_weights_know(
+  saved, photos, tmp_path
+):
+  folder = photos(COUNTS)
+  for old, new in zip(COUNTS, ("my dog", "cats", "été"), strict=True):
+    (folder / old).rename(folder / new)
+  features(saved, folder, tmp_path / "f.npz", batch_size=4)
+  found = npz.read(tmp_path / "f.npz")
+  assert {
+    str(name): int((found.classes[found.labels] == name).sum())
+    for name in ("my dog", "cats", "été")
+  } == {"my dog": 7, "cats": 5, "été": 6}

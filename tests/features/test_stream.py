@@ -61,3 +61,47 @@ def test_a_number_beyond_its_type_is_an_error_that_names_the_photo(released, jpe
 
 def test_no_photos_give_nothing(released):
   assert rows_of(released, photos.Source((Chosen(()),))) == []
+
+
+def test_files_come_in_their_order_with_values_or_a_reason(
+  released, sample_photos, tmp_path, tiles_of
+):
+  some = [str(path) for path in sorted(sample_photos.rglob("*.jpg"))[:9]]
+  (tmp_path / "bad.jpg").write_bytes(b"no photo")
+  some[2:2] = [str(tmp_path / "bad.jpg"), str(tmp_path / "none.jpg")]
+  found = list(stream.of_files(released, iter(some), batch_size=4))
+  assert [vector.key for vector in found] == some
+  assert [at for at, vector in enumerate(found) if vector.error] == [2, 3]
+  assert found[2].values is None and found[2].error.startswith("not an image")
+  assert "No such file" in found[3].error
+  for path, values, error in found[:2] + found[4:]:
+    assert error is None and values.dtype == np.float32
+    with open(path, "rb") as file:
+      tiles = tiles_of(images.decode(file.read()))
+    np.testing.assert_allclose(values, tiles, rtol=1e-4, atol=1e-3)
+
+
+def test_paths_are_asked_for_as_they_are_needed(released, sample_photos):
+  path = next(sample_photos.rglob("*.jpg"))
+  asked = 0
+
+  def endless():
+    nonlocal asked
+    while True:
+      asked += 1
+      yield path
+
+  found = stream.of_files(released, endless(), batch_size=2)
+  assert next(found).key == str(path)
+  assert asked < 200  # Threads read ahead, by a number that cores set.
+  found.close()
+
+
+def test_one_path_and_bad_options_are_refused_at_once(released):
+  with pytest.raises(TypeError, match=r"paths is 'a\.jpg', one path: give a list"):
+    stream.of_files(released, "a.jpg", batch_size=2)
+  with pytest.raises(ValueError, match="did you mean 'features'"):
+    stream.of_files(released, ["a.jpg"], "feature", batch_size=2)
+  with pytest.raises(ValueError, match="batch_size is 0"):
+    stream.of_files(released, ["a.jpg"], batch_size=0)
+  assert list(stream.of_files(released, [], batch_size=2)) == []

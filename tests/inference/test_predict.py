@@ -1,5 +1,7 @@
 """Names for photos: the right ones, in order, from any kind of image file."""
 
+import json
+import os
 import re
 import shutil
 import tarfile
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from im21k import synsets
+from im21k import cli, synsets
 from im21k.inference.predict import predict, text
 from im21k.packing.pack import pack
 from im21k.pages import figures
@@ -189,7 +191,7 @@ def test_damaged_photos_of_a_place_are_listed(saved, folder, tmp_path):
   (bad,) = result["bad"]
   assert bad["photo"].endswith("/n01443537/broken.jpg") and bad["reason"]
   assert f"1 photo cannot be decoded: {bad['photo']} (" in text(result)
-  assert "failed" not in result  # It is in a folder; nobody asked for it by name.
+  assert result["failed"].startswith(f"1 of 5 photos have no answer; {bad['photo']}: ")
   for photo in folder.rglob("*.jpg"):
     photo.write_bytes(b"\xff\xd8\xff no photo")
   with pytest.raises(ValueError, match=r"^none of 5 photos can be decoded; .*/copy/n"):
@@ -228,7 +230,7 @@ def test_a_bad_photo_among_good_ones_is_a_row_and_a_failure(saved, tmp_path, som
   assert "none of what photos can be" in bad.pop(str(notes))
   assert bad.pop(str(long)) == "file name too long" and not bad
   assert result["failed"].startswith(
-    f"5 of 8 named photos have no answer; {text_file}: not an image of a common format"
+    f"5 of 8 photos have no answer; {text_file}: not an image of a common format"
   )
   alone = predict(saved, some[0])["predictions"]
   assert tops(result)[0] == tops({"predictions": alone})[0]
@@ -320,3 +322,78 @@ def test_text_has_a_line_for_each_class():
     "    1.00%  n01440764  tench, Tinca tinca"
   )
   assert re.search(r"\npicture: b\.png$", text({**result, "plot": "b.png"}))
+
+
+def test_text_of_many_photos_has_a_line_for_each():
+  top = [
+    {"synset": "n01443537", "name": "goldfish, Carassius", "probability": 0.98765},
+    {"synset": "n01440764", "name": "tench, Tinca tinca", "probability": 0.01},
+  ]
+  many = [{"image": f"{at}.jpg", "top": top, "none": 0.25} for at in range(21)]
+  result = {"predictions": many, "bad": [], "plot": None}
+  lines = text(result).splitlines()
+  assert lines[20] == "20.jpg: 98.8% goldfish, 1.0% tench, 25.0% none of them"
+  assert len(lines) == 21
+  result["predictions"] = many[:20]
+  assert len(text(result).splitlines()) == 20 * 4
+
+
+# Rows of JSON, one by one.
+
+
+def test_rows_come_in_order_with_bad_ones_in_their_place(saved, tmp_path, some):
+  (bad := tmp_path / "holiday.jpg").write_text("not a photo")
+  given = [some[0], bad, some[1], some[0]]
+  result = predict(saved, *given, json_lines=True)
+  assert set(result) == {"lines"}
+  rows = list(result["lines"])
+  assert [row["image"] for row in rows] == list(map(str, given))
+  assert rows[1]["reason"].startswith("not an image") and set(rows[1]) == {
+    "image", "reason"
+  }  # fmt: skip
+  whole = predict(saved, *given)
+  assert [row for row in rows if "top" in row] == whole["predictions"]
+  assert result["failed"] == whole["failed"]
+  assert result["failed"].startswith(f"1 of 4 photos have no answer; {bad}: not an im")
+
+
+def test_no_answer_at_all_is_a_row_and_a_failure(saved, tmp_path):
+  result = predict(saved, tmp_path / "none*", json_lines=True)
+  assert list(result["lines"]) == [
+    {"image": f"{tmp_path}/none*", "reason": "nothing matches this pattern"}
+  ]
+  assert result["failed"].startswith("1 of 1 photos have no answer; ")
+  with pytest.raises(ValueError, match=r"none\*: nothing matches this pattern$"):
+    predict(saved, tmp_path / "none*")
+
+
+def test_paths_on_standard_input_are_answered(saved, tmp_path, some, monkeypatch):
+  (tmp_path / "list").write_text(f"{some[0]}\n{tmp_path}/gone.jpg\n{some[1]}\n")
+  with open(tmp_path / "list") as stream:
+    monkeypatch.setattr("sys.stdin", stream)
+    rows = list(predict(saved, Path("-"), json_lines=True)["lines"])
+  assert [row["image"] for row in rows] == [
+    str(some[0]), f"{tmp_path}/gone.jpg", str(some[1])
+  ]  # fmt: skip
+  assert "does not exist" in rows[1]["reason"] and rows[2]["top"]
+  with open(os.devnull) as stream:
+    monkeypatch.setattr("sys.stdin", stream)
+    for lines in (True, False):
+      with pytest.raises(ValueError, match=r"^standard input names no photos$"):
+        list(predict(saved, Path("-"), json_lines=lines).get("lines", ()))
+
+
+def test_a_photo_that_a_pattern_finds_is_not_overwritten(saved, some, tmp_path):
+  shutil.copy(some[0], tmp_path / "a.png")
+  with pytest.raises(ValueError, match="would overwrite"):
+    predict(saved, tmp_path / "*.png", plot=tmp_path / "a.png")
+
+
+def test_the_command_prints_each_row_as_it_is_known(saved, some, tmp_path, capsys):
+  line = ["predict", str(saved), str(some[0]), str(tmp_path / "gone.jpg")]
+  assert cli.main([*line, "--json-lines"]) == 1
+  out, err = capsys.readouterr()
+  rows = [json.loads(row) for row in out.splitlines()]
+  assert [set(row) for row in rows] == [{"image", "top"}, {"image", "reason"}]
+  assert err.startswith("im21k predict: 1 of 2 photos have no answer; ")
+  assert cli.main([*line[:3], "--json-lines"]) == 0

@@ -46,6 +46,18 @@ def test_classes_that_are_always_right_are_not_among_the_worst():
   assert len(best) == 2 and worst == []
 
 
+def test_of_few_classes_some_are_the_worst(monkeypatch):
+  """All three are right at times: the best half, and the rest."""
+  p = np.tile(P[:1], (6, 1))
+  p[:] = 0.1
+  labels = np.repeat([0, 1, 2], 2)
+  p[np.arange(6), [0, 0, 1, 0, 2, 1]] = 0.8
+  best, worst = mistakes.best_and_worst(
+    GRAPH, p, labels, lambda chosen: [PHOTOS[0]] * len(chosen)
+  )
+  assert (len(best), len(worst)) == (2, 1)
+
+
 def test_rows_of_the_confusion_are_of_100_photos():
   head, rows = mistakes.confusion(GRAPH, P, LABELS)
   assert head == ["branch (photos)", "1", "2", "3"]

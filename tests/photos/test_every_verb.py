@@ -10,11 +10,11 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from kinds import KINDS, REPAIRED
 from rare_kinds import RARE, REFUSED
 
-from im21k import photos
+from im21k import photos, weights
 from im21k.dataset import records
 from im21k.dataset.manifest import CLASSES as CLASSES_FILE
 from im21k.dataset.manifest import Manifest, Shard
-from im21k.inference import classify
+from im21k.inference import classify, places
 from im21k.loading.scoring import ScoreLoader
 from im21k.loading.train import TrainLoader
 from im21k.packing import repair
@@ -174,10 +174,12 @@ def test_evaluation_and_prediction_have_a_row_for_each(folder):
   items = [item for _, some in loader for item in some]
   assert sum(item.error is None for item in items) == 2
   assert len(items) == 2 + len(REFUSED)
-  bad: list[dict[str, str]] = []
-  good = list(classify.read_photos([folder], CLASSES, bad))
-  assert len(good) == 2 and len(bad) == len(REFUSED)
-  assert all(row["photo"] and row["reason"] for row in bad)
+  prepared = weights.Input(size=32, short_side=36)
+  seen = [
+    classify.see(photo, prepared) for photo in places.Places([folder], CLASSES).photos()
+  ]
+  assert sum(photo.square is not None for photo in seen) == 2
+  assert sum(bool(photo.reason) for photo in seen) == len(REFUSED) == len(seen) - 2
 
 
 def test_training_replaces_each_and_counts_it(tmp_path):

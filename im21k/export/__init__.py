@@ -1,0 +1,1 @@
+"""Released weights -> programs for other software: StableHLO, ONNX, PyTorch."""

@@ -1,0 +1,1 @@
+"""Weights -> a local page, and the same as JSON for programs."""
