@@ -11,7 +11,10 @@ from tqdm import tqdm
 
 from im21k import photos, synsets, weights
 from im21k.features import logistic, stream
+from im21k.training.outputs import say
 from im21k.weights import heads
+
+MOST = 50_000  # Photos that a head is fitted to; packing has shuffled them.
 
 
 def fitted(
@@ -27,7 +30,7 @@ def fitted(
   Args:
     released: weights whose trunk computes the features.
     classes: the class list of the packed photos.
-    data: folder of packed photos, of which `train` is used.
+    data: folder of packed photos, of which `train` is used, or its first `MOST` photos.
     devices: that share each batch.
     batch_size: photos at a time, over all devices.
 
@@ -57,6 +60,8 @@ def _features(
 ) -> tuple[Float32[np.ndarray, "n d"], Int[np.ndarray, " n"], int]:
   """Pooled features of the train photos, their labels, and how many were bad."""
   source = photos.open(data, split="train", classes=classes)
+  if source.count is not None and source.count > MOST:
+    say(f"the head is fitted to the features of the first {MOST:,} photos")
   values, labels, bad = [], [], 0
   with tqdm(
     total=source.count, desc="features", unit=" photos", disable=None
@@ -68,4 +73,6 @@ def _features(
       labels += [classes.index(synset) for synset in rows.synsets]
       bad += len(rows.bad)
       progress.update(rows.read)
-  return np.concatenate(values), np.array(labels), bad
+      if len(labels) >= MOST:
+        break
+  return np.concatenate(values)[:MOST], np.array(labels)[:MOST], bad
