@@ -20,7 +20,7 @@ _MANY = 20_000_000  # Numbers, of which each fold holds copies of 8 bytes.
 _WORSE = 3  # Values of l2 in a row that are worse than the best: the rest are too.
 _FLAT = 1e-6  # Features with less of the largest standard deviation are left out.
 _ROUGH, _FINE = 1e-4, 1e-8  # Gradients at which a solution is near enough.
-_NEVER = -1e9  # Bias of a class without photos.
+_NEVER = -1e4  # Bias of a class without photos: no logit is as low.
 
 _Array = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Logistic(NamedTuple):
 
   Attributes:
     kernel: `[d, classes]`.
-    bias: `[classes]`; -1e9 of a class without a photo, which is never answered.
+    bias: `[classes]`; -10,000 of a class without a photo, which is never answered.
     l2: how much the kernel was held back.
   """
 

@@ -1,8 +1,8 @@
 """Weights and packed photos -> the same trunk with a head fitted to its features."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from im21k.features import logistic, stream
 from im21k.training.outputs import say
 from im21k.weights import heads
 
+FIT = "head"  # Key of what is known of the fit.
 MOST = 50_000  # Photos that a head is fitted to; packing has shuffled them.
 
 
@@ -24,7 +25,8 @@ def fitted(
   *,
   devices: Sequence[jax.Device],
   batch_size: int,
-) -> tuple[weights.Weights, dict[str, Any]]:
+  is_start: bool = False,
+) -> weights.Weights:
   """The weights with a head for the classes of packed photos, by logistic regression.
 
   Args:
@@ -33,9 +35,12 @@ def fitted(
     data: folder of packed photos, of which `train` is used, or its first `MOST` photos.
     devices: that share each batch.
     batch_size: photos at a time, over all devices.
+    is_start: whether all parameters will be trained from there; else classes without
+      photos are never answered.
 
   Returns:
-    The weights, and what is known of the fit: `l2`, `photos`, `bad`.
+    The weights, whose `config` has what is known of the fit: `l2`, `photos`, `bad`,
+    and `empty`, the number of classes without a photo.
 
   Raises:
     ValueError: the model has no head, or fewer than two classes have photos.
@@ -43,12 +48,15 @@ def fitted(
   made = heads.with_classes(released, classes, "fresh")
   features, labels, bad = _features(released, classes, data, devices, batch_size)
   found = logistic.choose(features, labels, len(classes))
-  head = {"kernel": found.kernel, "bias": found.bias}
+  empty = np.bincount(labels, minlength=len(classes)) == 0
+  # In a training that begins here, the others of these classes may come yet.
+  lowest = found.bias[~empty].min() if is_start else found.bias
+  head = {"kernel": found.kernel, "bias": np.where(empty, lowest, found.bias)}
   old = made.variables["params"][heads.HEAD]
   head = {name: np.asarray(head[name], old[name].dtype) for name in old}
   made.variables["params"][heads.HEAD] = head
-  about = {"l2": found.l2, "photos": len(labels), "bad": bad}
-  return made, about
+  about = {"l2": found.l2, "photos": len(labels), "bad": bad, "empty": int(empty.sum())}
+  return dataclasses.replace(made, config={FIT: about})
 
 
 def _features(
