@@ -6,8 +6,9 @@ The TARs hold `train/<synset>/*` and one also `val/<synset>/*`, photos of 64 pix
 (Tiny ImageNet, which may not be passed on). A narrow net is trained on every second
 class; `im21k finetune` then learns the others from some photos of each, three times
 with other photos, with the trunk frozen and with all parameters trained; and the same
-run as the latter starts from random numbers. Accuracy is that on all photos of `val` of
-these classes. Killed, it goes on where it was. Prints a JSON row for each.
+run as the latter starts from random numbers, at a rate that suits them. Accuracy is
+that on all photos of `val` of these classes. Killed, it goes on where it was. Prints a
+JSON row for each.
 """
 
 import argparse
@@ -28,6 +29,8 @@ TRAINED = {
   "optimizer.decay": "kernels", "augment.crop": "inception", "augment.order": "global",
   "devices": 1, "sync_bn": False, "eval_every.epochs": 5, "save_every.epochs": 2,
 }  # fmt: skip
+# Random numbers learn nothing at the rate that suits weights.
+SCRATCH_RATE = 0.1
 WAYS = {"linear probe": "frozen", "all parameters": "train", "from scratch": None}
 
 
@@ -132,7 +135,7 @@ def scratch(
   if not (packed / "manifest.json").exists():
     im21k("pack", photos, packed, "--classes=folders", f"--seed={seed}")
   count = sum(1 for _ in photos.glob("*/*"))
-  chosen = recipe.choose(count, 1, "train", rate=rate)
+  chosen = recipe.choose(count, 1, "train", rate=rate or SCRATCH_RATE)
   config = recipe.config(
     chosen, released.load(weights), data=str(packed), start=None, devices=1, seed=seed
   )

@@ -16,10 +16,11 @@ from scipy import optimize, special
 # Values of l2 that `choose` tries: from nearly no restraint to nearly nothing else.
 GRID = tuple(float(10**exponent) for exponent in np.arange(-5, 2.5, 0.5))
 _FOLDS, _SEED = 4, 0
+_MANY = 20_000_000  # Numbers, of which each fold holds copies of 8 bytes.
 _WORSE = 3  # Values of l2 in a row that are worse than the best: the rest are too.
 _FLAT = 1e-6  # Features with less of the largest standard deviation are left out.
 _ROUGH, _FINE = 1e-4, 1e-8  # Gradients at which a solution is near enough.
-_NEVER = -1e9  # Bias of a class without photos.
+_NEVER = -1e4  # Bias of a class without photos: no logit is as low.
 
 _Array = npt.NDArray[np.float64]
 
@@ -29,7 +30,7 @@ class Logistic(NamedTuple):
 
   Attributes:
     kernel: `[d, classes]`.
-    bias: `[classes]`; -1e9 of a class without a photo, which is never answered.
+    bias: `[classes]`; -10,000 of a class without a photo, which is never answered.
     l2: how much the kernel was held back.
   """
 
@@ -69,10 +70,13 @@ def choose(
 
   The loss is that of four folds, in which each class is spread evenly; each fold is
   judged by the others' heads. Photos that are alone in their class are always fitted.
-  The folds are the same each time. Where all are alone it is the middle of the grid.
+  Of many numbers only the first fold is left out, which saves memory. The folds are the
+  same each time. Where all are alone it is the middle of the grid.
   Errors as of `fit`.
   """
   fold = _folds(labels)
+  if features.size > _MANY:
+    fold[fold > 0] = -1
   inside = [fold != left_out for left_out in range(int(fold.max()) + 1)]
   problems = [_Problem(features[mask], labels[mask]) for mask in inside]
   if not problems:
@@ -170,7 +174,7 @@ class _Problem:
 
 
 def _folds(labels: Int[np.ndarray, " n"]) -> npt.NDArray[np.int64]:
-  """A fold for each photo, -1 for those alone in their class."""
+  """A fold for each photo, -1 for those that are always fitted."""
   fold = np.full(len(labels), -1)
   rng = np.random.default_rng(_SEED)
   first = 0

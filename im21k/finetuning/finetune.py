@@ -64,7 +64,7 @@ def finetune(
     steps: Steps of the training of all parameters; by default 500 for less than 20,000
       photos, 10,000 for less than 500,000, else 20,000.
     batch_size: Photos at a time, over all devices.
-    rate: Largest learning rate; by default in proportion to the batch.
+    rate: Largest learning rate, 0.003 by default.
     devices: Number of devices; by default all GPUs, or one CPU device.
     seed: Of which photos are held out, order and augmentation.
 
@@ -139,6 +139,8 @@ def text(result: dict[str, Any]) -> str:
     f"{result['eval']:,} held out, {result['rejected']:,} rejected",
     f"trunk: {result['trunk']} ({result['why']})",
   ]
+  if empty := result["fit"].get("empty"):
+    lines.append(f"{words.counted(empty, 'class')} without a photo to train on")
   if result["top_1"] is None:
     lines.append("accuracy: not measured, for no photo is held out")
   else:
@@ -188,17 +190,20 @@ def _train(
 ) -> dict[str, Any]:
   """Writes the weights to `out`; returns what is known of the head's fit."""
   folder = out / ("weights" if chosen.trunk == "frozen" else "head")
-  fit: dict[str, Any] = {}
   with lock.hold(out, "fine-tuning"):
     if not (folder / weights.DOCUMENT).is_file():
       batch = len(on) * _FEATURE_BATCH
-      made, fit = head.fitted(released, classes, data, devices=on, batch_size=batch)
+      is_start = chosen.trunk == "train"
+      made = head.fitted(
+        released, classes, data, devices=on, batch_size=batch, is_start=is_start
+      )
       made.save(folder)
   if chosen.trunk == "train":
     config = recipe.config(
       chosen, released, data=str(data), start=str(folder), devices=len(on), seed=seed
     )
     loop.train(config, out)
+  fit: dict[str, Any] = document.read(folder / weights.DOCUMENT).config[head.FIT]
   return fit
 
 

@@ -28,7 +28,7 @@ def test_the_number_of_photos_decides_and_the_reason_is_said():
   few = recipe.choose(recipe.FEW - 1, 1)
   enough = recipe.choose(recipe.FEW, 1)
   assert (few.trunk, enough.trunk) == ("frozen", "train")
-  assert few.why.startswith(f"{recipe.FEW - 1:,} photos, few")
+  assert few.why.startswith(f"{recipe.FEW - 1:,} photos, fewer than")
   assert recipe.choose(10, 1, "train").trunk == "train"
   assert recipe.choose(10**6, 1, "frozen").why == "as asked"
 
@@ -47,9 +47,7 @@ def test_what_is_given_stays():
   chosen = recipe.choose(120, 2, "train", steps=50, batch_size=10, rate=0.5)
   assert (chosen.steps, chosen.batch_size, chosen.rate) == (50, 10, 0.5)
   assert chosen.warmup == 10
-  assert recipe.choose(120, 2, batch_size=20).rate == pytest.approx(
-    2 * recipe.choose(120, 2, batch_size=10).rate
-  )
+  assert recipe.choose(120, 2, batch_size=20).rate == 0.003
 
 
 def test_the_run_is_of_the_network_of_the_weights(tiny_weights):
