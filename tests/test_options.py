@@ -298,6 +298,7 @@ REFUSED = {
   "finetune {weights} {photos} {photos}/out": "/photos, which is read: name another",
   "finetune {weights} {packed} {out}/a --eval-fraction 0.1": "is packed already",
   "finetune {weights} {photos} {root}": "holds other files: name another folder",
+  "finetune {weights} {packed} {out}/a --steps 9": "the trunk is frozen (9",
   "finetune {weights} {photos} {out}/a --rate 0": "rate is 0.0, but must be above 0",
   "finetune {weights} {photos} {out}/a --eval-fraction 1": "but must be at least 0 and",
   "features {weights} {photos} {out}/f --split eval": "split is for photos that im21k",

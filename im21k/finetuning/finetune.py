@@ -103,6 +103,9 @@ def finetune(
   if "page" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
     return record.result
   on = inputs.devices_for(devices)
+  if inputs.is_packed(photos):  # An error before anything is written.
+    count = Manifest.load(photos).count("train")
+    recipe.choose(count, len(on), trunk, steps, batch_size, rate)
   program_cache.use()
   record.write()
   data, packed, failed = _packed(photos, out, classes, eval_fraction, seed)
