@@ -234,7 +234,7 @@ TABLES: dict[str, Columns] = {
     "photos": "{photos:,}",
     "forward pass alone": "{forward_per_s:,.0f}/s",
     "`im21k features`": "{features_per_s:,.0f}/s ({share:.1%})",
-    "memory": "{least_mib:,} to {most_mib:,} MiB (mean + {varies:.1%})",
+    "memory": "{least_mib:,} to {most_mib:,} MiB, in the mean {grows:+.1%}",
     "killed": "{kills} times",
     "files": lambda row: "the same bytes" if row["same_bytes"] else "different",
   },
