@@ -57,6 +57,7 @@ def finetune(
     out: Folder for all that is made: weights/ (the release folder), report.html, and
       packed/, unless the photos are packed.
     classes: Class list, see `im21k pack`; by default the names of the class folders.
+      Packed photos keep the list that they have.
     eval_fraction: Share of every class to hold out, 0.2 by default; packed photos keep
       the split that they have.
     trunk: frozen, only the head is fitted (seconds); train, all parameters are trained;
@@ -80,7 +81,7 @@ def finetune(
     ValueError: an option is out of range, fewer than two classes have photos, or out
       holds something else.
   """
-  _check(photos, eval_fraction, steps, batch_size, rate)
+  _check(photos, classes, eval_fraction, steps, batch_size, rate)
   targets.check_folder([weights_dir, photos], out=out)
   for place in (weights_dir, photos):
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
@@ -218,21 +219,23 @@ def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:
 
 def _check(
   photos: Path,
+  classes: str | None,
   eval_fraction: float | None,
   steps: int | None,
   batch_size: int | None,
   rate: float | None,
 ) -> None:
   """ValueError if an option is out of range, before anything is read."""
-  if eval_fraction is not None:
-    if inputs.is_packed(photos):
+  for name, given in (("classes", classes), ("eval_fraction", eval_fraction)):
+    if given is not None and inputs.is_packed(photos):
       raise ValueError(
-        f"eval_fraction is for photos that are packed here; {photos} is packed already"
+        f"{name} is for photos that are packed here; {photos} is packed already, and "
+        "keeps its own: leave it out, or give the photos"
       )
-    if not 0 <= eval_fraction < 1:
-      raise ValueError(
-        f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
-      )
+  if eval_fraction is not None and not 0 <= eval_fraction < 1:
+    raise ValueError(
+      f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
+    )
   for name, value in (("steps", steps), ("batch_size", batch_size)):
     if value is not None and value < 1:
       raise ValueError(f"{name} is {value}, but must be at least 1")

@@ -98,6 +98,9 @@ def test_packed_photos_keep_their_split(folder, photos, tmp_path):
   assert not (tmp_path / "out" / "packed").exists()
   with pytest.raises(ValueError, match="eval_fraction is for photos that are packed"):
     finetune(folder, tmp_path / "packed", tmp_path / "o", eval_fraction=0.1)
+  with pytest.raises(ValueError, match="classes is for photos that are packed here"):
+    finetune(folder, tmp_path / "packed", tmp_path / "o", classes="imagenet21k")
+  assert not (tmp_path / "o").exists()
 
 
 def test_without_held_out_photos_nothing_is_measured(folder, photos, tmp_path):
