@@ -14,9 +14,9 @@ from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
-from im21k.finetuning import head, recipe
+from im21k.finetuning import head, photo_state, recipe
 from im21k.finetuning.record import Record
-from im21k.packing import final_files
+from im21k.packing import class_choice, final_files
 from im21k.packing.config import PackOptions
 from im21k.packing.pack import pack
 from im21k.pages.run_page import report
@@ -57,6 +57,7 @@ def finetune(
     out: Folder for all that is made: weights/ (the release folder), report.html, and
       packed/, unless the photos are packed.
     classes: Class list, see `im21k pack`; by default the names of the class folders.
+      Packed photos keep the list that they have.
     eval_fraction: Share of every class to hold out, 0.2 by default; packed photos keep
       the split that they have.
     trunk: frozen, only the head is fitted (seconds); train, all parameters are trained;
@@ -80,7 +81,7 @@ def finetune(
     ValueError: an option is out of range, fewer than two classes have photos, or out
       holds something else.
   """
-  _check(photos, eval_fraction, steps, batch_size, rate)
+  _check(photos, classes, eval_fraction, steps, batch_size, rate)
   targets.check_folder([weights_dir, photos], out=out)
   for place in (weights_dir, photos):
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
@@ -90,7 +91,7 @@ def finetune(
     out,
     {
       "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
-      "photos": str(photos.absolute()),
+      "photos": os.path.realpath(photos),
       "classes": classes,
       "eval_fraction": eval_fraction,
       "trunk": trunk,
@@ -99,9 +100,10 @@ def finetune(
       "rate": rate,
       "seed": seed,
     },
+    photo_state.of(photos, _classes(photos, classes)),
   )
-  if "page" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
-    return record.result
+  if "top_1" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
+    return {**record.result, **_places(out)}  # Wherever they were named from.
   on = inputs.devices_for(devices)
   if inputs.is_packed(photos):  # An error before anything is written.
     count = Manifest.load(photos).count("train")
@@ -115,12 +117,12 @@ def finetune(
   chosen = recipe.choose(train, len(on), trunk, steps, batch_size, rate)
   say(f"trunk: {chosen.trunk} ({chosen.why})")
   result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
-  record.write(result, str(data))  # The page reads both.
+  record.write(result, os.path.realpath(data))  # The page reads both.
   environment = json.dumps(workdir.environment(on), indent=1)
   files.write_text(out / "environment.json", f"{environment}\n")
   fit = _train(released, packed.classes(data), data, out, chosen, on, seed)
   result = {
-    "weights": str(out / "weights"),
+    **_places(out),
     **result,
     "train": train,
     "eval": held_out,
@@ -130,7 +132,7 @@ def finetune(
     **_measured(out, data, held_out),
     **failed,
   }
-  record.write(result, str(data))
+  record.write(result, os.path.realpath(data))
   return result
 
 
@@ -166,9 +168,7 @@ def _packed(
   """The folder of packed photos, its manifest, and `failed` if bytes were lost."""
   if inputs.is_packed(photos):
     return photos, Manifest.load(photos), {}
-  if classes is None and (found := own_folders.names(photos)):
-    own_folders.check_are_classes(photos, found)
-    classes = "folders"
+  classes = _classes(photos, classes)
   packed = out / "packed"
   fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
   options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
@@ -180,6 +180,18 @@ def _packed(
     say(f"packed {counts} into {packed}")
   failed = {name: result[name] for name in ("failed",) if name in result}
   return packed, Manifest.load(packed), failed
+
+
+def _classes(photos: Path, classes: str | None) -> str | None:
+  """The option `classes` of pack; ValueError if folders are those of splits."""
+  if classes is None and (found := own_folders.names(photos)):
+    own_folders.check_are_classes(photos, found)
+    return class_choice.FOLDERS
+  return classes
+
+
+def _places(out: Path) -> dict[str, str]:
+  return {"weights": str(out / "weights"), "page": str(out / "report.html")}
 
 
 def _train(
@@ -220,27 +232,29 @@ def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:
     scores = {name: row[name] for name in scores}
   if calibrated:
     calibrate(folder, data)
-  page = report(out, data=data, split="eval" if held_out else "train")["page"]
-  return {**scores, "calibrated": calibrated, "page": page}
+  report(out, data=data, split="eval" if held_out else "train")
+  return {**scores, "calibrated": calibrated}
 
 
 def _check(
   photos: Path,
+  classes: str | None,
   eval_fraction: float | None,
   steps: int | None,
   batch_size: int | None,
   rate: float | None,
 ) -> None:
   """ValueError if an option is out of range, before anything is read."""
-  if eval_fraction is not None:
-    if inputs.is_packed(photos):
+  for name, given in (("classes", classes), ("eval_fraction", eval_fraction)):
+    if given is not None and inputs.is_packed(photos):
       raise ValueError(
-        f"eval_fraction is for photos that are packed here; {photos} is packed already"
+        f"{name} is for photos that are packed here; {photos} is packed already, and "
+        "keeps its own: leave it out, or give the photos"
       )
-    if not 0 <= eval_fraction < 1:
-      raise ValueError(
-        f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
-      )
+  if eval_fraction is not None and not 0 <= eval_fraction < 1:
+    raise ValueError(
+      f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
+    )
   for name, value in (("steps", steps), ("batch_size", batch_size)):
     if value is not None and value < 1:
       raise ValueError(f"{name} is {value}, but must be at least 1")

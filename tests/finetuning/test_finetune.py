@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from im21k import cli, weights
 from im21k.finetuning import finetune as command
 from im21k.finetuning.finetune import finetune
 from im21k.packing.pack import pack
+from im21k.pages.run_page import report
 
 
 def digests(folder):
@@ -70,6 +72,43 @@ def test_started_again_it_changes_nothing_and_refuses_other_settings(
     finetune(folder, photos, out, seed=1)
 
 
+def test_photos_that_have_changed_since_are_no_result_of_before(
+  folder, photos, tmp_path, jpeg
+):
+  finetune(folder, photos, tmp_path / "out")
+  (photos / "neu").mkdir()
+  for index in range(3):
+    (photos / "neu" / f"{index}.jpg").write_bytes(jpeg(index))
+  with pytest.raises(ValueError, match=r"mine has changed since .*: name another"):
+    finetune(folder, photos, tmp_path / "out")
+
+
+def test_packed_photos_that_are_others_now_are_refused(folder, photos, tmp_path):
+  packed = tmp_path / "packed"
+  pack(photos, packed, eval_per_class=2, workers=1)
+  result = finetune(folder, packed, tmp_path / "out")
+  assert finetune(folder, packed, tmp_path / "out") == result
+  shutil.rmtree(packed)
+  pack(photos, packed, eval_per_class=3, workers=1)
+  with pytest.raises(ValueError, match="packed has changed since"):
+    finetune(folder, packed, tmp_path / "out")
+
+
+def test_the_same_places_may_be_named_from_elsewhere(
+  folder, photos, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  first = finetune(Path("old"), Path("mine"), Path("out"))
+  assert first["page"] == "out/report.html"
+  (tmp_path / "away").mkdir()
+  monkeypatch.chdir(tmp_path / "away")
+  again = finetune(Path("../old"), Path("../mine"), Path("../out"))
+  assert again == {
+    **first, "weights": "../out/weights", "page": "../out/report.html"
+  }  # fmt: skip
+  assert report(Path("../out"))["top_1"] == first["top_1"]
+
+
 @pytest.mark.parametrize("stage", ["pack", "fitted", "evaluate", "report"])
 def test_ended_at_any_stage_it_goes_on_to_the_same_bytes(
   folder, photos, tmp_path, monkeypatch, stage
@@ -97,6 +136,9 @@ def test_packed_photos_keep_their_split(folder, photos, tmp_path):
   assert not (tmp_path / "out" / "packed").exists()
   with pytest.raises(ValueError, match="eval_fraction is for photos that are packed"):
     finetune(folder, tmp_path / "packed", tmp_path / "o", eval_fraction=0.1)
+  with pytest.raises(ValueError, match="classes is for photos that are packed here"):
+    finetune(folder, tmp_path / "packed", tmp_path / "o", classes="imagenet21k")
+  assert not (tmp_path / "o").exists()
 
 
 def test_without_held_out_photos_nothing_is_measured(folder, photos, tmp_path):
