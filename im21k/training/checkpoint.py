@@ -26,9 +26,24 @@ Restored = tuple[Any, dict[str, int], dict[str, float]]  # state, data, clock
 class Checkpoints:
   """The checkpoints of one work folder: the latest few, and the best by eval top-1."""
 
-  def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+  def __init__(
+    self,
+    folder: Path,
+    keep_latest: int = 2,
+    keep_best: int = 1,
+    saved: Callable[[int], None] = lambda step: None,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      folder: of all checkpoints.
+      keep_latest, keep_best: how many to keep.
+      saved: is given the step of each checkpoint that has become complete.
+    """
     quiet.silence()
     self._folder, self._keep = folder, (keep_latest, keep_best)
+    self._saved = saved
+    self._pending: int | None = None  # Step that is being written.
     # Opened at the first save: orbax would fail at the scores of a damaged checkpoint.
     self._checkpointer: ocp.training.Checkpointer | None = None
 
@@ -82,6 +97,8 @@ class Checkpoints:
         custom_metadata=sealed,
         force=True,
       )
+    self.notice()
+    self._pending = step
 
   def restore(
     self,
@@ -132,12 +149,19 @@ class Checkpoints:
         self._set_aside(step, reason, newest)
     return restored
 
+  def notice(self) -> None:
+    """Reports the checkpoint that is being written, once it is complete."""
+    if self._pending is not None and (self._folder / str(self._pending)).is_dir():
+      step, self._pending = self._pending, None
+      self._saved(step)
+
   def close(self) -> None:
     """Waits until all is written; raises what went wrong there."""
     if self._checkpointer is not None:
       with writing(self._folder, "the checkpoint"):
         self._checkpointer.wait()
         self._checkpointer.close()
+      self.notice()
 
   def _open(self) -> ocp.training.Checkpointer:
     if self._checkpointer is None:
