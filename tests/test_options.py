@@ -36,7 +36,10 @@ from im21k.training import run as training
 
 FISH, MILL, HAMMER = "n02512053", "n04587559", "n03481172"
 CLASSES = ClassList("three", (FISH, MILL, HAMMER))
-TESTED_ELSEWHERE = {"pack": "tests/packing/test_config.py"}
+TESTED_ELSEWHERE = {
+  "pack": "tests/packing/test_config.py",
+  "export-checkpoint": "tests/training/test_export_checkpoint.py",
+}
 
 # Command: the command line without options.
 BASE = {
@@ -199,6 +202,17 @@ def test_without_options_two_calls_do_the_same(places, capsys, command):
   """Else noise would pass for the effect of an option."""
   first, second = (observe(capsys, places, BASE[command]) for _ in range(2))
   assert first == second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in BASE if "{weights}" in BASE[c]])
+def test_a_work_folder_stands_for_the_weights_in_it(places, capsys, command):
+  """All is as with the release folder; nothing is written beside `weights`."""
+  before = {path.name for path in places["run"].iterdir()}
+  with_run = {**places, "weights": places["run"]}
+  observed = observe(capsys, with_run, BASE[command])
+  assert observed["status"] == 0, observed["err"]
+  assert {path.name for path in places["run"].iterdir()} == before
 
 
 # Whatever is typed.

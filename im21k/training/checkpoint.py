@@ -121,11 +121,7 @@ class Checkpoints:
     Raises:
       ValueError: there are checkpoints, but all are damaged; or what `check` raises.
     """
-    everywhere = parallel.replicated(on)
-    shapes = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
-    )
-    expected = {"state": shapes, "data": data, "clock": clock}
+    expected = _expected(state, data, clock, on)
     damaged: dict[int, str] = {}
     restored: Restored | None = None
     for step in reversed(self.steps()):
@@ -148,6 +144,23 @@ class Checkpoints:
       if step not in rests:
         self._set_aside(step, reason, newest)
     return restored
+
+  def read(
+    self,
+    step: int,
+    state: Any,
+    data: dict[str, int],
+    clock: dict[str, float],
+    on: Sequence[jax.Device],
+  ) -> Any:
+    """The state of one checkpoint; ValueError if it is damaged or does not fit."""
+    try:
+      return self._load(step, _expected(state, data, clock, on), lambda *_: None)[0]
+    except seal.Damaged as error:
+      raise ValueError(
+        f"checkpoint {self._folder / str(step)} is damaged ({error}), or was removed "
+        "by its run meanwhile: take another step"
+      ) from error
 
   def notice(self) -> None:
     """Reports the checkpoint that is being written, once it is complete."""
@@ -190,7 +203,7 @@ class Checkpoints:
     if body is not None:
       check(folder, body["run"])
       seal.check_arrays(folder, body, expected["state"])
-    _check_readable(folder)
+    seal.check_readable(folder)
     try:
       restored = ocp.load_checkpointables(folder.absolute(), expected)
     except Exception as error:  # orbax and its libraries raise of every kind.
@@ -226,8 +239,12 @@ class Checkpoints:
     )
 
 
-def _check_readable(folder: Path) -> None:
-  """PermissionError for a file that may not be read, which is no damage."""
-  for path in [folder, *folder.rglob("*")]:
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-      raise PermissionError(f"{path} may not be read: change its permissions")
+def _expected(
+  state: Any, data: dict[str, int], clock: dict[str, float], on: Sequence[jax.Device]
+) -> dict[str, Any]:
+  """What orbax is asked for: these parts, the state on every device."""
+  everywhere = parallel.replicated(on)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
+  )
+  return {"state": shapes, "data": data, "clock": clock}

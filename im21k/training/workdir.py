@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from im21k import documents, files, machine, weights, words
+from im21k import documents, files, machine, synsets, weights, words
 from im21k.training import learning_curve, resume
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
@@ -92,6 +92,8 @@ class Workdir:
     _write_json(self.path / "config.json", self.document())
     _write_json(self.path / "environment.json", environment(self.run.devices))
     _write_text(self.path / "parameters.tsv", _parameters(params))
+    # The place that the config names may be gone when a checkpoint is exported.
+    _write_text(self.path / weights.CLASSES, synsets.as_text(self.run.classes))
 
   def document(self) -> dict[str, Any]:
     """All keys with their resolved values, hashes of the data, and the history."""
