@@ -24,7 +24,7 @@ _ANY = 1_000_000  # Photos an epoch, on which no shape depends.
 def export_checkpoint(
   workdir: Path, out: Path, *, step: str = "latest"
 ) -> dict[str, Any]:
-  """Writes the weights of a checkpoint as a release folder, also while the run continues.
+  """Writes the weights of a checkpoint as a release folder, also during the run.
 
   Needs neither the photos nor the devices of the run.
 
