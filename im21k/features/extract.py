@@ -69,6 +69,7 @@ def features(
   """
   if split:
     inputs.split_for(photos, split, split)
+  weights_dir = weights.find(weights_dir)
   _check_out(weights_dir, photos, out)
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)

@@ -82,6 +82,7 @@ def finetune(
       holds something else.
   """
   _check(photos, classes, eval_fraction, steps, batch_size, rate)
+  weights_dir = weights.find(weights_dir)
   targets.check_folder([weights_dir, photos], out=out)
   for place in (weights_dir, photos):
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
