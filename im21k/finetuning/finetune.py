@@ -10,22 +10,17 @@ from typing import Any
 import jax
 
 from im21k import files, lock, synsets, targets, weights, words
-from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
+from im21k.finetuning import data as data_of
 from im21k.finetuning import head, photo_state, recipe
 from im21k.finetuning.record import Record
-from im21k.packing import class_choice, final_files
-from im21k.packing.config import PackOptions
-from im21k.packing.pack import pack
 from im21k.pages.run_page import report
-from im21k.photos import own_folders
 from im21k.training import loop, program_cache, workdir
 from im21k.training.outputs import say
 from im21k.weights import document
 
-_EVAL_FRACTION = 0.2
 _FEATURE_BATCH = 32  # On each device.
 _CALIBRATED = 100  # Held-out photos from which on probabilities are calibrated.
 
@@ -72,9 +67,11 @@ def finetune(
   Returns:
     `weights`, the release folder; `trunk` and `why`; `train` and `eval`, numbers of
     photos, and `rejected`; `classes`; `top_1` with `top_1_low` and `top_1_high` (95 %,
-    Wilson) on the held-out photos, None without such; `calibrated`; `page`; `few`:
-    classes with one or no photo to train on. `failed`, if a part of an archive could
-    not be read.
+    Wilson) on the held-out photos, None without such; `calibrated`; `page`;
+    `untrained`: number of listed classes without a photo to train on, None where that
+    is not known; `fit` of the head: its `l2`, how many `photos` and how many of
+    these were `bad`. `failed`, if a part of an archive or a packed photo could not be
+    read.
 
   Raises:
     FileNotFoundError: there are no weights or photos.
@@ -100,14 +97,14 @@ def finetune(
       "rate": rate,
       "seed": seed,
     },
-    photo_state.of(photos, _classes(photos, classes)),
+    photo_state.of(photos, data_of.classes_of(photos, classes)),
   )
   if "top_1" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
     return {**record.result, **_places(out)}  # Wherever they were named from.
   on = inputs.devices_for(devices)
   program_cache.use()
   record.write()
-  data, packed, failed = _packed(photos, out, classes, eval_fraction, seed)
+  data, packed, failed = data_of.packed_at(photos, out, classes, eval_fraction, seed)
   train, held_out = (
     packed.count(split) if split in packed.splits else 0 for split in ("train", "eval")
   )
@@ -117,17 +114,28 @@ def finetune(
   record.write(result, os.path.realpath(data))  # The page reads both.
   environment = json.dumps(workdir.environment(on), indent=1)
   files.write_text(out / "environment.json", f"{environment}\n")
-  fit = _train(released, packed.classes(data), data, out, chosen, on, seed)
+  listed = packed.classes(data)
+  untrained = data_of.untrained(data, listed)
+  result["fit"] = fit = _fitted(
+    released, listed, data, out, chosen, on, record.result.get("fit")
+  )
+  record.write(result, os.path.realpath(data))
+  if chosen.trunk == "train":
+    start = str(out / "head")
+    config = recipe.config(
+      chosen, released, data=str(data), start=start, devices=len(on), seed=seed
+    )
+    loop.train(config, out)
   result = {
     **_places(out),
     **result,
     "train": train,
     "eval": held_out,
     "rejected": packed.rejected,
-    "classes": len(packed.classes(data)),
-    "fit": fit,
+    "classes": len(listed),
+    "untrained": untrained,
     **_measured(out, data, held_out),
-    **failed,
+    **_failed(failed, fit),
   }
   record.write(result, os.path.realpath(data))
   return result
@@ -149,6 +157,9 @@ def text(result: dict[str, Any]) -> str:
       f"top-1 accuracy on held-out photos: {result['top_1']:.1%} (95 % interval "
       f"{low:.1f}–{high:.1f})"
     )
+  if result["untrained"]:
+    what = words.counted(result["untrained"], "class")
+    lines.append(f"{what} without a photo to train on: never answered")
   if not result["calibrated"]:
     lines.append(
       f"probabilities are not calibrated: that needs {_CALIBRATED} held-out photos"
@@ -157,61 +168,35 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _packed(
-  photos: Path, out: Path, classes: str | None, eval_fraction: float | None, seed: int
-) -> tuple[Path, Manifest, dict[str, str]]:
-  """The folder of packed photos, its manifest, and `failed` if bytes were lost."""
-  if inputs.is_packed(photos):
-    return photos, Manifest.load(photos), {}
-  classes = _classes(photos, classes)
-  packed = out / "packed"
-  fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
-  options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
-  if inputs.is_packed(packed):
-    result = final_files.result(packed, options)
-  else:
-    result = pack(photos, packed, options)
-    counts = f"{result['train']:,} train and {result['eval']:,} held-out photos"
-    say(f"packed {counts} into {packed}")
-  failed = {name: result[name] for name in ("failed",) if name in result}
-  return packed, Manifest.load(packed), failed
-
-
-def _classes(photos: Path, classes: str | None) -> str | None:
-  """The option `classes` of pack; ValueError if folders are those of splits."""
-  if classes is None and (found := own_folders.names(photos)):
-    own_folders.check_are_classes(photos, found)
-    return class_choice.FOLDERS
-  return classes
-
-
 def _places(out: Path) -> dict[str, str]:
   return {"weights": str(out / "weights"), "page": str(out / "report.html")}
 
 
-def _train(
+def _fitted(
   released: weights.Weights,
   classes: synsets.ClassList,
   data: Path,
   out: Path,
   chosen: recipe.Recipe,
   on: Sequence[jax.Device],
-  seed: int,
-) -> dict[str, Any]:
-  """Writes the weights to `out`; returns what is known of the head's fit."""
+  before: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+  """Writes weights with a fitted head; what is known of the fit, perhaps of before."""
   folder = out / ("weights" if chosen.trunk == "frozen" else "head")
-  fit: dict[str, Any] = {}
   with lock.hold(out, "fine-tuning"):
-    if not (folder / weights.DOCUMENT).is_file():
-      batch = len(on) * _FEATURE_BATCH
-      made, fit = head.fitted(released, classes, data, devices=on, batch_size=batch)
-      made.save(folder)
-  if chosen.trunk == "train":
-    config = recipe.config(
-      chosen, released, data=str(data), start=str(folder), devices=len(on), seed=seed
-    )
-    loop.train(config, out)
+    if (folder / weights.DOCUMENT).is_file():
+      return before
+    batch = len(on) * _FEATURE_BATCH
+    made, fit = head.fitted(released, classes, data, devices=on, batch_size=batch)
+    made.save(folder)
   return fit
+
+
+def _failed(packing: str | None, fit: dict[str, Any] | None) -> dict[str, str]:
+  bad = fit["bad"] if fit else 0
+  lost = f"{words.counted(bad, 'packed photo')} cannot be decoded" if bad else None
+  failed = "; ".join(filter(None, (packing, lost)))
+  return {"failed": failed} if failed else {}
 
 
 def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def test_ended_at_any_stage_it_goes_on_to_the_same_bytes(
   folder, photos, tmp_path, monkeypatch, stage
 ):
   whole = finetune(folder, photos, tmp_path / "whole")
-  where = command.head if stage == "fitted" else command
+  where = {"fitted": command.head, "pack": command.data_of}.get(stage, command)
 
   def end(*_, **__):
     raise KeyboardInterrupt
@@ -173,6 +173,40 @@ def test_rejected_photos_are_counted(folder, photos, tmp_path):
   result = finetune(folder, photos, tmp_path / "out")
   assert result["rejected"] == 1 and result["train"] + result["eval"] == 29
   assert "1 rejected" in command.text(result)
+
+
+def test_classes_without_photos_are_counted_and_named(folder, photos, tmp_path, capsys):
+  listed = tmp_path / "list.csv"
+  rows = ["id,name", "Café,", "my dog,", "red car,", "unicorn,", "yeti,"]
+  listed.write_text("\n".join(rows))
+  result = finetune(folder, photos, tmp_path / "out", classes=str(listed))
+  assert (result["classes"], result["untrained"]) == (5, 2)
+  assert "2 classes without a photo to train on: unicorn, yeti" in (
+    capsys.readouterr().err
+  )
+  assert "2 classes without a photo to train on: never" in command.text(result)
+
+
+def test_packed_photos_that_cannot_be_decoded_are_no_success(
+  folder, photos, tmp_path, monkeypatch
+):
+  fitted = command.head.fitted
+
+  def one_bad(*args, **options):
+    made, about = fitted(*args, **options)
+    return made, {**about, "bad": 1}
+
+  def end(*_, **__):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(command.head, "fitted", one_bad)
+    patch.setattr(command, "evaluate", end)
+    with pytest.raises(KeyboardInterrupt):
+      finetune(folder, photos, tmp_path / "out")
+  result = finetune(folder, photos, tmp_path / "out")  # It is not forgotten.
+  assert result["fit"]["bad"] == 1 and result["fit"]["photos"] == 24
+  assert result["failed"] == "1 packed photo cannot be decoded"
 
 
 @pytest.mark.parametrize(
