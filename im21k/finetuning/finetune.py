@@ -157,7 +157,7 @@ def text(result: dict[str, Any]) -> str:
       f"top-1 accuracy on held-out photos: {result['top_1']:.1%} (95 % interval "
       f"{low:.1f}–{high:.1f})"
     )
-  if result["untrained"]:
+  if result.get("untrained"):
     what = words.counted(result["untrained"], "class")
     lines.append(f"{what} without a photo to train on: never answered")
   if not result["calibrated"]:
