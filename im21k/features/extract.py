@@ -85,9 +85,9 @@ def features(
   )
   asked = {
     "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
-    "photos": str(photos.absolute()),
+    "photos": os.path.realpath(photos),
     "split": split,
-    "labels": str(labels.absolute()) if labels else None,
+    "labels": os.path.realpath(labels) if labels else None,
     **job.asked(),
   }
   if out.suffix != npz.NPZ:
