@@ -35,6 +35,7 @@ GROUPS = {
   "windmills & co": "n04587559 n04257790 n04258138 n03160309 n03665924 n04306847 "
   "n04141975",
 }
+TRUNKS = {"frozen": "frozen: a head is fitted", "train": "trained, all parameters"}
 
 
 def main() -> None:
@@ -48,9 +49,14 @@ def main() -> None:
   photos = arrange(work / "photos")
   random = randomized(given.weights, work / "random")
   for trunk in ("frozen", "train"):
-    for start, weights in (("weights", given.weights), ("random numbers", random)):
+    for start, weights in (
+      ("the demo's weights", given.weights),
+      ("random numbers", random),
+    ):
       found = [
-        finetune(weights, photos, work / f"{start[:6]}-{trunk}-{seed}", trunk, seed)
+        finetune(
+          weights, photos, work / f"{weights.parent.name}-{trunk}-{seed}", trunk, seed
+        )
         for seed in range(given.seeds)
       ]
       print(json.dumps(row(trunk, start, found)), flush=True)
@@ -112,7 +118,7 @@ def row(trunk: str, start: str, found: list[dict[str, Any]]) -> dict[str, Any]:
   low, high = accuracy.wilson(right, photos)
   return {
     "table": "own-classes",
-    "trunk": trunk,
+    "trunk": TRUNKS[trunk],
     "start": start,
     "top_1": round(100 * right / photos, 1),
     "low": round(100 * low, 1),

@@ -38,17 +38,18 @@ COMMANDS = {
   "verify": Command("im21k.packing.verify", "verify"),
   "bench-loader": Command("im21k.planning.bench_loader", "bench_loader", "table"),
   "train": Command("im21k.training.run", "train", settings=True),
+  "finetune": Command("im21k.finetuning.finetune", "finetune"),
   "configs": Command("im21k.training.run", "configs", "configs_text"),
+  "export-checkpoint": Command("im21k.training.export_checkpoint", "export_checkpoint"),
   "plan": Command("im21k.planning.plan", "plan"),
   "evaluate": Command("im21k.evaluation.evaluate", "evaluate", "table"),
   "recalibrate": Command("im21k.evaluation.recalibrate", "recalibrate"),
   "calibrate": Command("im21k.evaluation.calibrate", "calibrate"),
   "predict": Command("im21k.inference.predict", "predict"),
-  "finetune": Command("im21k.finetuning.finetune", "finetune"),
-  "features": Command("im21k.features.extract", "features"),
   "serve": Command("im21k.serving.serve", "serve"),
-  "export": Command("im21k.export.export", "export"),
+  "features": Command("im21k.features.extract", "features"),
   "probe": Command("im21k.features.probe", "probe"),
+  "export": Command("im21k.export.export", "export"),
   "report": Command("im21k.pages.run_page", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
@@ -94,13 +95,12 @@ def _main(arguments: list[str]) -> int:
     return 0
   members = [known for known in COMMANDS if known.startswith(f"{name} ")]
   if members:  # `convert mxnet` is one command.
-    group = name
     if any(word in _HELP for word in arguments[1:2]):
-      terminal.write(_overview(f"im21k {group}", members))
+      terminal.write(_overview(f"im21k {name}", members))
       return 0
     if not arguments[1:]:
-      ways = ", ".join(member.removeprefix(f"{group} ") for member in members)
-      terminal.say(f"im21k: {group} needs one of: {ways}")
+      ways = ", ".join(member.removeprefix(f"{name} ") for member in members)
+      terminal.say(f"im21k: {name} needs one of: {ways}")
       return 2
     name = " ".join(arguments[:2])
   if name not in COMMANDS:

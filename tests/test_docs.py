@@ -209,6 +209,7 @@ NOT_RUN = {
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
   "im21k serve": "runs until Ctrl-C; tests/serving/test_serve.py",
   "im21k predict WEIGHTS - ": "reads a pipe; tests/inference/test_places.py",
+  "im21k export-checkpoint": "needs a run; tests/training/test_export_checkpoint.py",
   "im21k export": "needs libraries of extras; tests/export/test_page.py",
   "im21k probe": "needs what the line before makes; tests/features/test_probe.py",
   "im21k evaluate WEIGHTS tfds:": "a data set that TFDS has prepared; tests/photos",

@@ -105,6 +105,7 @@ def to_mxnet(
     "symbol": out.with_name(f"{out.name}-symbol.json"),
     "synset": out.with_name(f"{out.name}-synset.txt"),
   }
+  weights_dir = weights.find(weights_dir)
   targets.check([weights_dir, *([synset] if synset else [])], **made)
   released = weights.load(weights_dir)
   model = released.model

@@ -60,6 +60,7 @@ def calibrate(
   """
   _check(accuracy, confidence)
   split = inputs.split_for(data, split, "eval")
+  weights_dir = weights.find(weights_dir)
   targets.check([data, weights_dir], plot=plot)
   released = weights.load(weights_dir)
   hierarchical = hierarchy.has(released.classes)

@@ -79,6 +79,7 @@ def evaluate(
     raise ValueError("trained_on is for hierarchical measures only: add --hierarchical")
   split = inputs.split_for(data, split, "eval")
   targets.check([data], csv_file=csv_file, class_csv=class_csv)
+  weights_dir = weights.find(weights_dir)
   targets.check([weights_dir], class_csv=class_csv)
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)

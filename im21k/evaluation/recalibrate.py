@@ -66,6 +66,7 @@ def recalibrate(
       whole batch, or out is weights_dir.
   """
   on = inputs.devices_for(devices)
+  weights_dir = weights.find(weights_dir)
   if out.resolve() == weights_dir.resolve():
     raise ValueError(f"{out} holds the weights that are read: take another OUT")
   targets.check_folder([data], out=out)

@@ -71,6 +71,7 @@ def export(
     )
   if out.exists() or out.is_symlink():
     raise FileExistsError(f"out is {out}, which exists: name a new folder")
+  weights_dir = weights.find(weights_dir)
   targets.check_folder([weights_dir], out=out)
   writer = importlib.import_module(f"im21k.export.{_MODULES[format]}")
   writer.check()

@@ -69,6 +69,7 @@ def features(
   """
   if split:
     inputs.split_for(photos, split, split)
+  weights_dir = weights.find(weights_dir)
   _check_out(weights_dir, photos, out)
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
@@ -84,9 +85,9 @@ def features(
   )
   asked = {
     "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
-    "photos": str(photos.absolute()),
+    "photos": os.path.realpath(photos),
     "split": split,
-    "labels": str(labels.absolute()) if labels else None,
+    "labels": os.path.realpath(labels) if labels else None,
     **job.asked(),
   }
   if out.suffix != npz.NPZ:

@@ -1,7 +1,6 @@
 """The command `finetune`: weights and photos of any classes -> weights for these."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +13,14 @@ from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
-from im21k.finetuning import head, recipe
+from im21k.finetuning import data as data_of
+from im21k.finetuning import head, photo_state, recipe
 from im21k.finetuning.record import Record
-from im21k.packing import final_files
-from im21k.packing.config import PackOptions
-from im21k.packing.pack import pack
 from im21k.pages.run_page import report
-from im21k.photos import own_folders
 from im21k.training import loop, program_cache, workdir
 from im21k.training.outputs import say
 from im21k.weights import document
 
-_EVAL_FRACTION = 0.2
 _FEATURE_BATCH = 32  # On each device.
 _CALIBRATED = 100  # Held-out photos from which on probabilities are calibrated.
 
@@ -57,6 +52,7 @@ def finetune(
     out: Folder for all that is made: weights/ (the release folder), report.html, and
       packed/, unless the photos are packed.
     classes: Class list, see `im21k pack`; by default the names of the class folders.
+      Packed photos keep the list that they have.
     eval_fraction: Share of every class to hold out, 0.2 by default; packed photos keep
       the split that they have.
     trunk: frozen, only the head is fitted (seconds); train, all parameters are trained;
@@ -71,26 +67,31 @@ def finetune(
   Returns:
     `weights`, the release folder; `trunk` and `why`; `train` and `eval`, numbers of
     photos, and `rejected`; `classes`; `top_1` with `top_1_low` and `top_1_high` (95 %,
-    Wilson) on the held-out photos, None without such; `calibrated`; `page`; `few`:
-    classes with one or no photo to train on. `failed`, if a part of an archive could
-    not be read.
+    Wilson) on the held-out photos, None without such; `calibrated`; `page`;
+    `untrained`: number of listed classes without a photo to train on, None where that
+    is not known; `fit` of the head: its `l2`, how many `photos` and how many of
+    these were `bad`. `failed`, if a part of an archive or a packed photo could not be
+    read.
 
   Raises:
     FileNotFoundError: there are no weights or photos.
     ValueError: an option is out of range, fewer than two classes have photos, or out
       holds something else.
   """
-  _check(photos, eval_fraction, steps, batch_size, rate)
+  data_of.check(photos, classes, eval_fraction, steps, batch_size, rate)
+  weights_dir = weights.find(weights_dir)
   targets.check_folder([weights_dir, photos], out=out)
   for place in (weights_dir, photos):
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
       raise ValueError(f"out is {out}, in {place}, which is read: name another place")
   released = weights.load(weights_dir)
+  if Path(os.path.realpath(weights_dir)).is_relative_to(os.path.realpath(photos)):
+    raise ValueError(f"weights_dir is in {photos}, whose folders are classes: move it")
   record = Record(
     out,
     {
       "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
-      "photos": str(photos.absolute()),
+      "photos": os.path.realpath(photos),
       "classes": classes,
       "eval_fraction": eval_fraction,
       "trunk": trunk,
@@ -99,35 +100,48 @@ def finetune(
       "rate": rate,
       "seed": seed,
     },
+    photo_state.of(photos, data_of.classes_of(photos, classes)),
   )
-  if "page" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
-    return record.result
+  if "top_1" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
+    return {**record.result, **_places(out)}  # Wherever they were named from.
   on = inputs.devices_for(devices)
+  if inputs.is_packed(photos):  # An error before anything is written.
+    count = Manifest.load(photos).count("train")
+    recipe.choose(count, len(on), trunk, steps, batch_size, rate)
   program_cache.use()
   record.write()
-  data, packed, failed = _packed(photos, out, classes, eval_fraction, seed)
+  data, packed, failed = data_of.packed_at(photos, out, classes, eval_fraction, seed)
   train, held_out = (
     packed.count(split) if split in packed.splits else 0 for split in ("train", "eval")
   )
   chosen = recipe.choose(train, len(on), trunk, steps, batch_size, rate)
   say(f"trunk: {chosen.trunk} ({chosen.why})")
   result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
-  record.write(result, str(data))  # The page reads both.
+  record.write(result, os.path.realpath(data))  # The page reads both.
   environment = json.dumps(workdir.environment(on), indent=1)
   files.write_text(out / "environment.json", f"{environment}\n")
-  fit = _train(released, packed.classes(data), data, out, chosen, on, seed)
+  listed = packed.classes(data)
+  untrained = data_of.untrained(data, listed)
+  fit = _fitted(released, listed, data, out, chosen, on)
+  if chosen.trunk == "train":
+    start = str(out / "head")
+    config = recipe.config(
+      chosen, released, data=str(data), start=start, devices=len(on), seed=seed
+    )
+    loop.train(config, out)
   result = {
-    "weights": str(out / "weights"),
+    **_places(out),
     **result,
     "train": train,
     "eval": held_out,
     "rejected": packed.rejected,
-    "classes": len(packed.classes(data)),
+    "classes": len(listed),
     "fit": fit,
+    "untrained": untrained,
     **_measured(out, data, held_out),
-    **failed,
+    **_failed(failed, fit),
   }
-  record.write(result, str(data))
+  record.write(result, os.path.realpath(data))
   return result
 
 
@@ -139,8 +153,6 @@ def text(result: dict[str, Any]) -> str:
     f"{result['eval']:,} held out, {result['rejected']:,} rejected",
     f"trunk: {result['trunk']} ({result['why']})",
   ]
-  if empty := result["fit"].get("empty"):
-    lines.append(f"{words.counted(empty, 'class')} without a photo to train on")
   if result["top_1"] is None:
     lines.append("accuracy: not measured, for no photo is held out")
   else:
@@ -149,97 +161,64 @@ def text(result: dict[str, Any]) -> str:
       f"top-1 accuracy on held-out photos: {result['top_1']:.1%} (95 % interval "
       f"{low:.1f}–{high:.1f})"
     )
+  if result.get("untrained"):
+    what = words.counted(result["untrained"], "class")
+    lines.append(f"{what} without a photo to train on: never answered")
   if not result["calibrated"]:
     lines.append(
-      f"probabilities are not calibrated: that needs {_CALIBRATED} held-out photos"
+      f"probabilities are not calibrated: that needs {_CALIBRATED} held-out photos, "
+      "of which some are wrong"
     )
   lines += [f"page: {result['page']}", f"weights: {result['weights']}"]
   return "\n".join(lines)
 
 
-def _packed(
-  photos: Path, out: Path, classes: str | None, eval_fraction: float | None, seed: int
-) -> tuple[Path, Manifest, dict[str, str]]:
-  """The folder of packed photos, its manifest, and `failed` if bytes were lost."""
-  if inputs.is_packed(photos):
-    return photos, Manifest.load(photos), {}
-  if classes is None and (found := own_folders.names(photos)):
-    own_folders.check_are_classes(photos, found)
-    classes = "folders"
-  packed = out / "packed"
-  fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
-  options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
-  if inputs.is_packed(packed):
-    result = final_files.result(packed, options)
-  else:
-    result = pack(photos, packed, options)
-    counts = f"{result['train']:,} train and {result['eval']:,} held-out photos"
-    say(f"packed {counts} into {packed}")
-  failed = {name: result[name] for name in ("failed",) if name in result}
-  return packed, Manifest.load(packed), failed
+def _places(out: Path) -> dict[str, str]:
+  return {"weights": str(out / "weights"), "page": str(out / "report.html")}
 
 
-def _train(
+def _fitted(
   released: weights.Weights,
   classes: synsets.ClassList,
   data: Path,
   out: Path,
   chosen: recipe.Recipe,
   on: Sequence[jax.Device],
-  seed: int,
 ) -> dict[str, Any]:
-  """Writes the weights to `out`; returns what is known of the head's fit."""
+  """Writes weights with a fitted head; returns what is known of the fit."""
   folder = out / ("weights" if chosen.trunk == "frozen" else "head")
   with lock.hold(out, "fine-tuning"):
     if not (folder / weights.DOCUMENT).is_file():
-      batch = len(on) * _FEATURE_BATCH
-      is_start = chosen.trunk == "train"
       made = head.fitted(
-        released, classes, data, devices=on, batch_size=batch, is_start=is_start
+        released,
+        classes,
+        data,
+        devices=on,
+        batch_size=len(on) * _FEATURE_BATCH,
+        is_start=chosen.trunk == "train",
       )
       made.save(folder)
-  if chosen.trunk == "train":
-    config = recipe.config(
-      chosen, released, data=str(data), start=str(folder), devices=len(on), seed=seed
-    )
-    loop.train(config, out)
   fit: dict[str, Any] = document.read(folder / weights.DOCUMENT).config[head.FIT]
   return fit
+
+
+def _failed(packing: str | None, fit: dict[str, Any]) -> dict[str, str]:
+  bad = fit["bad"]
+  lost = f"{words.counted(bad, 'packed photo')} cannot be decoded" if bad else None
+  failed = "; ".join(filter(None, (packing, lost)))
+  return {"failed": failed} if failed else {}
 
 
 def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:
   """Accuracy on held-out photos, whether probabilities are calibrated, and the page."""
   folder = out / "weights"
   scores: dict[str, Any] = {"top_1": None, "top_1_low": None, "top_1_high": None}
-  calibrated = held_out >= _CALIBRATED
   if held_out:
     row = evaluate(folder, data)["rows"][0]
     scores = {name: row[name] for name in scores}
+  # Where none is wrong, the best temperature is 0: as if nothing could be.
+  calibrated = held_out >= _CALIBRATED and scores["top_1"] < 1
   if calibrated:
     calibrate(folder, data)
-  page = report(out, data=data, split="eval" if held_out else "train")["page"]
-  return {**scores, "calibrated": calibrated, "page": page}
-
-
-def _check(
-  photos: Path,
-  eval_fraction: float | None,
-  steps: int | None,
-  batch_size: int | None,
-  rate: float | None,
-) -> None:
-  """ValueError if an option is out of range, before anything is read."""
-  if eval_fraction is not None:
-    if inputs.is_packed(photos):
-      raise ValueError(
-        f"eval_fraction is for photos that are packed here; {photos} is packed already"
-      )
-    if not 0 <= eval_fraction < 1:
-      raise ValueError(
-        f"eval_fraction is {eval_fraction}, but must be at least 0 and below 1"
-      )
-  for name, value in (("steps", steps), ("batch_size", batch_size)):
-    if value is not None and value < 1:
-      raise ValueError(f"{name} is {value}, but must be at least 1")
-  if rate is not None and not 0 < rate < math.inf:
-    raise ValueError(f"rate is {rate}, but must be above 0")
+  report(out, data=data, split="eval" if held_out else "train")
+  return {**scores, "calibrated": calibrated}

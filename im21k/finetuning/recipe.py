@@ -50,7 +50,11 @@ def choose(
   batch_size: int | None = None,
   rate: float | None = None,
 ) -> Recipe:
-  """The recipe for so many photos to train on; what is given stays as it is."""
+  """The recipe for so many photos to train on; what is given stays as it is.
+
+  Raises:
+    ValueError: something is given for a training that does not take place.
+  """
   warmup, usual = next(row[1:] for row in _STEPS if row[0] is None or photos < row[0])
   batch = batch_size or _batch(photos, devices)
   if trunk == "auto":
@@ -60,6 +64,14 @@ def choose(
     why = f"{words.counted(photos, 'photo')}, {how} {FEW:,}"
   else:
     chosen, why = trunk, "as asked"
+  given = {"steps": steps, "batch_size": batch_size, "rate": rate}
+  if chosen == "frozen" and (
+    named := [name for name, value in given.items() if value is not None]
+  ):
+    raise ValueError(
+      f"{named[0]} is for the training of all parameters, but the trunk is frozen "
+      f"({why}): leave it out, or set trunk to train"
+    )
   total = usual if steps is None else steps
   return Recipe(
     trunk=chosen,

@@ -17,17 +17,19 @@ class Record:
     result: of the command that has ended there; empty: none has.
   """
 
-  def __init__(self, folder: Path, asked: dict[str, Any]):
+  def __init__(self, folder: Path, asked: dict[str, Any], photos: str | None):
     """Reads the record, if there is one; writes nothing.
 
     Args:
       folder: where it is, or will be.
       asked: what determines the result.
+      photos: what the photos are, see `photo_state`; None: they are gone, which does
+        not matter to what is made of them.
 
     Raises:
       ValueError: the folder holds other files, or was made of something else.
     """
-    self._path, self._asked = folder / NAME, asked
+    self._path, self._asked, self._photos = folder / NAME, asked, photos
     self.result: dict[str, Any] = {}
     if not self._path.is_file():
       if folder.is_dir() and any(folder.iterdir()):
@@ -46,9 +48,21 @@ class Record:
       raise ValueError(
         f"{folder} holds another fine-tuning: {'; '.join(changed)}: {_REMEDY}"
       )
+    then = found.get("photos")
+    if photos and then and photos != then:
+      raise ValueError(
+        f"{asked['photos']} has changed since {folder} was begun, which holds a "
+        f"fine-tuning of the photos of then: {_REMEDY}"
+      )
+    self._photos = photos or then
     self.result = result
 
   def write(self, result: dict[str, Any] | None = None, data: str = "") -> None:
     """Writes what was asked for, where the packed photos are, and what came of it."""
-    document = {"asked": self._asked, "data": data, "result": result or {}}
+    document = {
+      "asked": self._asked,
+      "photos": self._photos,
+      "data": data,
+      "result": result or {},
+    }
     files.write_text(self._path, json.dumps(document, indent=1) + "\n")

@@ -86,6 +86,7 @@ def predict(
     raise ValueError("no photo is named")
   choices.check_options(answer, top_k, accuracy, report)
   choices.check_room(len(photos), plot, report)
+  weights_dir = weights.find(weights_dir)
   named = places.named(photos)
   if plot or report:
     listed = list(itertools.islice(named, figures.MOST_PHOTOS + 1))

@@ -14,7 +14,7 @@ from im21k.inference import classify
 from im21k.inference.classifier import load
 from im21k.photos import Photo, folders, own_folders, sources
 from im21k.synsets import class_files, hierarchy, lookup, suggestions
-from im21k.weights import ARRAYS
+from im21k.weights import ARRAYS, find
 
 _SHOWN = 3  # Proposals for a class.
 _LEAST = 0.2  # Mean probability below which photos alone propose nothing.
@@ -56,7 +56,7 @@ def suggest(
   if out.exists():
     raise ValueError(f"out is {out}, which exists already: name another file")
   listed = _classes(classes)
-  seen = _seen(listed, classes, weights, images) if weights else None
+  seen = _seen(listed, classes, find(weights), images) if weights else None
   rows = [_row(listed, label, seen) for label in range(len(listed))]
   with_under = synsets.ClassList(
     listed.name,

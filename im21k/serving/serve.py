@@ -67,6 +67,7 @@ def run(weights_dir: Path, host: str, port: int) -> dict[str, Any]:
   """The same with what it needs at hand."""
   from im21k.serving import app
 
+  weights_dir = weights.find(weights_dir)
   with bound(host, port) as listening:
     released = weights.load(weights_dir)
     calibration = calibrations.load(weights_dir / weights.ARRAYS)

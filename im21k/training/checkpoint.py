@@ -26,9 +26,24 @@ Restored = tuple[Any, dict[str, int], dict[str, float]]  # state, data, clock
 class Checkpoints:
   """The checkpoints of one work folder: the latest few, and the best by eval top-1."""
 
-  def __init__(self, folder: Path, keep_latest: int = 2, keep_best: int = 1):
+  def __init__(
+    self,
+    folder: Path,
+    keep_latest: int = 2,
+    keep_best: int = 1,
+    saved: Callable[[int], None] = lambda step: None,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      folder: of all checkpoints.
+      keep_latest, keep_best: how many to keep.
+      saved: is given the step of each checkpoint that has become complete.
+    """
     quiet.silence()
     self._folder, self._keep = folder, (keep_latest, keep_best)
+    self._saved = saved
+    self._pending: int | None = None  # Step that is being written.
     # Opened at the first save: orbax would fail at the scores of a damaged checkpoint.
     self._checkpointer: ocp.training.Checkpointer | None = None
 
@@ -82,6 +97,8 @@ class Checkpoints:
         custom_metadata=sealed,
         force=True,
       )
+    self.notice()
+    self._pending = step
 
   def restore(
     self,
@@ -104,11 +121,7 @@ class Checkpoints:
     Raises:
       ValueError: there are checkpoints, but all are damaged; or what `check` raises.
     """
-    everywhere = parallel.replicated(on)
-    shapes = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
-    )
-    expected = {"state": shapes, "data": data, "clock": clock}
+    expected = _expected(state, data, clock, on)
     damaged: dict[int, str] = {}
     restored: Restored | None = None
     for step in reversed(self.steps()):
@@ -132,12 +145,36 @@ class Checkpoints:
         self._set_aside(step, reason, newest)
     return restored
 
+  def read(
+    self,
+    step: int,
+    state: Any,
+    data: dict[str, int],
+    clock: dict[str, float],
+    on: Sequence[jax.Device],
+  ) -> Any:
+    """The state of one checkpoint; ValueError if it is damaged or does not fit."""
+    try:
+      return self._load(step, _expected(state, data, clock, on), lambda *_: None)[0]
+    except seal.Damaged as error:
+      raise ValueError(
+        f"checkpoint {self._folder / str(step)} is damaged ({error}), or was removed "
+        "by its run meanwhile: take another step"
+      ) from error
+
+  def notice(self) -> None:
+    """Reports the checkpoint that is being written, once it is complete."""
+    if self._pending is not None and (self._folder / str(self._pending)).is_dir():
+      step, self._pending = self._pending, None
+      self._saved(step)
+
   def close(self) -> None:
     """Waits until all is written; raises what went wrong there."""
     if self._checkpointer is not None:
       with writing(self._folder, "the checkpoint"):
         self._checkpointer.wait()
         self._checkpointer.close()
+      self.notice()
 
   def _open(self) -> ocp.training.Checkpointer:
     if self._checkpointer is None:
@@ -166,7 +203,7 @@ class Checkpoints:
     if body is not None:
       check(folder, body["run"])
       seal.check_arrays(folder, body, expected["state"])
-    _check_readable(folder)
+    seal.check_readable(folder)
     try:
       restored = ocp.load_checkpointables(folder.absolute(), expected)
     except Exception as error:  # orbax and its libraries raise of every kind.
@@ -202,8 +239,12 @@ class Checkpoints:
     )
 
 
-def _check_readable(folder: Path) -> None:
-  """PermissionError for a file that may not be read, which is no damage."""
-  for path in [folder, *folder.rglob("*")]:
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-      raise PermissionError(f"{path} may not be read: change its permissions")
+def _expected(
+  state: Any, data: dict[str, int], clock: dict[str, float], on: Sequence[jax.Device]
+) -> dict[str, Any]:
+  """What orbax is asked for: these parts, the state on every device."""
+  everywhere = parallel.replicated(on)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
+  )
+  return {"state": shapes, "data": data, "clock": clock}

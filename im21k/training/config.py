@@ -187,11 +187,6 @@ class Config:
     """Whether the head alone is trained."""
     return self.init is not None and self.init.trunk.name == Frozen.name
 
-  @property
-  def trunk_rate(self) -> float:
-    """Multiple of the learning rate in the trunk."""
-    return self.init.trunk.lr if self.init else 1.0
-
   def make_schedule(self, train_examples: int) -> optax.Schedule:
     """Learning rate by step; ValueError names what is wrong with `schedule`."""
     total = self.total.steps(self.batch_size, train_examples)
@@ -200,7 +195,8 @@ class Config:
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
     """SGD with this schedule, of the parameters that are trained."""
     schedule = self.make_schedule(train_examples)
-    made = optim.sgd(schedule, self.trunk_rate, **keys.document(self.optimizer))
+    trunk_rate = self.init.trunk.lr if self.init else 1.0
+    made = optim.sgd(schedule, trunk_rate, **keys.document(self.optimizer))
     return optim.of_head(made) if self.is_frozen else made
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:
@@ -245,9 +241,7 @@ class Config:
   def make_loss(self) -> losses.Loss:
     """The loss over the classes."""
     if isinstance(self.loss, losses.CrossEntropy):
-      return (
-        losses.cross_entropy
-      )  # It needs no hierarchy, which takes a second to read.
+      return losses.cross_entropy  # Needs no hierarchy, a second to read.
     return self.loss.make(hierarchy.over(synsets.get(self.classes)))
 
 

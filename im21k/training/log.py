@@ -136,6 +136,7 @@ class StepLog:
     train_examples: int,
     schedule: optax.Schedule,
     health: Callable[[], Mapping[str, Any]] = dict,
+    show: Callable[[dict[str, Any]], None] = lambda row: None,
   ):
     """Starts to measure throughput.
 
@@ -146,8 +147,9 @@ class StepLog:
       train_examples: examples an epoch.
       schedule: learning rate by step.
       health: gives what else a row holds, asked when the row ends.
+      show: is given each row that has been written.
     """
-    self._health = health
+    self._health, self._show = health, show
     self._file, self._clock, self._schedule = file, clock, schedule
     self._batch_size, self._train_examples = batch_size, train_examples
     self._metrics: list[Any] = []  # of the steps since the last row, on the device
@@ -202,4 +204,5 @@ class StepLog:
       **health,
     }
     self._file.write(**row)
+    self._show(row)
     return row

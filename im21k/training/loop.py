@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from im21k import lock
 from im21k.loading.train import TrainIterator
@@ -20,8 +19,9 @@ from im21k.training import policies
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
-from im21k.training.outputs import Notes, one_line
+from im21k.training.outputs import one_line, say
 from im21k.training.profiling import Profiler
+from im21k.training.progress import Progress
 from im21k.training.setup import Setup, prepare
 from im21k.training.signals import StopSignals
 from im21k.training.workdir import Workdir
@@ -54,7 +54,10 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
 
 def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
   checkpoints = Checkpoints(
-    workdir / "checkpoints", config.keep_latest, config.keep_best
+    workdir / "checkpoints",
+    config.keep_latest,
+    config.keep_best,
+    saved=lambda step: say(f"checkpoint saved at step {step}"),
   )
   latest = checkpoints.latest
   run = prepare(policies.of_run(config, workdir), begun=latest is not None)
@@ -84,6 +87,7 @@ def _run(
   """The loop: evaluate, save, next batch, step, log. Returns the last step."""
   restored = _restore(run, folder, checkpoints)
   resumed = restored is not None
+  folder.announce(int(restored[0].step) if restored else None)
   state, position, seconds = restored or (run.init(), {"example": 0}, Clock().state())
   about = folder.about(state.params)
   start = step = int(state.step)
@@ -98,22 +102,15 @@ def _run(
   with (
     contextlib.closing(run.batches(position["example"])) as batches,
     contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
-    tqdm(
-      total=run.total,
-      initial=step,
-      desc="train",
-      unit=" steps",
-      disable=None,
-      file=Notes(),
-    ) as progress,
+    contextlib.closing(Progress(run.total, step, run.config.batch_size)) as progress,
   ):
-    log = _step_log(run, metrics, clock, batches)
+    log = _step_log(run, metrics, clock, batches, progress)
     while True:
       scores = None
       if run.scorer and due(run.eval_every) and (step > start or not resumed):
         log.flush(step)
         with clock.pause("eval"):
-          scores = _evaluate(run, state, step, metrics)
+          scores = _evaluate(run, state, step, metrics, progress)
           folder.draw(metrics.rows)
       if step > start and (scores or due(run.save_every) or signals.stop):
         log.flush(step)
@@ -126,14 +123,15 @@ def _run(
       profiler.before_step(step - start)
       with clock.waiting(), _dead_workers_in_errors():
         batch = next(batches)
-      with clock.pause("compile") if step == start else contextlib.nullcontext():
+      if step > start:
         state, measured = take_step(state, batch)
-        if step == start:
-          jax.block_until_ready(state)
+      else:
+        with clock.pause("compile"), progress.compiling():
+          state, measured = jax.block_until_ready(take_step(state, batch))
       step += 1
-      progress.update()
-      if row := log.add(measured):
-        progress.set_postfix(loss=row["loss"], top_1=row["train_top_1"])
+      progress.step()
+      checkpoints.notice()
+      log.add(measured)
       if due(run.log_every):
         log.close_row(step)
     log.flush(step)
@@ -154,13 +152,14 @@ def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored 
 
 
 def _evaluate(
-  run: Setup, state: Any, step: int, metrics: MetricsFile
+  run: Setup, state: Any, step: int, metrics: MetricsFile, progress: Progress
 ) -> dict[str, Any]:
   """Scores on all held-out photos, which become a row of metrics."""
   assert run.scorer is not None
-  row = run.scorer(run.variables(state)).rows()[0]
-  scores = {name: row[name] for name in ("loss", "top_1", "top_5", "top_20")}
-  scores |= {"count": row["images"], "bad": row["bad"]}  # bad: cannot be decoded
+  with progress.evaluating(step, run.loader.manifest.count("eval")) as scores:
+    row = run.scorer(run.variables(state)).rows()[0]
+    scores |= {name: row[name] for name in ("loss", "top_1", "top_5", "top_20")}
+    scores |= {"count": row["images"], "bad": row["bad"]}  # bad: cannot be decoded
   metrics.write(
     step=step,
     images=step * run.config.batch_size,
@@ -170,7 +169,11 @@ def _evaluate(
 
 
 def _step_log(
-  run: Setup, metrics: MetricsFile, clock: Clock, batches: TrainIterator
+  run: Setup,
+  metrics: MetricsFile,
+  clock: Clock,
+  batches: TrainIterator,
+  progress: Progress,
 ) -> StepLog:
   return StepLog(
     metrics,
@@ -179,6 +182,7 @@ def _step_log(
     train_examples=run.loader.count,
     schedule=run.schedule,
     health=lambda: _health(run, batches),
+    show=progress.row,
   )
 
 

@@ -5,14 +5,19 @@ and a standard error whose loss, as that of a closed terminal, ends no run.
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from im21k import words
 
+STAMP = "%m-%d %H:%M:%S"  # Before each note: month and day, for runs of many days.
 _LONGEST = 160  # characters of another library's message
 # What stops a file from being written.
 _ERRORS = (
@@ -64,6 +69,7 @@ def one_line(error: BaseException) -> str:
   return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+@dataclasses.dataclass(frozen=True)
 class Notes:
   """Standard error as a file that can be lost: then what is written is dropped."""
 
@@ -91,13 +97,17 @@ class Notes:
 
 
 def say(text: str) -> None:
-  """Writes a line to standard error, if somebody still reads it.
+  """Writes a line with the time to standard error, if somebody still reads it.
 
-  What cannot be seen, such as a line end in the name of a folder, is written out.
+  What cannot be seen, such as a line end in the name of a folder, is written out. On a
+  terminal the line stands above a bar of progress.
   """
   notes = Notes()
-  notes.write(f"{words.visible(text)}\n")
-  notes.flush()
+  with contextlib.ExitStack() as above:
+    if notes.isatty():
+      above.enter_context(tqdm.external_write_mode(file=notes))
+    notes.write(f"{time.strftime(STAMP)} {words.visible(text)}\n")
+    notes.flush()
 
 
 def _reason(error: Exception) -> str:

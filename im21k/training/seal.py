@@ -5,6 +5,7 @@ stored with them; of parts that were restored it says whether they are the same 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def read(folder: Path) -> dict[str, Any] | None:
     )
   _check_scores(folder, body)
   return body
+
+
+def check_readable(folder: Path) -> None:
+  """PermissionError for a file that may not be read, which is no damage."""
+  for path in [folder, *folder.rglob("*")]:
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+      raise PermissionError(f"{path} may not be read: change its permissions")
 
 
 def check_arrays(folder: Path, body: Mapping[str, Any], state: Any) -> None:

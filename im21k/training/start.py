@@ -108,7 +108,7 @@ def read(
 
 def fingerprint(init: Init) -> str | None:
   """Which weights these are, wherever they lie; None: there are none."""
-  path = Path(init.weights) / weights.DOCUMENT
+  path = weights.find(Path(init.weights)) / weights.DOCUMENT
   return document.read(path).checksum[:16] if path.is_file() else None
 
 

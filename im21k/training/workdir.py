@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from im21k import documents, files, machine, weights
+from im21k import documents, files, machine, synsets, weights, words
 from im21k.training import learning_curve, resume
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
@@ -67,6 +67,20 @@ class Workdir:
     size, count = self.run.config.batch_size, self.run.loader.count
     return total.steps(size, count) == step
 
+  def announce(self, resumed: int | None) -> None:
+    """Says which run this is, how long, and at which checkpoint's step it resumes."""
+    run, batch = self.run, self.run.config.batch_size
+    manifest, trained = run.loader.manifest, run.loader.count
+    held_out = manifest.count("eval") if "eval" in manifest.splits else 0
+    say(
+      f"run {self.path}: {run.total} steps ({run.total * batch / trained:.4g} epochs) "
+      f"of {words.counted(batch, 'photo')} on {len(run.devices)} x "
+      f"{run.devices[0].device_kind}"
+    )
+    say(f"photos: {trained:,} to train on, {held_out:,} held out")
+    if resumed is not None:
+      say(f"resumed at step {resumed} from {self.path / 'checkpoints' / str(resumed)}")
+
   def begin(self, step: int, params: Any) -> None:
     """Records what the run is, from this step on, and announces what has changed."""
     self.history += [[step, *change] for change in self._changes]
@@ -78,6 +92,8 @@ class Workdir:
     _write_json(self.path / "config.json", self.document())
     _write_json(self.path / "environment.json", environment(self.run.devices))
     _write_text(self.path / "parameters.tsv", _parameters(params))
+    # The place that the config names may be gone when a checkpoint is exported.
+    _write_text(self.path / weights.CLASSES, synsets.as_text(self.run.classes))
 
   def document(self) -> dict[str, Any]:
     """All keys with their resolved values, hashes of the data, and the history."""
@@ -118,6 +134,7 @@ class Workdir:
     )
     with writing(self.path / "weights"):
       released.save(self.path / "weights")
+    say(f"weights written to {self.path / 'weights'}")
 
   def result(self, step: int, stopped_by: str | None = None) -> dict[str, Any]:
     """What `train` returns after this step, which a signal may have made the last."""

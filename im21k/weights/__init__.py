@@ -9,6 +9,7 @@ from im21k.weights.release import (
   DOCUMENT,
   Weights,
   commit,
+  find,
   load,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
   "Photo",
   "Weights",
   "commit",
+  "find",
   "load",
   "normalize",
 ]

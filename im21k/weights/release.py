@@ -107,8 +107,20 @@ class Weights:
     files.write_text(folder / DOCUMENT, json.dumps(document, indent=1) + "\n")
 
 
+def find(folder: Path) -> Path:
+  """The release folder that is meant: `folder`, or that of a run's work folder.
+
+  A folder without a `model.json` whose `weights` has one stands for its `weights`; any
+  other is returned as it is.
+  """
+  below = folder / "weights"
+  if (below / DOCUMENT).is_file() and not (folder / DOCUMENT).exists():
+    return below
+  return folder
+
+
 def load(folder: Path) -> Weights:
-  """Reads a release folder.
+  """Reads a release folder, or that in a work folder: see `find`.
 
   Every number is checked before memory is taken, so that a folder may come from
   anywhere. Links are followed, for downloads may be links into a cache.
@@ -119,11 +131,13 @@ def load(folder: Path) -> Weights:
     ValueError: a file is damaged or incomplete, the class list is another one, or
       arrays do not fit the model or are not finite; names file and field.
   """
+  folder = find(folder)
   for name in (DOCUMENT, ARRAYS, CLASSES):
     if not (folder / name).exists():
       raise FileNotFoundError(
         f"{folder / name} does not exist: {folder} holds no weights "
-        "(a run exports them to WORKDIR/weights when it ends)"
+        "(a run writes them to WORKDIR/weights when it ends; before that, `im21k "
+        "export-checkpoint WORKDIR OUT` does)"
       )
   document = documents.read(folder / DOCUMENT)
   classes = synsets.from_file(folder / CLASSES)

@@ -145,6 +145,13 @@ def test_other_options_or_photos_do_not_continue_what_was_begun(
     features(saved, folder, out, batch_size=4)
 
 
+def test_the_same_photos_may_be_named_from_elsewhere(saved, photos, tmp_path):
+  folder = photos(COUNTS)
+  first = features(saved, folder, tmp_path / "f.npz")
+  again = features(saved, folder / ".." / folder.name, tmp_path / "f.npz")
+  assert again == first
+
+
 def test_photos_without_pixels_are_listed_and_make_it_fail(saved, photos, tmp_path):
   folder = photos(COUNTS)
   (folder / "n01443537" / "bad.jpg").write_bytes(b"no photo")

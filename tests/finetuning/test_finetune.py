@@ -1,7 +1,9 @@
 """From weights and a folder of photos to weights, by one command."""
 
+import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from im21k import cli, weights
 from im21k.finetuning import finetune as command
 from im21k.finetuning.finetune import finetune
 from im21k.packing.pack import pack
+from im21k.pages.run_page import report
 
 
 def digests(folder):
@@ -70,12 +73,49 @@ def test_started_again_it_changes_nothing_and_refuses_other_settings(
     finetune(folder, photos, out, seed=1)
 
 
+def test_photos_that_have_changed_since_are_no_result_of_before(
+  folder, photos, tmp_path, jpeg
+):
+  finetune(folder, photos, tmp_path / "out")
+  (photos / "neu").mkdir()
+  for index in range(3):
+    (photos / "neu" / f"{index}.jpg").write_bytes(jpeg(index))
+  with pytest.raises(ValueError, match=r"mine has changed since .*: name another"):
+    finetune(folder, photos, tmp_path / "out")
+
+
+def test_packed_photos_that_are_others_now_are_refused(folder, photos, tmp_path):
+  packed = tmp_path / "packed"
+  pack(photos, packed, eval_per_class=2, workers=1)
+  result = finetune(folder, packed, tmp_path / "out")
+  assert finetune(folder, packed, tmp_path / "out") == result
+  shutil.rmtree(packed)
+  pack(photos, packed, eval_per_class=3, workers=1)
+  with pytest.raises(ValueError, match="packed has changed since"):
+    finetune(folder, packed, tmp_path / "out")
+
+
+def test_the_same_places_may_be_named_from_elsewhere(
+  folder, photos, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  first = finetune(Path("old"), Path("mine"), Path("out"))
+  assert first["page"] == "out/report.html"
+  (tmp_path / "away").mkdir()
+  monkeypatch.chdir(tmp_path / "away")
+  again = finetune(Path("../old"), Path("../mine"), Path("../out"))
+  assert again == {
+    **first, "weights": "../out/weights", "page": "../out/report.html"
+  }  # fmt: skip
+  assert report(Path("../out"))["top_1"] == first["top_1"]
+
+
 @pytest.mark.parametrize("stage", ["pack", "fitted", "evaluate", "report"])
 def test_ended_at_any_stage_it_goes_on_to_the_same_bytes(
   folder, photos, tmp_path, monkeypatch, stage
 ):
   whole = finetune(folder, photos, tmp_path / "whole")
-  where = command.head if stage == "fitted" else command
+  where = {"fitted": command.head, "pack": command.data_of}.get(stage, command)
 
   def end(*_, **__):
     raise KeyboardInterrupt
@@ -97,6 +137,9 @@ def test_packed_photos_keep_their_split(folder, photos, tmp_path):
   assert not (tmp_path / "out" / "packed").exists()
   with pytest.raises(ValueError, match="eval_fraction is for photos that are packed"):
     finetune(folder, tmp_path / "packed", tmp_path / "o", eval_fraction=0.1)
+  with pytest.raises(ValueError, match="classes is for photos that are packed here"):
+    finetune(folder, tmp_path / "packed", tmp_path / "o", classes="imagenet21k")
+  assert not (tmp_path / "o").exists()
 
 
 def test_without_held_out_photos_nothing_is_measured(folder, photos, tmp_path):
@@ -109,9 +152,21 @@ def test_without_held_out_photos_nothing_is_measured(folder, photos, tmp_path):
 
 def test_enough_held_out_photos_calibrate(folder, photos, tmp_path, monkeypatch):
   monkeypatch.setattr(command, "_CALIBRATED", 6)
+  for index in range(2, 6):  # Some of which are wrong.
+    shutil.copy(photos / "Café" / "0.jpg", photos / "my dog" / f"green{index}.jpg")
   result = finetune(folder, photos, tmp_path / "out")
-  assert result["calibrated"]
+  assert result["calibrated"] and result["top_1"] < 1
   assert (tmp_path / "out" / "weights" / "calibration.json").is_file()
+
+
+def test_photos_that_are_all_right_calibrate_nothing(
+  folder, photos, tmp_path, monkeypatch
+):
+  """The best temperature would be 0."""
+  monkeypatch.setattr(command, "_CALIBRATED", 6)
+  result = finetune(folder, photos, tmp_path / "out")
+  assert result["top_1"] == 1 and not result["calibrated"]
+  assert "of which some are wrong" in command.text(result)
 
 
 def test_synset_folders_become_just_these_classes(folder, jpeg, tmp_path):
@@ -130,6 +185,40 @@ def test_rejected_photos_are_counted(folder, photos, tmp_path):
   result = finetune(folder, photos, tmp_path / "out")
   assert result["rejected"] == 1 and result["train"] + result["eval"] == 29
   assert "1 rejected" in command.text(result)
+
+
+def test_classes_without_photos_are_counted_and_named(folder, photos, tmp_path, capsys):
+  listed = tmp_path / "list.csv"
+  rows = ["id,name", "Café,", "my dog,", "red car,", "unicorn,", "yeti,"]
+  listed.write_text("\n".join(rows))
+  result = finetune(folder, photos, tmp_path / "out", classes=str(listed))
+  assert (result["classes"], result["untrained"]) == (5, 2)
+  assert "2 classes without a photo to train on: unicorn, yeti" in (
+    capsys.readouterr().err
+  )
+  assert "2 classes without a photo to train on: never" in command.text(result)
+
+
+def test_packed_photos_that_cannot_be_decoded_are_no_success(
+  folder, photos, tmp_path, monkeypatch
+):
+  fitted = command.head.fitted
+
+  def one_bad(*args, **options):
+    made = fitted(*args, **options)
+    return dataclasses.replace(made, config={"head": {**made.config["head"], "bad": 1}})
+
+  def end(*_, **__):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(command.head, "fitted", one_bad)
+    patch.setattr(command, "evaluate", end)
+    with pytest.raises(KeyboardInterrupt):
+      finetune(folder, photos, tmp_path / "out")
+  result = finetune(folder, photos, tmp_path / "out")  # It is not forgotten.
+  assert result["fit"]["bad"] == 1 and result["fit"]["photos"] == 24
+  assert result["failed"] == "1 packed photo cannot be decoded"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +242,10 @@ def test_options_out_of_range_are_refused(folder, photos, tmp_path, options, mes
 def test_places_that_do_not_fit_are_refused(folder, photos, tmp_path):
   with pytest.raises(ValueError, match="which is read: name another place"):
     finetune(folder, photos, photos / "out")
+  shutil.copytree(folder, photos / "w")
+  with pytest.raises(ValueError, match="whose folders are classes: move it"):
+    finetune(photos / "w", photos, tmp_path / "out")
+  shutil.rmtree(photos / "w")
   (tmp_path / "full").mkdir()
   (tmp_path / "full" / "diary.txt").write_text("mine")
   with pytest.raises(ValueError, match="holds other files: name another folder"):

@@ -47,7 +47,16 @@ def test_what_is_given_stays():
   chosen = recipe.choose(120, 2, "train", steps=50, batch_size=10, rate=0.5)
   assert (chosen.steps, chosen.batch_size, chosen.rate) == (50, 10, 0.5)
   assert chosen.warmup == 10
-  assert recipe.choose(120, 2, batch_size=20).rate == 0.003
+  assert recipe.choose(120, 2, "train", batch_size=20).rate == 0.003
+
+
+@pytest.mark.parametrize("given", [{"steps": 9}, {"batch_size": 9}, {"rate": 0.1}])
+@pytest.mark.parametrize("trunk", ["frozen", "auto"])
+def test_what_has_no_effect_is_refused(given, trunk):
+  (name,) = given
+  with pytest.raises(ValueError, match=f"{name} is for the training of all parameters"):
+    recipe.choose(120, 1, trunk, **given)
+  recipe.choose(recipe.FEW, 1, "train", **given)
 
 
 def test_the_run_is_of_the_network_of_the_weights(tiny_weights):

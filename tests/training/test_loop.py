@@ -354,3 +354,56 @@ def test_too_little_memory_is_one_line_with_the_remedy(
   with pytest.raises(MemoryError, match=f"out of memory on {where}.*model.remat") as e:
     loop.train(config, tmp_path)
   assert "\n" not in str(e.value)
+
+
+def test_the_log_alone_tells_what_happened(config, tmp_path, capsys, monkeypatch):
+  """Stopped by a signal and resumed, without a terminal."""
+  original = log.StepLog.add
+
+  def add(self, metrics):
+    if not stopped:
+      stopped.append(os.kill(os.getpid(), signal.SIGTERM))
+    return original(self, metrics)
+
+  stopped = []
+  monkeypatch.setattr(log.StepLog, "add", add)
+  brief = config.changed(
+    {"total.steps": 4, "log_every.steps": 2, "save_every.steps": 2}
+  )
+  said = []
+  for _ in range(2):
+    loop.train(brief, tmp_path)
+    said.append([line[15:] for line in capsys.readouterr().err.splitlines()])
+  checkpoint, exported = tmp_path / "checkpoints" / "1", tmp_path / "weights"
+  begin = [
+    f"run {tmp_path}: 4 steps (",
+    "photos: 139 to train on, 24 held out",
+  ]
+  compiling = ["compiling the training step …", "compiled in 0:0"]
+  expected = [
+    [
+      *begin,
+      "evaluating 24 held-out photos at step 0 …",
+      "evaluated at step 0/4  loss ",
+      *compiling,
+      "SIGTERM: saving, then stopping; a second one kills",
+      "step 1/4  epoch ",
+      "checkpoint saved at step 1",
+    ],
+    [
+      *begin,
+      f"resumed at step 1 from {checkpoint}",
+      *compiling,
+      "step 2/4  epoch ",
+      "step 4/4  epoch ",
+      "evaluating 24 held-out photos at step 4 …",
+      "evaluated at step 4/4  loss ",
+      f"weights written to {exported}",
+    ],
+  ]
+  saved = [line for line in said[1] if line.startswith("checkpoint saved")]
+  assert saved == ["checkpoint saved at step 2", "checkpoint saved at step 4"]
+  said[1] = [line for line in said[1] if line not in saved]
+  for lines, wanted in zip(said, expected, strict=True):
+    for line, start in zip(lines, wanted, strict=True):
+      assert line.startswith(start), (line, start)

@@ -253,13 +253,13 @@ def test_columns_by_synset_are_counted(released, tmp_path, capsys):
 
 def test_forms_of_the_section(document, tmp_path):
   base = {**document, "init": {"weights": "w"}}
-  assert Config.from_dict(base).trunk_rate == 1
+  assert Config.from_dict(base).init.trunk.lr == 1
   for trunk, rate, frozen in (
     ("train", 1, False), ("frozen", 0, True), ({"lr": 0.1}, 0.1, False),
     ({"name": "train", "lr": 2}, 2, False),
   ):  # fmt: skip
     config = Config.from_dict({**base, "init": {"weights": "w", "trunk": trunk}})
-    assert (config.trunk_rate, config.is_frozen) == (rate, frozen)
+    assert (config.init.trunk.lr, config.is_frozen) == (rate, frozen)
     assert Config.from_dict(config.to_dict()) == config
   with pytest.raises(
     ValueError, match=r"init\.trunk\.lr needs init\.trunk\.name train"

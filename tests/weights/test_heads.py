@@ -9,7 +9,7 @@ from im21k.inference.classifier import Classifier
 from im21k.synsets import ClassList, wordnet
 from im21k.weights import heads
 
-DOG, CORGI, PUP = "n02084071", "n02112826", "n01322604"
+DOG, CORGI, PUP, CAT = "n02084071", "n02112826", "n01322604", "n02121620"
 FULL = synsets.imagenet21k()
 
 
@@ -112,6 +112,22 @@ def test_a_class_that_is_missing_starts_from_those_below_it_or_above(linear_weig
   assert labels == (0, 1)
   (labels,) = heads.sources(ClassList("new", (PUP,)), ClassList("old", (DOG, CORGI)))
   assert labels  # By what both are.
+
+
+def test_several_columns_give_their_mean_and_a_class_of_its_own_gives_itself(
+  linear_weights,
+):
+  kernel = np.arange(48.0 * 3).reshape(48, 3).astype(np.float32)
+  bias = np.array([1, 2, 6], np.float32)
+  retriever = "n02099601"
+  released = linear_weights(kernel, bias, ClassList("old", (CORGI, retriever, CAT)))
+  new = heads.with_classes(released, ClassList("new", (DOG, "n01440764")), "by_synset")
+  head = new.variables["params"]["head"]
+  np.testing.assert_allclose(head["kernel"][:, 0], kernel[:, :2].mean(1))
+  assert head["bias"][0] == 1.5
+  old = ClassList("old", (DOG, CORGI))
+  own = ClassList("own", ("rex",), under=(DOG,))
+  assert heads.sources(own, old) == ((0,),), "dog, not the corgi below it"
 
 
 def test_where_nothing_is_near_it_is_refused(linear_weights):

@@ -177,7 +177,7 @@ def test_weights_that_a_run_writes_meanwhile_are_old_or_new_or_one_line(
 
 def test_missing_folder_says_who_makes_one(tmp_path):
   with pytest.raises(
-    FileNotFoundError, match=r"nowhere holds no weights \(a run exports"
+    FileNotFoundError, match=r"nowhere holds no weights \(a run writes"
   ):
     weights.load(tmp_path / "nowhere")
 

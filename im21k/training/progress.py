@@ -1,0 +1,139 @@
+"""What a run does -> lines of a log; on a terminal a bar, with notes above it.
+
+In come rows of metrics and the beginnings and ends of pauses. Out come lines of at most
+120 characters on standard error, from which alone a run can be followed.
+"""
+
+import collections
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from im21k import words
+from im21k.training.outputs import STAMP, Notes, say
+
+LONGEST = 120  # Characters of a line of measurements, its time included.
+_RECENT = 10  # Rows over which the speed is averaged.
+_UNKNOWN = "?"
+
+
+class Progress:
+  """Shows how far a run is: a bar on a terminal, else a line for each row."""
+
+  def __init__(self, total: int, start: int, batch_size: int):
+    """Begins at step `start` of `total`.
+
+    Args:
+      total: steps of the run.
+      start: steps taken before, by runs that this one resumes.
+      batch_size: examples a step, over all devices.
+    """
+    self._total, self._batch_size = total, batch_size
+    self._start = self._last = start
+    # Steps and seconds of recent rows, without pauses.
+    self._recent: collections.deque[tuple[int, float]] = collections.deque(
+      maxlen=_RECENT
+    )
+    self._bar = tqdm(
+      total=total, initial=start, desc="train", unit=" steps", disable=None,
+      file=Notes(),
+    )  # fmt: skip
+
+  def close(self) -> None:
+    """Leaves the bar as it is."""
+    self._bar.close()
+
+  def step(self) -> None:
+    """Counts a step that has been started."""
+    self._bar.update()
+
+  def row(self, row: Mapping[str, Any]) -> None:
+    """Shows a row of metrics of training."""
+    step = row["step"]
+    timed = step - self._last
+    if self._last == self._start:
+      timed -= 1  # The first step is part of the compilation.
+    self._last = step
+    measured = bool(timed > 0 and row["images_per_s"])
+    if measured:
+      self._recent.append((timed, timed * self._batch_size / row["images_per_s"]))
+    if not self._bar.disable:
+      self._bar.set_postfix(loss=row["loss"], top_1=row["train_top_1"])
+      return
+    speed = f"{row['images_per_s']:.4g}" if measured else _UNKNOWN
+    wait = f"{row['data_wait_share']:.0%}" if measured else _UNKNOWN
+    left = self.seconds_left(step)
+    say(
+      _fitted(
+        f"step {step}/{self._total}",
+        f"epoch {row['epoch']:.2f}",
+        f"loss {row['loss']:.4f}" if row["loss"] < 1000 else f"loss {row['loss']:.3g}",
+        f"top-1 {row['train_top_1']:.1%}",
+        f"rate {row['lr']:.3g}",
+        f"{_plain(speed)} images/s",
+        f"data wait {wait}",
+        f"left {_UNKNOWN if left is None else as_time(left)}",
+      )
+    )
+
+  def seconds_left(self, step: int) -> float | None:
+    """Seconds of training after this step, by recent rows; None before there are any.
+
+    Evaluation, saving and compilation are left out.
+    """
+    if step >= self._total:
+      return 0.0
+    steps = sum(steps for steps, _ in self._recent)
+    seconds = sum(seconds for _, seconds in self._recent)
+    return (self._total - step) * seconds / steps if steps else None
+
+  @contextlib.contextmanager
+  def compiling(self) -> Iterator[None]:
+    """Says that the step is compiled, and at the end how long that took."""
+    say("compiling the training step …")
+    begun = time.monotonic()
+    yield
+    say(f"compiled in {as_time(time.monotonic() - begun)}, the first step included")
+
+  @contextlib.contextmanager
+  def evaluating(self, step: int, photos: int) -> Iterator[dict[str, Any]]:
+    """Says that photos are evaluated; then the scores that the body put in the dict."""
+    say(f"evaluating {words.counted(photos, 'held-out photo')} at step {step} …")
+    scores: dict[str, Any] = {}
+    begun = time.monotonic()
+    yield scores
+    bad = f", {scores['bad']:,} unreadable" if scores["bad"] else ""
+    say(
+      _fitted(
+        f"evaluated at step {step}/{self._total}",
+        f"loss {scores['loss']:.5g}",
+        *(f"top-{k} {scores[f'top_{k}']:.2%}" for k in (1, 5)),
+        f"{words.counted(scores['count'], 'photo')}{bad}",
+        f"in {as_time(time.monotonic() - begun)}",
+      )
+    )
+
+
+def as_time(seconds: float) -> str:
+  """Seconds as `h:mm:ss`, rounded up: what has not ended is not 0:00:00."""
+  minutes, rest = divmod(math.ceil(seconds), 60)
+  return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _fitted(first: str, second: str, *parts: str) -> str:
+  """Parts as a line; where it is too long closer together, or without `second`."""
+  room = LONGEST - len(time.strftime(STAMP)) - 1
+  lines = [gap.join((first, second, *parts)) for gap in ("  ", " ")]
+  lines.append(" ".join((first, *parts)))
+  return next((line for line in lines if len(line) <= room), lines[-1][:room])
+
+
+def _plain(number: str) -> str:
+  """A number as of `.4g`, without an exponent and with separators."""
+  if "e" in number or (len(number) > 3 and "." not in number):
+    return f"{float(number):,.0f}"
+  return number
