@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -55,6 +56,16 @@ class Manifest:
   options: dict[str, Any]
   splits: dict[str, tuple[Shard, ...]]
   rejected: int
+
+  @property
+  def digest(self) -> str:
+    """Which photos these are: changes with any record, its split or its label."""
+    splits = {
+      split: [[shard.count, shard.bytes, shard.xxh3_128] for shard in shards]
+      for split, shards in sorted(self.splits.items())
+    }
+    text = json.dumps([self.class_list_hash, splits])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
   def count(self, split: str) -> int:
     """Number of photos in a split."""

@@ -14,6 +14,7 @@ from im21k import targets, weights, words
 from im21k.evaluation import inputs
 from im21k.features import extraction, npz, part_files, stages
 from im21k.features.part_files import Parts
+from im21k.packing import photo_state
 from im21k.weights import document
 
 # A folder of such a name would be taken for what it is not.
@@ -74,9 +75,10 @@ def features(
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
   inputs.check_batch(batch_size, released.input.size)
+  source = sources.open(photos, split=split, labels=labels, classes=released.classes)
   job = extraction.Job(
     released,
-    sources.open(photos, split=split, labels=labels, classes=released.classes),
+    source,
     stage,
     stages.shape_of(released, stage),
     dtype,
@@ -88,6 +90,7 @@ def features(
     "photos": os.path.realpath(photos),
     "split": split,
     "labels": os.path.realpath(labels) if labels else None,
+    part_files.STATE: photo_state.of(photos, source),
     **job.asked(),
   }
   if out.suffix != npz.NPZ:

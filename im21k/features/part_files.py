@@ -27,6 +27,7 @@ from im21k.fields import Fields
 BEGUN, DOCUMENT = "begun.json", "features.json"
 ARRAYS = ("features", "labels", "keys")
 NO_LABEL = -1
+STATE = "state"  # Of what was asked for: the digest of the photos.
 REMEDY = "remove the folder and begin again"
 _LARGEST = 1 << 28  # Bytes of JSON: a part, all of whose photos are bad, has less.
 
@@ -196,6 +197,11 @@ def check_same(begun: dict[str, Any], asked: dict[str, Any], where: Path) -> Non
   """ValueError that names the first difference to what was asked for before."""
   for name in {**asked, **begun}:  # In the order of what was asked for.
     was, now = begun.get(name), asked.get(name)
+    if was != now and name == STATE:
+      raise ValueError(
+        f"the photos have changed since {where} was begun: name another place, or "
+        "remove it"
+      )
     if was != now:
       raise ValueError(
         f"{where} holds features with {name} {was!r}, not {now!r}: ask for the same, "

@@ -14,8 +14,9 @@ from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
 from im21k.finetuning import data as data_of
-from im21k.finetuning import head, photo_state, recipe
+from im21k.finetuning import head, recipe
 from im21k.finetuning.record import Record
+from im21k.packing import photo_state
 from im21k.pages.run_page import report
 from im21k.training import loop, program_cache, workdir
 from im21k.training.outputs import say
@@ -100,7 +101,7 @@ def finetune(
       "rate": rate,
       "seed": seed,
     },
-    photo_state.of(photos, data_of.classes_of(photos, classes)),
+    photo_state.to_pack(photos, data_of.classes_of(photos, classes)),
   )
   if "top_1" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
     return {**record.result, **_places(out)}  # Wherever they were named from.

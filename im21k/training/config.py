@@ -195,8 +195,8 @@ class Config:
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
     """SGD with this schedule, of the parameters that are trained."""
     schedule = self.make_schedule(train_examples)
-    trunk_rate = self.init.trunk.lr if self.init else 1.0
-    made = optim.sgd(schedule, trunk_rate, **keys.document(self.optimizer))
+    rate = self.init.trunk.lr if self.init else 1.0
+    made = optim.sgd(schedule, **keys.document(self.optimizer), trunk_rate=rate)
     return optim.of_head(made) if self.is_frozen else made
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:

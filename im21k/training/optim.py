@@ -93,10 +93,10 @@ def cosine(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
 
 def sgd(
   schedule: optax.Schedule,
-  trunk_rate: float = 1.0,
   momentum: float = Optimizer.momentum,
   weight_decay: float = Optimizer.weight_decay,
   decay: str = Optimizer.decay,
+  trunk_rate: float = 1.0,
 ) -> optax.GradientTransformation:
   """SGD as in MXNet: m = momentum · m − lr · (grad + weight_decay · w); w += m.
 

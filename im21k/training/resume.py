@@ -4,8 +4,6 @@ In come the config.json of before and the run as it is set up now. Out come the 
 changed keys, or a ValueError that names those that must stay.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +79,11 @@ def hashes(run: Setup) -> dict[str, str]:
   Of weights that a run started from and that are gone, nothing.
   """
   found = {
-    "data": data_hash(run.loader.manifest),
+    "data": run.loader.manifest.digest,
     "classes": run.classes.fingerprint,
     "init.weights": start.fingerprint(run.config.init) if run.config.init else None,
   }
   return {name: one for name, one in found.items() if one is not None}
-
-
-def data_hash(manifest: Manifest) -> str:
-  """Hash of a packed data set, which changes with any record or its split."""
-  splits = {
-    split: [[shard.count, shard.bytes, shard.xxh3_128] for shard in shards]
-    for split, shards in sorted(manifest.splits.items())
-  }
-  text = json.dumps([manifest.class_list_hash, splits])
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def keys_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def _hashes_today(config: Config) -> dict[str, str]:
   today: dict[str, str] = {}
   try:
     today["classes"] = synsets.get(config.classes).fingerprint
-    today["data"] = data_hash(Manifest.load(Path(config.data)))
+    today["data"] = Manifest.load(Path(config.data)).digest
   except (ValueError, OSError):
     pass
   return today

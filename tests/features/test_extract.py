@@ -141,7 +141,7 @@ def test_other_options_or_photos_do_not_continue_what_was_begun(
   with pytest.raises(ValueError, match="with batch_size 4, not 8: ask for the same"):
     features(saved, folder, out, batch_size=8)
   shutil.move(folder / "n03481172", folder / "n03481173")
-  with pytest.raises(ValueError, match="the photos have changed: photo 6 of part 3"):
+  with pytest.raises(ValueError, match="the photos have changed since"):
     features(saved, folder, out, batch_size=4)
 
 
@@ -224,3 +224,16 @@ def test_photos_of_own_classes_have_labels_whatever_the_weights_know(
     str(name): int((found.classes[found.labels] == name).sum())
     for name in ("my dog", "cats", "été")
   } == {"my dog": 7, "cats": 5, "été": 6}
+
+
+@pytest.mark.parametrize("name", ["f.npz", "folder"])
+def test_photos_that_have_changed_are_no_result_of_before(
+  released, photos, jpeg, tmp_path, name
+):
+  root = photos(COUNTS)
+  released.save(tmp_path / "w")
+  features(tmp_path / "w", root, tmp_path / name)
+  assert features(tmp_path / "w", root, tmp_path / name)["counts"]["photos"] == 18
+  (root / "n01443537" / "more.jpg").write_bytes(jpeg(3))
+  with pytest.raises(ValueError, match="the photos have changed since"):
+    features(tmp_path / "w", root, tmp_path / name)

@@ -16,7 +16,7 @@ import pytest
 
 from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop, resume
+from im21k.training import configs, learning_curve, loop
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
@@ -459,8 +459,8 @@ def test_damaged_hashes_and_history_are_named(base, tmp_path, change):
 def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
   manifest = prepare(base).loader.manifest
   other = prepare(base.changed({"data": str(small / "other")})).loader.manifest
-  assert resume.data_hash(manifest) != resume.data_hash(other)
-  assert resume.data_hash(manifest) == resume.data_hash(prepare(base).loader.manifest)
+  assert manifest.digest != other.digest
+  assert manifest.digest == prepare(base).loader.manifest.digest
 
 
 # Config files.

@@ -130,7 +130,7 @@ def test_the_trunk_s_rate_is_a_multiple_of_the_head_s():
   params = jax.tree.map(np.float32, params)
   gradients = jax.tree.map(lambda x: x / 2, params)
   plain, slow = (
-    optim.sgd(optax.constant_schedule(0.1), rate, weight_decay=0.2)
+    optim.sgd(optax.constant_schedule(0.1), weight_decay=0.2, trunk_rate=rate)
     for rate in (1.0, 0.25)
   )
   updates, slowed = (
