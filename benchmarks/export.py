@@ -6,8 +6,9 @@ Exports the narrow and the full net, 21,841 classes each, for images of 64 and 2
 pixels; random arrays and moving statistics from a seed stand for trained ones.
 `--weights` takes a release folder in their place. Each program is loaded from its
 folder, as its user loads it, and run on random images in batches of 1 and 7. With
-`--photos` hedged answers of 50 photos are compared too. Prints a JSON row for each net,
-side and format; `kinds` counts different answers. All rows take six minutes, 3 GB.
+`--photos` hedged answers of 50 photos are compared too, of calibrated weights. Prints a
+JSON row for each net, side and format; `kinds` counts different answers. All rows take
+six minutes, 3 GB.
 """
 
 import argparse

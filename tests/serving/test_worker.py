@@ -75,7 +75,9 @@ def test_requests_that_wait_share_a_batch_and_more_are_refused(
     await asyncio.sleep(0)
     with pytest.raises(worker.Full):
       await running.classify(photos[:1])
-    waiting[0].cancel()  # Its client is gone.
+    waiting[0].cancel()  # Its client is gone,
+    await asyncio.wait([waiting[0]])
+    await asyncio.sleep(0)  # and the thread's own future knows it.
     go.set()
     await first
     return await asyncio.gather(*waiting[1:])

@@ -253,7 +253,7 @@ class Parts:
     """What the loop asks of its checkpoints."""
     asked = []
 
-    def record(folder, *arguments):
+    def record(folder, *arguments, saved):
       asked.append(arguments)
       raise InterruptedError
 
