@@ -214,7 +214,8 @@ def _label(
 ) -> str:
   """The last value of each line in words."""
   ends = [
-    f"{name} {unit.exact(float(points[-1, 1]))} at {ticks.exact(points[-1, 0])} {x_name}"
+    f"{name} {unit.exact(float(points[-1, 1]))} at {ticks.exact(float(points[-1, 0]))} "
+    f"{x_name}"
     for name, points in series.items()
     if len(points)
   ]

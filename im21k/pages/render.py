@@ -1,11 +1,11 @@
 """Values -> HTML pages: one environment, in which every value is escaped.
 
 Pages use no network, and their policy allows none: photos are data URIs. The one script
-that it allows, `page.js`, adds what hovering and searching need; without it nothing that
-a page says is lost. The look of all pages is `style.css`; what one page has of its own
-is in `TEMPLATE.css`. In every text, what cannot be seen is written out, for names may hold control
-characters, turn the direction of text, or be no Unicode. The templates are in
-`templates/`; a value that a template expects and does not get is an error.
+that it allows, `page.js`, adds what hovering and searching need; without it nothing
+that a page says is lost. The look of all pages is `style.css`; what one page has of its
+own is in `TEMPLATE.css`. In every text, what cannot be seen is written out, for names
+may hold control characters, turn the direction of text, or be no Unicode. The templates
+are in `templates/`; a value that a template expects and does not get is an error.
 """
 
 import base64

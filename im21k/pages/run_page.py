@@ -1,17 +1,11 @@
-"""A run's work folder -> one page: learning curve, scores, and where it is wrong."""
+"""A run's work folder -> one page: what it reached, how, and where it is wrong."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from im21k import documents, files, original, targets, weights, words
-from im21k.answers import calibration
-from im21k.evaluation import accuracy, inputs, outputs, results
-from im21k.pages import charts, mistakes, render
-from im21k.synsets import hierarchy
+from im21k.evaluation import accuracy, inputs, results
+from im21k.pages import curves, render, scored, settings, ticks
 from im21k.training.log import read_rows
 
 FINETUNED = "finetune.json"  # What `im21k finetune` records in place of a config.
@@ -27,7 +21,7 @@ def report(
   batch_size: int = 64,
   page_file: Path | None = None,
 ) -> dict[str, Any]:
-  """Writes a page about a run: curve, scores, confusion, best and worst classes.
+  """Writes a page about a run: curves, scores, cost, confusion, worst mistakes.
 
   Args:
     workdir: Work folder of the run. The page of an unfinished run evaluates nothing:
@@ -64,20 +58,27 @@ def report(
     if data is None and "data" not in config:
       raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
     photos = data or Path(config["data"])
-    evaluated = _evaluated(workdir / "weights", photos, split, images, batch_size)
+    folder = workdir / "weights"
+    evaluated = scored.evaluate(folder, photos, split, images, batch_size)
   recorded = workdir / "environment.json"
+  environment = _read(recorded) if recorded.is_file() else None
+  # The original knew nothing of own classes, and was not made from other weights.
+  alone = evaluated.get("own") or (workdir / FINETUNED).is_file()
   page = render.page(
     "run_page",
     name=workdir.resolve().name,
-    curve=_curve(rows),
+    about=_about(config, environment, finished),
+    stats=curves.stats(rows, _devices(config)),
+    curves=curves.of_run(rows),
     no_curve=_FITTED if fitted else "Nothing has been measured yet.",
-    # The original knew nothing of own classes, and was not made from other weights.
-    comparison=()
-    if evaluated.get("own") or (workdir / FINETUNED).is_file()
-    else _comparison(workdir, rows),
+    scores=_scores(workdir),
+    comparison=[] if alone else _comparison(workdir, rows),
     mistakes=evaluated.get("mistakes"),
-    config=_pairs(config),
-    environment=_pairs(_read(recorded)) if recorded.is_file() else None,
+    unfinished=None if finished else "The run has not ended: no weights to evaluate.",
+    changed=[] if fitted else settings.changed(config),
+    config=settings.everything(config),
+    history=config.get("history") or [],
+    environment=settings.everything(environment) if environment else None,
   )
   files.write_text(target, page)
   return {
@@ -120,101 +121,77 @@ def _read(path: Path) -> dict[str, Any]:
   return documents.read(path)
 
 
-def _evaluated(
-  folder: Path, data: Path, split: inputs.Split | None, most: int, batch_size: int
-) -> dict[str, Any]:
-  """`images`, `top_1`, `own` (has own classes), and `mistakes` for the template."""
-  split = inputs.split_for(data, split, "eval")
-  released = weights.load(folder)
-  photos = inputs.open_shuffled(data, split, classes=released.classes)
-  computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
-  labels = computed.labels
-  top_1 = float((computed.logits.argmax(1) == labels).mean())
-  calibrated = calibration.load(folder / weights.ARRAYS) or calibration.Calibration()
-  p = calibrated.probabilities(computed.logits)
-  graph = hierarchy.to_show(released.classes)
-  head, rows = mistakes.confusion(graph, p, labels)
-
-  def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
-    chosen = photos.pick(computed.positions[indices].tolist())
-    return [inputs.square(photo, released.input) for photo in chosen]
-
-  best, worst = mistakes.best_and_worst(graph, p, labels, squares)
-  shown = {
-    "summary": f"{_counted(computed, split)}, top-1 accuracy {_percent(top_1)}.",
-    "head": head,
-    "rows": rows,
-    "best": best,
-    "worst": worst,
-  }
-  return {
-    "images": len(labels),
-    "top_1": top_1,
-    "own": bool(released.classes.own),
-    "mistakes": shown,
-    "counts": computed.counts(),
-    "failed": results.failed(computed.bad),
-  }
+def _devices(config: dict[str, Any]) -> int | None:
+  devices = config.get("devices")
+  return devices if isinstance(devices, int) else None
 
 
-def _counted(computed: outputs.Outputs, split: str | None) -> str:
-  """How many photos were evaluated, and how many could not be."""
-  used = words.counted(len(computed.labels), f"{split} photo" if split else "photo")
-  rest = computed.counts()["photos"] - len(computed.labels)
-  return f"{used}{f' ({rest:,} more cannot be scored)' if rest else ''}"
+def _about(
+  config: dict[str, Any], environment: dict[str, Any] | None, finished: bool
+) -> str:
+  """What was trained, on what, and on which machine: one line."""
+  parts = ["finished" if finished else "not finished"]
+  model = config.get("model")
+  if isinstance(model, dict) and "name" in model:
+    width = model.get("width", 1)
+    parts.append(f"{model['name']}{f', width {width:g}' if width != 1 else ''}")
+  if config.get("data"):
+    parts.append(f"data {config['data']}")
+  if environment and environment.get("devices"):
+    parts.append(f"{environment['devices']}, jax {environment.get('jax', '?')}")
+  return " · ".join(parts)
 
 
-def _curve(rows: list[dict[str, Any]]) -> charts.LineChart | None:
-  """Accuracy over images seen; None where nothing was measured."""
-  lines = {
-    name: [(row["images"], row[key]) for row in rows if key in row]
-    for name, key in (("train", "train_top_1"), ("held out", "eval_top_1"))
-  }
-  if not lines["train"]:
-    return None
-  label = (
-    f"Top-1 accuracy over images seen, {rows[-1]['images']:,} in all; at the end "
-    f"{_percent(_last(rows, 'train_top_1'))} on training photos and "
-    f"{_percent(_last(rows, 'eval_top_1'))} on held-out photos"
-  )
-  return charts.lines(label, lines)
+def _scores(workdir: Path) -> list[tuple[str, ...]]:
+  """The evaluations of the run's weights that are recorded, newest last."""
+  shown = []
+  for row in results.read_rows(workdir / "weights" / results.CSV):
+    top = [
+      ticks.share_exact(float(row[f"top_{k}"])) if row.get(f"top_{k}") else ""
+      for k in accuracy.TOP_K
+    ]
+    low, high = row.get("top_1_low"), row.get("top_1_high")
+    interval = (
+      f"{100 * float(low):.1f} to {100 * float(high):.1f}" if low and high else ""
+    )
+    photos = f"{int(float(row['images'])):,}" if row.get("images") else ""
+    where = " ".join(row[key] for key in ("data", "split") if row.get(key))
+    shown.append((where, row.get("answers", ""), photos, top[0], interval, *top[1:]))
+  return shown
 
 
 def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-  """The same measures of this run and of the original of 2015: rows of a table."""
-  train = _percent(_last(rows, "train_top_1"))
-  lines: list[tuple[str, ...]] = [
-    ("training photos, top-1", train, f"{original.TRAIN_TOP_1[-1]} %")
-  ]
+  """What this run and the original of 2015 have both measured: rows of a table.
+
+  Training accuracy can be compared where a pass is as long as the original's; scores
+  where all of ILSVRC2012's validation photos were evaluated.
+  """
+  lines: list[tuple[str, ...]] = []
+  train = curves.last(rows, "train_top_1")
+  epochs = [row for row in rows if row.get("epoch")]
+  if train is not None and epochs:
+    images = epochs[-1]["images"] / epochs[-1]["epoch"]
+    if images > 0.9 * original.IMAGES:
+      theirs = f"{original.TRAIN_TOP_1[-1]} %"
+      lines.append(("training photos, top-1", _percent(train), theirs))
   measured = results.read_rows(workdir / "weights" / results.CSV)
   for answers, key in (("all 21,841", "all"), ("999 of ilsvrc2012", "ilsvrc2012")):
     # The newest evaluation on all validation photos.
-    mine = next(
+    mine: dict[str, Any] = next(
       (
         row
         for row in reversed(measured)
         if row.get("answers") == answers
         and row.get("images") == str(accuracy.VALIDATION_PHOTOS)
       ),
-      None,
+      {},
     )
-    for k, theirs in zip((1, 5, 20), original.VALIDATION_TOP_K[key], strict=True):
-      share = float(mine[f"top_{k}"]) if mine and mine.get(f"top_{k}") else None
-      what = f"ILSVRC2012 val among {answers}, top-{k}"
-      lines.append((what, _percent(share), f"{theirs} %"))
+    for k, share in zip(accuracy.TOP_K, original.VALIDATION_TOP_K[key], strict=True):
+      if mine.get(f"top_{k}"):
+        what = f"ILSVRC2012 val among {answers}, top-{k}"
+        lines.append((what, _percent(float(mine[f"top_{k}"])), f"{share} %"))
   return lines
 
 
-def _pairs(document: dict[str, Any]) -> list[tuple[str, str]]:
-  return [
-    (key, value if isinstance(value, str) else json.dumps(value))
-    for key, value in document.items()
-  ]
-
-
-def _last(rows: list[dict[str, Any]], name: str) -> float | None:
-  return next((row[name] for row in reversed(rows) if name in row), None)
-
-
-def _percent(share: float | None) -> str:
-  return "not measured" if share is None else f"{100 * share:.1f} %"
+def _percent(share: float) -> str:
+  return f"{100 * share:.1f} %"
