@@ -1,6 +1,7 @@
 """What the options of a command name -> labelled photos, and devices."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import parallel, photos, synsets, weights
+from im21k import parallel, photos, synsets, weights, words
 from im21k.dataset import manifest
 from im21k.photos import Photo, Source, crops, folders, images, tfds
 
@@ -63,10 +64,21 @@ def open_shuffled(
 def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
   """The split of photos that have splits; None for all others.
 
+  Packed photos of a single split need not be asked for: which it is, is said.
+
   Raises:
-    ValueError: a split is asked for of photos that have none.
+    ValueError: a split is asked for of photos that have none, or packed photos have no
+      such split.
   """
-  if is_packed(where) or (where / tfds.INFO).is_file():
+  if is_packed(where):
+    found = manifest.Manifest.load(where)
+    chosen = asked or only_split(found, usual)
+    if chosen not in found.splits:
+      found.shard_paths(where, chosen)  # Raises, saying which there are.
+    if chosen != (asked or usual):
+      _note(f"{where} has no split {usual}: its only one, {chosen}, is used")
+    return chosen
+  if (where / tfds.INFO).is_file():
     return asked or usual
   if asked:
     raise ValueError(
@@ -74,6 +86,14 @@ def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
       "leave split out"
     )
   return None
+
+
+def only_split(packed: manifest.Manifest, usual: Split) -> Split:
+  """The usual split of packed photos, or the only one that there is."""
+  match list(packed.splits):
+    case ["train" | "eval" as only]:
+      return only
+  return usual
 
 
 def check_batch(batch_size: int, size: int) -> None:
@@ -95,6 +115,12 @@ def square(photo: Photo, prepared: weights.Input) -> UInt8[np.ndarray, "h w 3"]:
   """The centre crop of a photo that is scored, uint8 RGB `[size, size, 3]`."""
   pixels = images.decode(photo.data)
   return crops.center_crop(pixels, prepared.size, prepared.short_side)
+
+
+def _note(line: str) -> None:
+  """Writes a line to standard error, if somebody still reads it."""
+  with contextlib.suppress(OSError):
+    print(f"im21k: {words.visible(line)}", file=sys.stderr, flush=True)
 
 
 def devices_for(count: int | None) -> list[jax.Device]:

@@ -108,15 +108,29 @@ class Weights:
 
 
 def find(folder: Path) -> Path:
-  """The release folder that is meant: `folder`, or that of a run's work folder.
+  """The release folder that is meant: `folder`, or one of a run's work folder.
 
-  A folder without a `model.json` whose `weights` has one stands for its `weights`; any
-  other is returned as it is.
+  A folder without a `model.json` stands for its `weights`, which a run writes at its
+  end, else its `best`, else its `latest`: the first that has one. Any other folder is
+  returned as it is.
   """
-  below = folder / "weights"
-  if (below / DOCUMENT).is_file() and not (folder / DOCUMENT).exists():
-    return below
-  return folder
+  if (folder / DOCUMENT).exists():
+    return folder
+  below = (folder / name for name in ("weights", "best", "latest"))
+  return next((one for one in below if (one / DOCUMENT).is_file()), folder)
+
+
+def step_of(folder: Path) -> int | None:
+  """The step of its run that weights are of; None: nothing says it.
+
+  Args:
+    folder: a release folder, or a work folder: see `find`.
+  """
+  try:
+    step = json.loads((find(folder) / DOCUMENT).read_bytes())["config"]["step"]
+  except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    return None
+  return step if type(step) is int else None
 
 
 def load(folder: Path) -> Weights:
@@ -136,8 +150,8 @@ def load(folder: Path) -> Weights:
     if not (folder / name).exists():
       raise FileNotFoundError(
         f"{folder / name} does not exist: {folder} holds no weights "
-        "(a run writes them to WORKDIR/weights when it ends; before that, `im21k "
-        "export-checkpoint WORKDIR OUT` does)"
+        "(a run writes them with its first checkpoint; see also `im21k "
+        "export-checkpoint WORKDIR OUT`)"
       )
   document = documents.read(folder / DOCUMENT)
   classes = synsets.from_file(folder / CLASSES)
