@@ -81,6 +81,8 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
   settable = {one for key in keys for one in key.settable}
   *path, last = name.split(".")
   parent = ".".join(path)
+  # What a mapping holds has names of the user's own.
+  settable |= {name for key in keys if key.name == parent and key.is_mapping}
   if name not in settable and not (_is_above(name, settable) and _is_whole(value)):
     if _is_above(name, settable):
       raise ValueError(

@@ -100,16 +100,24 @@ class Progress:
     say(f"compiled in {as_time(time.monotonic() - begun)}, the first step included")
 
   @contextlib.contextmanager
-  def evaluating(self, step: int, photos: int) -> Iterator[dict[str, Any]]:
-    """Says that photos are evaluated; then the scores that the body put in the dict."""
-    say(f"evaluating {words.counted(photos, 'held-out photo')} at step {step} …")
+  def evaluating(
+    self, step: int, photos: int, name: str = ""
+  ) -> Iterator[dict[str, Any]]:
+    """Says that photos are evaluated; then the scores that the body put in the dict.
+
+    `name` is that of a set of `eval_data`; without, they are those that `data` holds
+    out.
+    """
+    what = words.counted(photos, "photo" if name else "held-out photo")
+    say(f"evaluating {what}{f' of {name}' if name else ''} at step {step} …")
     scores: dict[str, Any] = {}
     begun = time.monotonic()
     yield scores
     bad = f", {scores['bad']:,} unreadable" if scores["bad"] else ""
+    bad += f", {scores['unknown']:,} of unknown classes" if scores["unknown"] else ""
     say(
       _fitted(
-        f"evaluated at step {step}/{self._total}",
+        f"evaluated{f' {name}' if name else ''} at step {step}/{self._total}",
         f"loss {scores['loss']:.5g}",
         *(f"top-{k} {scores[f'top_{k}']:.2%}" for k in (1, 5)),
         f"{words.counted(scores['count'], 'photo')}{bad}",

@@ -16,7 +16,7 @@ import pytest
 
 from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop
+from im21k.training import configs, learning_curve, loop, trackers
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
@@ -45,6 +45,8 @@ STARTED = {"init.weights": "first"}
 REDUCING = {"model.name": "reducing"}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
+  Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
+       {"eval_data": {"val": "photos"}}),
   Case("classes", "ilsvrc2012", ("error",), "fixed"),
   Case("model.name", "inception_bn_21k", ("model",), "fixed"),
   Case("model.num_classes", 80, ("model", "program"), "fixed"),
@@ -102,6 +104,7 @@ CASES = [
   Case("save_every", {"steps": 7}, ("save_every",), "free"),
   Case("keep_latest", 3, ("checkpoints",), "free"),
   Case("keep_best", 3, ("checkpoints",), "free"),
+  Case("trackers", ("wandb",), ("trackers",), "free"),
   Case("reference.label", "b", ("curve",), "free", MARKS),
   Case("reference.images_per_pass", 70, ("curve",), "free", MARKS),
   Case("reference.top_1", [9, 50], ("curve",), "free", MARKS),
@@ -203,7 +206,7 @@ class Parts:
     state = self.run.shapes()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     batch = {**shapes(self.run), "mask": shapes(self.run)["label"]}
-    return self.run.scorer._step.lower(variables, batch).as_text()
+    return self.run.eval_sets[0].scorer._step.lower(variables, batch).as_text()
 
   @property
   def init(self):
@@ -215,7 +218,25 @@ class Parts:
 
   @property
   def eval_batch(self):
-    return digest(next(iter(self.run.scorer._loader))[0])
+    return digest(next(iter(self.run.eval_sets[0].scorer._loader))[0])
+
+  @property
+  def eval_sets(self):
+    """Names of the sets, and their photos."""
+    return [
+      (one.name, digest(next(iter(one.scorer._loader))[0]))
+      for one in self.run.eval_sets
+    ]
+
+  @property
+  def trackers(self):
+    """What the loop asks of the trackers."""
+    asked = []
+    self._monkeypatch.setattr(
+      trackers, "open_all", lambda names, *_: asked.append(names) or []
+    )
+    Workdir(self._path, self.run).metrics(0).close()
+    return asked
 
   @property
   def rates(self):
@@ -309,7 +330,11 @@ def test_the_seed_is_that_of_the_mixture_too(base, monkeypatch, tmp_path):
 def test_setting_up_twice_changes_nothing(base, monkeypatch, tmp_path):
   """Or the tests above would prove nothing."""
   first, second = (Parts(base, monkeypatch, tmp_path) for _ in range(2))
-  parts = {part for case in CASES for part in case.changes} - {"checkpoints", "curve"}
+  parts = {part for case in CASES for part in case.changes} - {
+    "checkpoints",
+    "curve",
+    "trackers",
+  }
   for part in sorted(parts):
     assert getattr(first, part) == getattr(second, part), part
 

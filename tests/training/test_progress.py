@@ -79,8 +79,9 @@ def test_lines_of_enormous_runs_are_no_longer(capsys):
     progress.row(enormous)
     progress.row({**enormous, "step": 2**31 - 2**19, "images_per_s": 1234567.0})
     names = ("loss", "top_1", "top_5", "top_20")
-    with progress.evaluating(2**31 - 1, 10**9) as scores:
-      scores |= {**dict.fromkeys(names, 1 / 3), "count": 10**9, "bad": 10**9}
+    with progress.evaluating(2**31 - 1, 10**9, "n" * 24) as scores:
+      counts = dict.fromkeys(("count", "bad", "unknown"), 10**9)
+      scores |= {**dict.fromkeys(names, 1 / 3), **counts}
   said = lines(capsys)
   assert "loss 1e+38" in said[0] and "left " in said[0] and len(said) == 4
 
@@ -92,13 +93,26 @@ def test_pauses_say_when_they_begin_and_what_came_of_them(progress, capsys):
   with progress.evaluating(6, 24) as scores:
     assert lines(capsys) == ["evaluating 24 held-out photos at step 6 …"]
     scores |= {
-      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 23, "bad": 1
+      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 23, "bad": 1,
+      "unknown": 0,
     }  # fmt: skip
   (line,) = lines(capsys)
   assert line.startswith(
     "evaluated at step 6/100  loss 9.5  top-1 25.00%  top-5 50.00%  "
     "23 photos, 1 unreadable  in 0:0"
   )
+
+
+def test_a_set_of_eval_data_has_its_name_in_the_log(progress, capsys):
+  with progress.evaluating(6, 1, "v2") as scores:
+    scores |= {
+      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 1, "bad": 0,
+      "unknown": 7,
+    }  # fmt: skip
+  first, second = lines(capsys)
+  assert first == "evaluating 1 photo of v2 at step 6 …"
+  assert second.startswith("evaluated v2 at step 6/100  loss 9.5  top-1 25.00%")
+  assert "  1 photo, 7 of unknown classes  in 0:0" in second
 
 
 def test_a_pause_that_fails_says_nothing_more(progress, capsys):

@@ -1,0 +1,83 @@
+"""`best/` and `latest/`: whole at any time, and which weights they hold."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from im21k import weights
+from im21k.evaluation import results
+from im21k.training import log, loop, releases
+from im21k.training.outputs import CannotWrite
+
+
+def test_the_newest_of_equal_scores_is_the_best_and_step_0_does_not_count():
+  rows = [
+    {"step": 0, "eval_top_1": 0.9},
+    {"step": 1, "loss": 1.0},
+    {"step": 2, "eval_top_1": 0.25},
+  ]
+  assert releases.is_best({"top_1": 0.25}, rows)
+  assert not releases.is_best({"top_1": 0.2}, rows)
+  assert releases.is_best({"top_1": 0.0}, rows[:2])
+
+
+@pytest.mark.parametrize("fails", [None, "rename", "save"])
+def test_a_kill_leaves_the_weights_of_before_or_the_new_ones(
+  tiny_weights, tmp_path, monkeypatch, fails
+):
+  """Rows of `im21k evaluate` stay; a calibration, which is of other arrays, goes."""
+  path = tmp_path / "best"
+  releases.replace(path, tiny_weights)
+  results.add_rows(path / results.CSV, [{"date": "1", "answers": "all"}])
+  (path / "calibration.json").write_text("{}")
+
+  def fail(*_):
+    raise KeyboardInterrupt
+
+  if fails:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      if fails == "rename":
+        patch.setattr(os, "rename", fail)
+      else:
+        patch.setattr(weights.Weights, "save", fail)
+      releases.replace(path, tiny_weights)
+    assert weights.load(path) and (path / "calibration.json").exists()
+  releases.replace(path, tiny_weights)
+  assert weights.load(path) and len(results.read_rows(path / results.CSV)) == 1
+  assert not (path / "calibration.json").exists()
+  assert [one.name for one in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tiny_weights, tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(
+    CannotWrite, match=r"file/best cannot be written: not a directory"
+  ):
+    releases.replace(tmp_path / "file" / "best", tiny_weights)
+
+
+def test_a_run_has_weights_before_its_end(config, tmp_path, monkeypatch):
+  """Killed after its second checkpoint, at steps 4 and 6; evaluated at 6."""
+  seen = {}
+
+  def save(self, step, *_):
+    seen[step] = [weights.step_of(tmp_path / name) for name in ("best", "latest")]
+    if step == 6:
+      raise InterruptedError
+
+  with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+    patch.setattr(loop.Checkpoints, "save", save)
+    loop.train(config.changed({"total.steps": 8}), tmp_path)
+  assert seen == {4: [None, 4], 6: [6, 6]}
+  assert weights.find(tmp_path) == tmp_path / "best"
+  rows = log.read_rows(tmp_path / "metrics.jsonl")
+  scores = weights.load(tmp_path).scores
+  assert scores["eval_top_1"] == rows[-1]["eval_top_1"]
+  without = config.changed({"total.steps": 8, "keep_best": 0})
+  shutil.rmtree(tmp_path / "best")
+  loop.train(without, tmp_path)
+  assert not (tmp_path / "best").exists() and not (tmp_path / "latest").exists()
+  document = json.loads((tmp_path / "weights" / "model.json").read_text())
+  assert document["config"]["step"] == 8
