@@ -103,7 +103,7 @@ def _run(
   with (
     contextlib.closing(run.batches(position["example"])) as batches,
     contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
-    contextlib.closing(Progress(run.total, step, run.config.batch_size)) as progress,
+    contextlib.closing(_progress(run, step)) as progress,
   ):
     log = _step_log(run, metrics, clock, batches, progress)
     while True:
@@ -152,6 +152,11 @@ def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored 
   return checkpoints.restore(
     run.shapes(), position, seconds, run.devices, folder.check_checkpoint
   )
+
+
+def _progress(run: Setup, step: int) -> Progress:
+  every = run.eval_every if run.eval_sets else None
+  return Progress(run.total, step, run.config.batch_size, every)
 
 
 def _evaluate(
