@@ -4,9 +4,10 @@ In come weights and the rows of metrics until then. Out come whole folders: a re
 sees the one before or the new one, whenever the run is killed.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def replace(path: Path, released: weights.Weights) -> None:
     CannotWrite: there is no room, or the place may not be written.
   """
   new, old = (path.with_name(f".{path.name}-{state}") for state in ("new", "old"))
-  with writing(path):
+  with writing(path), _removed_on_error(new):
+    if old.exists() and not path.exists():  # A process was killed between the two.
+      os.rename(old, path)
     for rest in (new, old):
       shutil.rmtree(rest, ignore_errors=True)
     released.save(new)
@@ -35,6 +38,16 @@ def replace(path: Path, released: weights.Weights) -> None:
     os.rename(new, path)
     files.sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+  """Frees what part of a folder was written, as when the disk is full."""
+  try:
+    yield
+  except OSError:
+    shutil.rmtree(folder, ignore_errors=True)
+    raise
 
 
 def remove(path: Path) -> None:

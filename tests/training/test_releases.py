@@ -1,5 +1,6 @@
 """`best/` and `latest/`: whole at any time, and which weights they hold."""
 
+import errno
 import json
 import os
 import shutil
@@ -48,6 +49,41 @@ def test_a_kill_leaves_the_weights_of_before_or_the_new_ones(
   assert weights.load(path) and len(results.read_rows(path / results.CSV)) == 1
   assert not (path / "calibration.json").exists()
   assert [one.name for one in tmp_path.iterdir()] == ["best"]
+
+
+def test_rows_survive_a_kill_between_the_folder_of_before_and_the_new_one(
+  tiny_weights, tmp_path, monkeypatch
+):
+  path = tmp_path / "best"
+  releases.replace(path, tiny_weights)
+  results.add_rows(path / results.CSV, [{"date": "1", "answers": "all"}])
+  rename = os.rename
+
+  def once(source, target):
+    if target == path:
+      raise KeyboardInterrupt
+    rename(source, target)
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(os, "rename", once)
+    releases.replace(path, tiny_weights)
+  assert not path.exists()
+  releases.replace(path, tiny_weights)
+  assert len(results.read_rows(path / results.CSV)) == 1
+
+
+def test_a_full_disk_leaves_no_part_behind(tiny_weights, tmp_path, monkeypatch):
+  def fill(self, folder):
+    folder.mkdir()
+    (folder / weights.ARRAYS).write_bytes(b"part")
+    raise OSError(errno.ENOSPC, "no space")
+
+  releases.replace(tmp_path / "best", tiny_weights)
+  monkeypatch.setattr(weights.Weights, "save", fill)
+  with pytest.raises(CannotWrite, match="best cannot be written: no space left"):
+    releases.replace(tmp_path / "best", tiny_weights)
+  assert [one.name for one in tmp_path.iterdir()] == ["best"]
+  assert weights.load(tmp_path / "best")
 
 
 def test_a_place_that_cannot_be_written_is_named(tiny_weights, tmp_path):
