@@ -429,6 +429,68 @@ def test_policies_that_mean_the_same_are_the_same(base, tmp_path, capsys):
     Workdir(tmp_path, prepare(config.changed({"model.remat": "block"})))
 
 
+@pytest.mark.parametrize(
+  ("before", "settings", "after"),
+  [
+    (None, {"eval_data": "/a"}, "/a"),
+    (
+      None,
+      {"eval_data.val": "/a=b", "eval_data.v2": "/b"},
+      {"val": "/a=b", "v2": "/b"},
+    ),
+    (None, {"eval_data": "val=/a,v2=/b"}, {"val": "/a", "v2": "/b"}),
+    ("/a", {"eval_data.v2": "/b"}, {"val": "/a", "v2": "/b"}),
+    ("x=/a", {"eval_data.v2": "/b"}, {"x": "/a", "v2": "/b"}),
+    ({"x": "/a"}, {"eval_data.x": "/b"}, {"x": "/b"}),
+    ({"x": "/a"}, {"eval_data": "none"}, None),
+  ],
+)
+def test_sets_of_eval_data_can_be_set_together_or_by_name(
+  base, before, settings, after
+):
+  typed = {name: Text(value) for name, value in settings.items()}
+  document = {**base.to_dict(), "eval_data": before}
+  assert Config.from_dict(document, typed).eval_data == after
+
+
+def test_what_is_given_as_a_whole_and_by_name_is_refused(base):
+  both = {"eval_data": Text("/a"), "eval_data.v2": Text("/b")}
+  with pytest.raises(ValueError, match=r"eval_data is given as a whole and by name"):
+    base.changed(both)
+  with pytest.raises(ValueError, match=r"unknown config key 'eval_data\.a\.b'"):
+    base.changed({"eval_data.a.b": Text("/a")})
+
+
+def test_a_policy_of_a_segment_can_be_set_by_its_name(base):
+  config = base.changed(INCEPTION | {"model.remat.conv1": Text("block")})
+  assert config.model["remat"] == {"conv1": "block"}
+  with pytest.raises(ValueError, match=r"segment 'conv9'; did you mean 'conv2'"):
+    base.changed(INCEPTION | {"model.remat.conv9": Text("block")})
+
+
+@pytest.mark.parametrize(
+  ("value", "names"),
+  [
+    ("tensorboard", ("tensorboard",)),
+    (Text("wandb, tensorboard,wandb"), ("wandb", "tensorboard")),
+    (["wandb"], ("wandb",)),
+    (Text("none"), ()),
+    (None, ()),
+    (Text(""), ()),
+  ],
+)
+def test_trackers_are_names_or_none(base, value, names):
+  assert base.changed({"trackers": value}).trackers == names
+
+
+@pytest.mark.parametrize("value", ["tensorbord", ["wandb", 3], {"wandb": 1}, 3])
+def test_other_trackers_are_refused_with_those_that_there_are(base, value):
+  with pytest.raises(
+    ValueError, match="must be any of tensorboard, wandb separated by"
+  ):
+    Config.from_dict({**base.to_dict(), "trackers": value})
+
+
 OLD_KEYS = (
   "wire_dtype",
   "mix",
