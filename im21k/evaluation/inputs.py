@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import parallel, photos, synsets, weights, words
+from im21k import documents, parallel, photos, synsets, weights, words
 from im21k.dataset import manifest
 from im21k.photos import Photo, Source, crops, folders, images, tfds
 
@@ -64,36 +65,48 @@ def open_shuffled(
 def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
   """The split of photos that have splits; None for all others.
 
-  Packed photos of a single split need not be asked for: which it is, is said.
+  Where packed or prepared photos have but one, it is taken, and said.
 
   Raises:
     ValueError: a split is asked for of photos that have none, or packed photos have no
       such split.
   """
   if is_packed(where):
-    found = manifest.Manifest.load(where)
-    chosen = asked or only_split(found, usual)
-    if chosen not in found.splits:
-      found.shard_paths(where, chosen)  # Raises, saying which there are.
-    if chosen != (asked or usual):
-      _note(f"{where} has no split {usual}: its only one, {chosen}, is used")
-    return chosen
-  if (where / tfds.INFO).is_file():
-    return asked or usual
-  if asked:
+    packed = manifest.Manifest.load(where)
+    chosen = asked or only_split(list(packed.splits), usual)
+    if chosen not in packed.splits:
+      packed.shard_paths(where, chosen)  # Raises, saying which there are.
+  elif (where / tfds.INFO).is_file():
+    chosen = asked or only_split(_prepared_splits(where), usual)
+  elif asked:
     raise ValueError(
       f"split is for photos that im21k pack or TFDS has divided, which {where} is not: "
       "leave split out"
     )
-  return None
+  else:
+    return None
+  if chosen != (asked or usual):
+    _note(f"{where} has no split {usual}: its only one, {chosen}, is used")
+  return chosen
 
 
-def only_split(packed: manifest.Manifest, usual: Split) -> Split:
-  """The usual split of packed photos, or the only one that there is."""
-  match list(packed.splits):
-    case ["train" | "eval" as only]:
-      return only
+def only_split(there: Sequence[str], usual: Split) -> Split:
+  """The usual split, or the only one of those that there are."""
+  match there:
+    case ["train"]:
+      return "train"
+    case ["eval"] | ["validation"]:  # As TFDS calls it.
+      return "eval"
   return usual
+
+
+def _prepared_splits(where: Path) -> list[str]:
+  """Names of the splits that TFDS has prepared; none where that cannot be read."""
+  try:
+    splits = documents.read(where / tfds.INFO)["splits"]
+    return [str(split["name"]) for split in splits]
+  except (OSError, ValueError, TypeError, KeyError):
+    return []  # TFDS will say what is wrong.
 
 
 def check_batch(batch_size: int, size: int) -> None:

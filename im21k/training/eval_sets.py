@@ -109,7 +109,7 @@ def _opened(
   key = f"eval_data.{name}"
   try:
     manifest = Manifest.load(folder)
-    split = inputs.only_split(manifest, "eval")
+    split = inputs.only_split(list(manifest.splits), "eval")
   except (ValueError, OSError) as error:
     raise type(error)(f"{key}: {error}") from error
   own = {shard.xxh3_128 for shard in trained.splits.get("train", ())}

@@ -76,6 +76,23 @@ def test_a_set_of_held_out_photos_alone_is_taken_by_all(photos, tmp_path, capsys
   assert "its only one, eval, is used" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+  ("splits", "usual", "chosen"),
+  [
+    (["train"], "eval", "train"),
+    (["validation"], "train", "eval"),
+    (["train", "validation"], "eval", "eval"),
+    (["test"], "eval", "eval"),
+    (None, "eval", "eval"),
+  ],
+)
+def test_photos_that_tfds_prepared_may_have_one_split(tmp_path, splits, usual, chosen):
+  document = splits and {"splits": [{"name": name} for name in splits]}
+  (tmp_path / "dataset_info.json").write_text(json.dumps(document))
+  assert inputs.split_for(tmp_path, None, usual) == chosen
+  assert inputs.split_for(tmp_path, "train", "eval") == "train"
+
+
 @pytest.mark.parametrize("option", ["data", "labels", "split", "weights_dir"])
 def test_all_verbs_describe_photos_in_the_same_words(option):
   texts = set()
