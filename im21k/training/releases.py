@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from im21k import files, weights
-from im21k.evaluation.results import CSV
+from im21k.evaluation import results
 from im21k.training.outputs import writing
 
 
@@ -31,8 +31,10 @@ def replace(path: Path, released: weights.Weights) -> None:
     for rest in (new, old):
       shutil.rmtree(rest, ignore_errors=True)
     released.save(new)
-    if (path / CSV).is_file():
-      files.write_text(new / CSV, (path / CSV).read_text(encoding="utf-8"))
+    if (path / results.CSV).is_file():
+      files.write_text(
+        new / results.CSV, (path / results.CSV).read_text(encoding="utf-8")
+      )
     if path.exists():
       os.rename(path, old)
     os.rename(new, path)
@@ -50,9 +52,11 @@ def _removed_on_error(folder: Path) -> Iterator[None]:
     raise
 
 
-def remove(path: Path) -> None:
-  """Removes a release folder that another makes superfluous."""
+def merge(path: Path, into: Path) -> None:
+  """Removes a release folder that `into` makes superfluous, but no row of its scores."""
   with writing(path):
+    if rows := results.read_rows(path / results.CSV):
+      results.add_rows(into / results.CSV, rows)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -165,7 +165,7 @@ class Workdir:
     where = self.path / "weights"
     with writing(where):
       self._released(step, variables).save(where)
-    releases.remove(self.path / "latest")
+    releases.merge(self.path / "latest", where)
     best = weights.step_of(self.path / "best")
     better = f"; those of the best evaluation, at step {best}: {self.path / 'best'}"
     say(f"weights written to {where}{better if best not in (None, step) else ''}")

@@ -8,11 +8,13 @@
 No pickle. `model.json` is written last and holds the checksum of the arrays.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from flax import linen as nn
 from flax import traverse_util
 from safetensors.numpy import save
 
-from im21k import files, models, synsets
+from im21k import files, models, synsets, words
 from im21k.weights import arrays, model_card
 from im21k.weights import document as documents
 from im21k.weights.document import FORMAT_VERSION
@@ -30,6 +32,7 @@ from im21k.weights.input import Input
 
 ARRAYS, DOCUMENT, CLASSES = "weights.safetensors", "model.json", "classes.txt"
 CARD = "README.md"
+_OF_RUN = ("weights", "best", "latest")  # in a work folder
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -111,13 +114,19 @@ def find(folder: Path) -> Path:
   """The release folder that is meant: `folder`, or one of a run's work folder.
 
   A folder without a `model.json` stands for its `weights`, which a run writes at its
-  end, else its `best`, else its `latest`: the first that has one. Any other folder is
-  returned as it is.
+  end, else its `best`, else its `latest`: the first that has one. Which it is before
+  the end, is said on standard error. Any other folder is returned as it is.
   """
-  if (folder / DOCUMENT).exists():
-    return folder
-  below = (folder / name for name in ("weights", "best", "latest"))
-  return next((one for one in below if (one / DOCUMENT).is_file()), folder)
+  found = _found(folder)
+  if found.parent == folder and found.name != _OF_RUN[0]:
+    with contextlib.suppress(OSError):
+      print(
+        f"im21k: {words.visible(str(folder))} has no {_OF_RUN[0]}/ yet: {found.name}/ "
+        f"of step {step_of(found)} is used",
+        file=sys.stderr,
+        flush=True,
+      )
+  return found
 
 
 def step_of(folder: Path) -> int | None:
@@ -127,10 +136,18 @@ def step_of(folder: Path) -> int | None:
     folder: a release folder, or a work folder: see `find`.
   """
   try:
-    step = json.loads((find(folder) / DOCUMENT).read_bytes())["config"]["step"]
+    step = json.loads((_found(folder) / DOCUMENT).read_bytes())["config"]["step"]
   except (OSError, ValueError, TypeError, KeyError, RecursionError):
     return None
   return step if type(step) is int else None
+
+
+def _found(folder: Path) -> Path:
+  """As `find`; says nothing."""
+  if (folder / DOCUMENT).exists():
+    return folder
+  below = (folder / name for name in _OF_RUN)
+  return next((one for one in below if (one / DOCUMENT).is_file()), folder)
 
 
 def load(folder: Path) -> Weights:

@@ -72,6 +72,18 @@ def test_rows_survive_a_kill_between_the_folder_of_before_and_the_new_one(
   assert len(results.read_rows(path / results.CSV)) == 1
 
 
+def test_rows_move_on_from_a_folder_that_is_removed(tiny_weights, tmp_path):
+  for name in ("latest", "weights"):
+    releases.replace(tmp_path / name, tiny_weights)
+    row = {"date": name, "answers": "all"}
+    results.add_rows(tmp_path / name / results.CSV, [row])
+  releases.merge(tmp_path / "latest", tmp_path / "weights")
+  releases.merge(tmp_path / "none", tmp_path / "weights")
+  assert [one.name for one in tmp_path.iterdir()] == ["weights"]
+  rows = results.read_rows(tmp_path / "weights" / results.CSV)
+  assert [row["date"] for row in rows] == ["weights", "latest"]
+
+
 def test_a_full_disk_leaves_no_part_behind(tiny_weights, tmp_path, monkeypatch):
   def fill(self, folder):
     folder.mkdir()

@@ -22,13 +22,20 @@ def test_a_work_folder_stands_for_its_weights(tmp_path):
   assert weights.find(tmp_path) == tmp_path, "it is a release folder itself"
 
 
-def test_before_the_end_it_stands_for_the_best_or_the_latest(tmp_path):
-  latest = release(tmp_path / "latest")
+def test_before_the_end_it_stands_for_the_best_or_the_latest(tmp_path, capsys):
+  """Which it is, is said, where nobody named it."""
+  latest = release(tmp_path / "latest", '{"config": {"step": 7}}')
   assert weights.find(tmp_path) == latest
-  best = release(tmp_path / "best")
+  best = release(tmp_path / "best", '{"config": {"step": 5}}')
   assert weights.find(tmp_path) == best
-  assert weights.find(tmp_path) == best and weights.find(latest) == latest
+  assert capsys.readouterr().err.splitlines() == [
+    f"im21k: {tmp_path} has no weights/ yet: {name}/ of step {step} is used"
+    for name, step in (("latest", 7), ("best", 5))
+  ]
+  assert weights.find(best) == best and weights.find(latest) == latest
   assert weights.find(release(tmp_path / "weights").parent) == tmp_path / "weights"
+  assert weights.step_of(tmp_path / "best") == 5
+  assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
