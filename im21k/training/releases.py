@@ -53,8 +53,11 @@ def _removed_on_error(folder: Path) -> Iterator[None]:
 
 
 def merge(path: Path, into: Path) -> None:
-  """Removes a release folder that `into` makes superfluous, but no row of its scores."""
-  with writing(path):
+  """Moves the rows of scores of a folder, which is superfluous, and removes it.
+
+  It stays where its rows cannot be read: what is wrong there ends no run.
+  """
+  with writing(path), contextlib.suppress(ValueError):
     if rows := results.read_rows(path / results.CSV):
       results.add_rows(into / results.CSV, rows)
     shutil.rmtree(path, ignore_errors=True)
