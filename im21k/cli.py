@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from im21k import terminal, words
+from im21k import log_lines, terminal, words
 
 
 class Command(NamedTuple):
@@ -106,7 +106,8 @@ def _main(arguments: list[str]) -> int:
   if name not in COMMANDS:
     terminal.say(f"im21k: unknown command {name!r}{_hint(name, members)}")
     return 2
-  return _run(name, arguments[len(name.split()) :])
+  with log_lines.of(name):
+    return _run(name, arguments[len(name.split()) :])
 
 
 def _run(name: str, arguments: list[str]) -> int:
