@@ -1,7 +1,6 @@
 """Rows of `metrics.jsonl` -> charts of a run, and what it has cost."""
 
 import math
-import re
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -9,10 +8,9 @@ from typing import Any
 from im21k import words
 from im21k.evaluation import accuracy
 from im21k.pages import charts, ticks
+from im21k.training import eval_keys
 
 Rows = Sequence[dict[str, Any]]
-
-_FURTHER = re.compile(r"eval_(.+)_top_1")  # Of a further evaluation set, by its name.
 
 
 def of_run(rows: Rows) -> list[charts.Chart]:
@@ -115,16 +113,9 @@ def last(rows: Rows, name: str) -> float | None:
 
 
 def _sets(rows: Rows) -> dict[str, str]:
-  """Evaluation sets of the run: names to show, and the beginnings of their keys.
-
-  The first is the run's own held-out photos where it has no other name.
-  """
-  keys = {key for row in rows for key in row}
-  first = next((row["eval_set"] for row in rows if row.get("eval_set")), "held out")
-  sets = {first: "eval"} if "eval_top_1" in keys else {}
-  for key in sorted(keys):
-    if found := _FURTHER.fullmatch(key):
-      sets[found[1]] = f"eval_{found[1]}"
+  """Evaluation sets of the run: names to show, and the beginnings of their keys."""
+  names = eval_keys.names_in(rows)
+  sets = {name: key.removesuffix("_top_1") for key, name in names.items()}
   # The chart has a line for training, too.
   return dict(list(sets.items())[: charts.MOST_LINES - 1])
 

@@ -24,8 +24,9 @@ def report(
   """Writes a page about a run: curves, scores, cost, confusion, worst mistakes.
 
   Args:
-    workdir: Work folder of the run. The page of an unfinished run evaluates nothing:
-      data, split, images and batch_size have no effect yet.
+    workdir: Work folder of the run. Of an unfinished run its best weights until now
+      are evaluated; before it has any, data, split, images and batch_size have no
+      effect.
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT; by default the photos that the run was trained on.
@@ -35,10 +36,11 @@ def report(
     page_file: HTML file to write; by default report.html in workdir.
 
   Returns:
-    `page`: the file; `finished`: whether the run has weights; `images`: how many photos
-    were evaluated; `top_1` of these (None: there are none); `counts` (None: the same):
-    how many `photos` were read, and of these how many were `used`, of `unknown`
-    classes, and `bad`. `failed`, if a part of an archive could not be read.
+    `page`: the file; `finished`: whether the run has ended; `step`: of the run whose
+    weights were evaluated (None: unknown); `images`: how many photos were evaluated;
+    `top_1` of these (None: there are none); `counts` (None: the same): how many
+    `photos` were read, and of these how many were `used`, of `unknown` classes, and
+    `bad`. `failed`, if a part of an archive could not be read.
 
   Raises:
     FileNotFoundError: workdir holds no run, or there are no such photos.
@@ -53,13 +55,15 @@ def report(
   config, fitted = _config(workdir)
   rows = read_rows(workdir / "metrics.jsonl")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
+  folder = weights.find(workdir)
   evaluated: dict[str, Any] = {"images": 0, "top_1": None, "counts": None}
-  if finished:
+  step = None
+  if (folder / weights.DOCUMENT).is_file():
     if data is None and "data" not in config:
       raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
     photos = data or Path(config["data"])
-    folder = workdir / "weights"
     evaluated = scored.evaluate(folder, photos, split, images, batch_size)
+    step = weights.step_of(folder)
   recorded = workdir / "environment.json"
   environment = _read(recorded) if recorded.is_file() else None
   # The original knew nothing of own classes, and was not made from other weights.
@@ -71,10 +75,10 @@ def report(
     stats=curves.stats(rows, _devices(config)),
     curves=curves.of_run(rows),
     no_curve=_FITTED if fitted else "Nothing has been measured yet.",
-    scores=_scores(workdir),
-    comparison=[] if alone else _comparison(workdir, rows),
+    scores=_scores(folder),
+    comparison=[] if alone else _comparison(folder, rows),
     mistakes=evaluated.get("mistakes"),
-    unfinished=None if finished else "The run has not ended: no weights to evaluate.",
+    unfinished=_unfinished(folder.name, step, evaluated) if not finished else None,
     changed=[] if fitted else settings.changed(config),
     config=settings.everything(config),
     history=config.get("history") or [],
@@ -84,6 +88,7 @@ def report(
   return {
     "page": str(target),
     "finished": finished,
+    "step": step,
     "images": evaluated["images"],
     "top_1": evaluated["top_1"],
     "counts": evaluated["counts"],
@@ -94,12 +99,14 @@ def report(
 def text(result: dict[str, Any]) -> str:
   """The result of `report` for people."""
   lines = [f"page: {result['page']}"]
-  if result["finished"]:
+  if not result["finished"]:
+    lines.append("the run has not ended")
+  if result["images"]:
     photos = words.counted(result["images"], "photo")
     lines.append(f"{photos}, top-1 accuracy {result['top_1']:.2%}")
     lines.append(results.counts_line(result["counts"]))
   else:
-    lines.append("the run has not ended: there are no weights to evaluate")
+    lines.append("there are no weights to evaluate yet")
   return "\n".join(lines)
 
 
@@ -119,6 +126,14 @@ def _read(path: Path) -> dict[str, Any]:
   if not path.is_file():
     raise FileNotFoundError(f"{path} does not exist: {path.parent} holds no run")
   return documents.read(path)
+
+
+def _unfinished(name: str, step: int | None, evaluated: dict[str, Any]) -> str:
+  """What an unfinished run's page says of its weights."""
+  if not evaluated["images"]:
+    return "The run has not ended, and there are no weights to evaluate yet."
+  at = "" if step is None else f" of step {step:,}"
+  return f"The run has not ended: what follows is about its weights {name}/{at}."
 
 
 def _devices(config: dict[str, Any]) -> int | None:
@@ -142,10 +157,10 @@ def _about(
   return " · ".join(parts)
 
 
-def _scores(workdir: Path) -> list[tuple[str, ...]]:
+def _scores(folder: Path) -> list[tuple[str, ...]]:
   """The evaluations of the run's weights that are recorded, newest last."""
   shown = []
-  for row in results.read_rows(workdir / "weights" / results.CSV):
+  for row in results.read_rows(folder / results.CSV):
     top = [
       ticks.share_exact(float(row[f"top_{k}"])) if row.get(f"top_{k}") else ""
       for k in accuracy.TOP_K
@@ -160,7 +175,7 @@ def _scores(workdir: Path) -> list[tuple[str, ...]]:
   return shown
 
 
-def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+def _comparison(folder: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
   """What this run and the original of 2015 have both measured: rows of a table.
 
   Training accuracy can be compared where a pass is as long as the original's; scores
@@ -174,7 +189,7 @@ def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ..
     if images > 0.9 * original.IMAGES:
       theirs = f"{original.TRAIN_TOP_1[-1]} %"
       lines.append(("training photos, top-1", _percent(train), theirs))
-  measured = results.read_rows(workdir / "weights" / results.CSV)
+  measured = results.read_rows(folder / results.CSV)
   for answers, key in (("all 21,841", "all"), ("999 of ilsvrc2012", "ilsvrc2012")):
     # The newest evaluation on all validation photos.
     mine: dict[str, Any] = next(

@@ -138,6 +138,19 @@ def test_an_unfinished_run_has_a_page_without_answers(run):
   assert "no weights to evaluate" in run_page.text(result)
 
 
+def test_of_an_unfinished_run_its_weights_until_now_are_evaluated(run):
+  document = json.loads((run / "weights" / "model.json").read_text())
+  document["config"] = {"step": 40}
+  (run / "weights" / "model.json").write_text(json.dumps(document))
+  (run / "weights").rename(run / "latest")
+  result = run_page.report(run, split="train")
+  assert (result["finished"], result["step"], result["images"]) == (False, 40, 139)
+  text = (run / "report.html").read_text(encoding="utf-8")
+  assert "what follows is about its weights latest/ of step 40." in text
+  assert "Confusion by branch" in text
+  assert "the run has not ended" in run_page.text(result)
+
+
 def test_calibrated_probabilities_are_shown_where_there_are(run):
   def share():
     run_page.report(run)
