@@ -50,7 +50,7 @@ COMMANDS = {
   "features": Command("im21k.features.extract", "features"),
   "probe": Command("im21k.features.probe", "probe"),
   "export": Command("im21k.export.export", "export"),
-  "report": Command("im21k.pages.run_page", "report"),
+  "report": Command("im21k.pages.report", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),

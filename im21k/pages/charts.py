@@ -89,6 +89,7 @@ def chart(
   unit: Unit = NUMBER,
   x_name: str = "images",
   x_end: float | None = None,
+  clip: bool = True,
 ) -> Chart | None:
   """A chart of lines over an axis from 0, or None where there is no finite point.
 
@@ -103,6 +104,7 @@ def chart(
     unit: how y is written.
     x_name: what x counts.
     x_end: end of the horizontal axis; by default the largest x.
+    clip: whether points far above all others are clipped.
 
   Raises:
     ValueError: there are more than `MOST_LINES` lines.
@@ -120,7 +122,7 @@ def chart(
   if left_out := sum(map(len, series.values())) - len(every):
     notes.append(f"{left_out:,} values are not finite")
   end = max(x_end or 0.0, float(every[:, 0].max())) or 1.0
-  low, high, clipped = _range(every[:, 1])
+  low, high, clipped = _range(every[:, 1], clip)
   if clipped:
     largest = unit.exact(float(every[:, 1].max()))
     notes.append(f"{clipped:,} above the axis, up to {largest}")
@@ -159,11 +161,13 @@ class _Axes:
     return round(self.chart.base - (self.chart.base - self.chart.top) * share, 1)
 
 
-def _range(values: Float64[np.ndarray, " points"]) -> tuple[float, float, int]:
+def _range(
+  values: Float64[np.ndarray, " points"], clip: bool
+) -> tuple[float, float, int]:
   """Both ends of the vertical axis, and how many values are above it."""
   low, high = min(0.0, float(values.min())), float(values.max())
   usual = float(np.percentile(values, 95, method="lower"))
-  if high > _OUTLIER * usual > 0 and len(values) > 2:
+  if clip and high > _OUTLIER * usual > 0 and len(values) > 2:
     high = 1.15 * usual
   else:
     high *= 1.06

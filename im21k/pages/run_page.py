@@ -12,42 +12,16 @@ FINETUNED = "finetune.json"  # What `im21k finetune` records in place of a confi
 _FITTED = "The trunk was not trained: the head was fitted to its features at once."
 
 
-def report(
+def write(
   workdir: Path,
+  data: Path | None,
+  split: inputs.Split | None,
   *,
-  data: Path | None = None,
-  split: inputs.Split | None = None,
-  images: int = 2_000,
-  batch_size: int = 64,
-  page_file: Path | None = None,
+  images: int,
+  batch_size: int,
+  page_file: Path | None,
 ) -> dict[str, Any]:
-  """Writes a page about a run: curves, scores, cost, confusion, worst mistakes.
-
-  Args:
-    workdir: Work folder of the run. Of an unfinished run its best weights until now
-      are evaluated; before it has any, data, split, images and batch_size have no
-      effect.
-    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
-      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
-      tfds:NAME:SPLIT; by default the photos that the run was trained on.
-    split: Split of packed photos to evaluate, eval by default.
-    images: Maximum number of photos; each takes 87 KB of memory with 21,841 classes.
-    batch_size: Photos in a batch.
-    page_file: HTML file to write; by default report.html in workdir.
-
-  Returns:
-    `page`: the file; `finished`: whether the run has ended; `step`: of the run whose
-    weights were evaluated (None: unknown); `images`: how many photos were evaluated;
-    `top_1` of these (None: there are none); `counts` (None: the same): how many
-    `photos` were read, and of these how many were `used`, of `unknown` classes, and
-    `bad`. `failed`, if a part of an archive could not be read.
-
-  Raises:
-    FileNotFoundError: workdir holds no run, or there are no such photos.
-    ValueError: a file is damaged, or the photos have other classes.
-  """
-  if images < 1:
-    raise ValueError(f"images is {images}, but must be at least 1")
+  """Writes a page about a run; see `report`."""
   target = page_file or workdir / "report.html"
   targets.check([], page_file=target)
   read = [workdir / name for name in ("config.json", "metrics.jsonl", "weights")]
@@ -97,7 +71,7 @@ def report(
 
 
 def text(result: dict[str, Any]) -> str:
-  """The result of `report` for people."""
+  """The result of `write` for people."""
   lines = [f"page: {result['page']}"]
   if not result["finished"]:
     lines.append("the run has not ended")

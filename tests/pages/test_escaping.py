@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from im21k import synsets
-from im21k.pages import photo_page, run_page
+from im21k.pages import photo_page, report
 from im21k.synsets import hierarchy, lookup
 
 FULL = synsets.imagenet21k()
@@ -124,7 +124,7 @@ def run(released_for, linear_weights, packed, tmp_path):
     }
     for name, document in files.items():
       (folder / name).write_text(json.dumps(document) + "\n")
-    run_page.report(folder, images=20, page_file=tmp_path / "page.html")
+    report.report(folder, images=20, page_file=tmp_path / "page.html")
     return tmp_path / "page.html"
 
   return run

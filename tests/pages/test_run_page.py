@@ -10,7 +10,7 @@ import pytest
 from im21k import synsets, weights
 from im21k.answers import calibration
 from im21k.evaluation.results import CSV
-from im21k.pages import run_page
+from im21k.pages import report
 
 FULL = synsets.imagenet21k()
 EVIL = "<script>alert(1)</script>&\"'"
@@ -45,7 +45,7 @@ def run(linear_weights, packed, tmp_path):
 
 
 def test_page_tells_what_was_measured(run):
-  result = run_page.report(run, split="train")
+  result = report.report(run, split="train")
   assert result["images"] == 139 and result["page"] == str(run / "report.html")
   assert result["top_1"] == pytest.approx(13 / 139)
   text = (run / "report.html").read_text(encoding="utf-8")
@@ -64,11 +64,11 @@ def test_page_tells_what_was_measured(run):
   assert "windmill</strong>" not in worst
   assert "<li><span>right</span><span>13 (9.35 %)</span>" in text
   assert text.count('<tr><th scope="row">windmill <span class="quiet">n04587559') == 1
-  assert "139 photos, top-1 accuracy 9.35%" in run_page.text(result)
+  assert "139 photos, top-1 accuracy 9.35%" in report.text(result)
 
 
 def test_what_differs_from_the_defaults_is_shown_with_its_meaning(run):
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   changed = text.split('<table class="settings">')[1].split("</table>")[0]
   assert "<code>seed</code></th><td><bdi>3</bdi></td>" in changed
@@ -84,14 +84,14 @@ def test_a_run_of_1000_rows_is_a_page_below_a_megabyte(run):
     for s in range(1, 1_001)
   ]  # fmt: skip
   (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-  run_page.report(run, split="train")
+  report.report(run, split="train")
   assert 50_000 < (run / "report.html").stat().st_size < 1_000_000
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "each point is the mean of 3 rows" in text and "10.7 min" in text
 
 
 def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert text.count("<script>") == 1 == text.count("<script")
   assert "<b>" not in text and "<i>" not in text
@@ -111,7 +111,7 @@ def test_validation_scores_stand_beside_the_originals(run):
     head + '"all 21,841",50000,0.1,0.2,0.3\n"all 21,841",50000,0.401,0.2,0.3\n'
     '"all 21,841",139,0.9,0.9,0.9\n999 of ilsvrc2012,50000,0.6,0.7,0.8\n'
   )
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "<td>40.1 %</td><td>41.9 %</td>" in text
   assert "<td>80.0 %</td><td>96.0 %</td>" in text
@@ -121,7 +121,7 @@ def test_validation_scores_stand_beside_the_originals(run):
 def test_training_accuracy_is_compared_where_a_pass_is_as_long(run):
   rows = [{"step": 9, "images": 14_197_087, "epoch": 1.0, "train_top_1": 0.25}]
   (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "<td>25.0 %</td><td>37.2 %</td>" in text
 
@@ -130,12 +130,12 @@ def test_an_unfinished_run_has_a_page_without_answers(run):
   (run / "weights" / "model.json").unlink()
   (run / "environment.json").unlink()
   (run / "metrics.jsonl").write_text("")
-  result = run_page.report(run)
+  result = report.report(run)
   assert (result["finished"], result["images"], result["top_1"]) == (False, 0, None)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "has not ended" in text and "did not record it" in text
   assert "Nothing has been measured yet" in text
-  assert "no weights to evaluate" in run_page.text(result)
+  assert "no weights to evaluate" in report.text(result)
 
 
 def test_of_an_unfinished_run_its_weights_until_now_are_evaluated(run):
@@ -143,17 +143,17 @@ def test_of_an_unfinished_run_its_weights_until_now_are_evaluated(run):
   document["config"] = {"step": 40}
   (run / "weights" / "model.json").write_text(json.dumps(document))
   (run / "weights").rename(run / "latest")
-  result = run_page.report(run, split="train")
+  result = report.report(run, split="train")
   assert (result["finished"], result["step"], result["images"]) == (False, 40, 139)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "what follows is about its weights latest/ of step 40." in text
   assert "Confusion by branch" in text
-  assert "the run has not ended" in run_page.text(result)
+  assert "the run has not ended" in report.text(result)
 
 
 def test_calibrated_probabilities_are_shown_where_there_are(run):
   def share():
-    run_page.report(run)
+    report.report(run)
     text = (run / "report.html").read_text(encoding="utf-8")
     return re.search(r"this one predicted windmill \((\d+%)\)", text)[1]
 
@@ -166,25 +166,25 @@ def test_calibrated_probabilities_are_shown_where_there_are(run):
 
 def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
   with pytest.raises(FileNotFoundError, match="holds no run"):
-    run_page.report(tmp_path)
+    report.report(tmp_path)
   with pytest.raises(ValueError, match="images is 0"):
-    run_page.report(run, images=0)
+    report.report(run, images=0)
   (tmp_path / "nothing").mkdir()
   with pytest.raises((OSError, ValueError), match="nothing"):
-    run_page.report(run, data=tmp_path / "nothing")
+    report.report(run, data=tmp_path / "nothing")
   (run / "config.json").write_text("{}")
   with pytest.raises(ValueError, match=r"config\.json names no photos: give --data"):
-    run_page.report(run)
+    report.report(run)
   for wrong in ("{", "[]"):
     (run / "config.json").write_text(wrong)
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
-      run_page.report(run)
+      report.report(run)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(375, True), (1280, False), (1920, True)])
 def test_browser_and_axe_find_no_fault(run, check_page, width, dark):
-  run_page.report(run)
+  report.report(run)
   driver = check_page(run / "report.html", width, dark)
   if width == 1280:
     hovered(driver)
