@@ -32,9 +32,8 @@ def replace(path: Path, released: weights.Weights) -> None:
       shutil.rmtree(rest, ignore_errors=True)
     released.save(new)
     if (path / results.CSV).is_file():
-      files.write_text(
-        new / results.CSV, (path / results.CSV).read_text(encoding="utf-8")
-      )
+      shutil.copyfile(path / results.CSV, new / results.CSV)
+      files.sync(new / results.CSV)
     if path.exists():
       os.rename(path, old)
     os.rename(new, path)
@@ -53,8 +52,11 @@ def _removed_on_error(folder: Path) -> Iterator[None]:
 
 
 def merge(path: Path, into: Path) -> None:
-  """Removes a release folder that `into` makes superfluous, but no row of its scores."""
-  with writing(path):
+  """Moves the rows of scores of a folder, which is superfluous, and removes it.
+
+  It stays where its rows cannot be read: what is wrong there ends no run.
+  """
+  with writing(path), contextlib.suppress(ValueError):
     if rows := results.read_rows(path / results.CSV):
       results.add_rows(into / results.CSV, rows)
     shutil.rmtree(path, ignore_errors=True)

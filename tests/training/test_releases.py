@@ -84,6 +84,15 @@ def test_rows_move_on_from_a_folder_that_is_removed(tiny_weights, tmp_path):
   assert [row["date"] for row in rows] == ["weights", "latest"]
 
 
+def test_a_file_of_scores_that_is_damaged_stays_and_ends_no_run(tiny_weights, tmp_path):
+  path = tmp_path / "latest"
+  releases.replace(path, tiny_weights)
+  (path / results.CSV).write_bytes(b"date,answers\n\xff")
+  releases.replace(path, tiny_weights)
+  releases.merge(path, tmp_path / "weights")
+  assert (path / results.CSV).read_bytes() == b"date,answers\n\xff"
+
+
 def test_a_full_disk_leaves_no_part_behind(tiny_weights, tmp_path, monkeypatch):
   def fill(self, folder):
     folder.mkdir()
