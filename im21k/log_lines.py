@@ -21,13 +21,16 @@ def of(command: str) -> Iterator[None]:
 
   On a terminal nothing changes: there text is as wide as that.
   """
-  stream = sys.stderr
-  if command in _COMMANDS and not stream.isatty():
-    sys.stderr = typing.cast(TextIO, Wrapped(stream))
+  if command not in _COMMANDS or _is_terminal(sys.stderr):
+    yield
+    return
+  stream, fitted = sys.stderr, Wrapped(sys.stderr)
+  sys.stderr = typing.cast(TextIO, fitted)
   try:
     yield
   finally:
     sys.stderr = stream
+    fitted.end()
 
 
 class Wrapped:
@@ -43,12 +46,26 @@ class Wrapped:
       self._stream.write("".join(f"{wrapped(line)}\n" for line in lines))
     return len(text)
 
+  def end(self) -> None:
+    """Writes the last line, also where it has no end."""
+    with contextlib.suppress(OSError, ValueError):
+      self._stream.write(wrapped(self._begun))
+      self._stream.flush()
+    self._begun = ""
+
   def flush(self) -> None:
     """Hands over what is whole."""
     self._stream.flush()
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self._stream, name)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+  try:
+    return stream.isatty()
+  except (OSError, ValueError):  # It is closed.
+    return False
 
 
 def wrapped(line: str) -> str:

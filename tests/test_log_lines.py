@@ -33,12 +33,12 @@ def test_only_whole_lines_are_written_and_other_commands_are_left_alone(monkeypa
   with log_lines.of("evaluate"):
     assert sys.stderr is stream
   with log_lines.of("train"):
-    for part in (LONG[:100], LONG[100:], "\n", "next\n"):
+    for part in (LONG[:100], LONG[100:], "\n", "next\n", "no ", "end"):
       sys.stderr.write(part)
     sys.stderr.flush()
     assert not sys.stderr.isatty()
   assert sys.stderr is stream
-  assert stream.getvalue() == f"{log_lines.wrapped(LONG)}\nnext\n"
+  assert stream.getvalue() == f"{log_lines.wrapped(LONG)}\nnext\nno end"
 
 
 def test_on_a_terminal_nothing_is_wrapped(monkeypatch):
@@ -47,3 +47,11 @@ def test_on_a_terminal_nothing_is_wrapped(monkeypatch):
   monkeypatch.setattr(sys, "stderr", stream)
   with log_lines.of("train"):
     assert sys.stderr is stream
+
+
+def test_a_stream_that_is_closed_ends_nothing(monkeypatch):
+  stream = io.StringIO()
+  monkeypatch.setattr(sys, "stderr", stream)
+  stream.close()
+  with log_lines.of("train"), pytest.raises(ValueError, match="closed"):
+    sys.stderr.write("a\n")

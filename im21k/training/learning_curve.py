@@ -10,6 +10,7 @@ from im21k.training import eval_keys
 from im21k.training.sections import Reference
 
 _OF_SETS = ("#cc6677", "#228833", "#aa3377", "#ccbb44")  # Colours of held-out photos.
+_OUTLIER = 10  # Times the median.
 _FEW = 30  # Points that are marked each, for one alone is no line.
 
 
@@ -75,7 +76,7 @@ def draw(
     panel.plot(*points, color=color, lw=1.2, marker=marker)
   axes.set(ylabel="top-1 accuracy, %")
   axes.set_ylim(-0.01 * (top := _top(rows, reference)), top)
-  losses.set(ylabel="loss")
+  losses.set(ylabel="loss", yscale=_scale(losses))
   rates.set(ylabel="rate", xlabel="images seen")
   rates.set_ylim(bottom=0)
   rates.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
@@ -94,6 +95,14 @@ def _points(
   """Images seen and values of the rows that have a value for this key."""
   found = [row for row in rows if row.get(key) is not None]
   return [row["images"] for row in found], [times * row[key] for row in found]
+
+
+def _scale(axes: Any) -> str:
+  """`log` where a few values, as of a first evaluation, would flatten all others."""
+  shown = sorted(value for line in axes.lines for value in line.get_ydata())
+  if not shown or shown[0] <= 0:
+    return "linear"
+  return "log" if shown[-1] > _OUTLIER * shown[len(shown) // 2] else "linear"
 
 
 def _top(rows: list[dict[str, Any]], reference: Reference | None) -> float:

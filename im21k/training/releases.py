@@ -32,9 +32,8 @@ def replace(path: Path, released: weights.Weights) -> None:
       shutil.rmtree(rest, ignore_errors=True)
     released.save(new)
     if (path / results.CSV).is_file():
-      files.write_text(
-        new / results.CSV, (path / results.CSV).read_text(encoding="utf-8")
-      )
+      shutil.copyfile(path / results.CSV, new / results.CSV)
+      files.sync(new / results.CSV)
     if path.exists():
       os.rename(path, old)
     os.rename(new, path)

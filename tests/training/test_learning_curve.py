@@ -56,8 +56,24 @@ def test_each_set_of_held_out_photos_has_a_curve_with_its_name(tmp_path, monkeyp
   shown = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
   assert shown == {"train, running": [0.0], "val": [10.0], "v2": [20.0]}
   assert [list(line.get_ydata()) for line in loss.lines] == [[], [3], [4]]
+  assert loss.get_yscale() == "linear"
   colors = [[line.get_color() for line in axes.lines] for axes in (accuracy, loss)]
   assert colors[0] == colors[1]
+
+
+@pytest.mark.parametrize(
+  ("losses", "scale"),
+  [
+    ([], "linear"),
+    ([9, 6, 5], "linear"),
+    ([9000, 6, 5], "log"),
+    ([900, 6, 0], "linear"),
+  ],
+)
+def test_one_enormous_loss_does_not_flatten_the_others(losses, scale):
+  axes = Figure().subplots()
+  axes.plot(range(len(losses)), losses)
+  assert learning_curve._scale(axes) == scale
 
 
 def test_loss_and_rate_are_drawn_where_there_are_any(tmp_path):

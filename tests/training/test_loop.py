@@ -289,6 +289,7 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
   loop.train(config.changed(often), tmp_path)
   kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
   assert kept - {"superseded.json"} == {"4", "10", "12"}
+  assert weights.step_of(tmp_path / "best") == 4
 
 
 @pytest.mark.slow

@@ -108,7 +108,9 @@ def events(folder):
 def test_an_event_file_has_the_rows_of_before_and_each_at_once(tmp_path):
   pytest.importorskip("tensorboardX")
   folder = tmp_path / "tensorboard"
+  folder.mkdir()
   for rows in ([], [TRAIN, EVAL]):
+    (folder / "events.out.tfevents.1.host.im21k").write_bytes(b"of before")
     (opened,) = trackers.open_all(["tensorboard"], tmp_path, {}, rows)
     opened.write({**TRAIN, "step": 10})
     assert len(events(folder)) == len(rows) + 1, "it is not there before the close"
