@@ -1,7 +1,8 @@
 """Lines on standard error -> lines that a log can hold.
 
 In comes all that is written there while a command trains: notes, errors, warnings of
-libraries. Out come lines of at most 120 characters, if no word, as a path, is longer.
+libraries. Out come lines of at most 120 characters, if no word, as a path, is longer;
+the one line of an error that ends a command stays one.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from typing import Any, TextIO
 
 WIDTH = 120
 _COMMANDS = ("train", "finetune")
+_ERRORS = tuple(f"im21k {command}: " for command in _COMMANDS)
 
 
 @contextlib.contextmanager
@@ -70,7 +72,7 @@ def _is_terminal(stream: TextIO) -> bool:
 
 def wrapped(line: str) -> str:
   """A line as it is, or as several, whose later ones are indented; words stay whole."""
-  if len(line) <= WIDTH:
+  if len(line) <= WIDTH or line.startswith(_ERRORS):
     return line
   indent = " " * (
     15 if line[:2].isdigit() else 2

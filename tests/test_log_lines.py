@@ -27,6 +27,11 @@ def test_lines_that_fit_and_long_words_stay_as_they_are():
   assert log_lines.wrapped(f"see {word} there").split() == ["see", word, "there"]
 
 
+def test_the_line_of_an_error_stays_one():
+  line = f"im21k train: {LONG}"
+  assert log_lines.wrapped(line) == line
+
+
 def test_only_whole_lines_are_written_and_other_commands_are_left_alone(monkeypatch):
   stream = io.StringIO()
   monkeypatch.setattr(sys, "stderr", stream)

@@ -28,6 +28,7 @@ def evaluate(
     most: number of photos, at most.
     batch_size: photos at a time.
   """
+  split = inputs.split_for(data, split, "eval")
   released = weights.load(folder)
   photos = inputs.open_shuffled(data, split, classes=released.classes)
   computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
