@@ -20,6 +20,8 @@ from jaxtyping import UInt8
 
 from im21k import words
 
+_SIDE = 144  # Of a small photo, in pixels, at most.
+
 
 def page(template: str, **values: Any) -> str:
   """The page of a template, `photo_page` say, with these values."""
@@ -35,6 +37,18 @@ def page(template: str, **values: Any) -> str:
     script=script,
     script_hash=_digest(script),
   )
+
+
+def thumbnail(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
+  """A photo no larger than a page shows it."""
+  scale = _SIDE / max(pixels.shape[:2])
+  if scale >= 1:
+    return pixels
+  size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+  small: UInt8[np.ndarray, "_ _ 3"] = cv2.resize(
+    pixels, size, interpolation=cv2.INTER_AREA
+  )
+  return small
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -3,17 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-
 from im21k import weights, words
 from im21k.answers import calibration
 from im21k.evaluation import accuracy, inputs, outputs, results
 from im21k.pages import matrix, mistakes, render
 from im21k.synsets import hierarchy
-
-_SIDE = 144  # Of a photo on the page, in pixels: on screens of any density it is clear.
 
 
 def evaluate(
@@ -47,7 +41,7 @@ def evaluate(
   # Asked once, for archives are slow to search.
   found = photos.pick(computed.positions[chosen].tolist()) if chosen else []
   source = {
-    at: render.data_uri(thumbnail(inputs.square(photo, released.input)))
+    at: render.data_uri(render.thumbnail(inputs.square(photo, released.input)))
     for at, photo in zip(chosen, found, strict=True)
   }
   rows = mistakes.classes(answers)
@@ -71,18 +65,6 @@ def evaluate(
       "left_out": max(0, len(rows) - mistakes.MOST_CLASSES),
     },
   }
-
-
-def thumbnail(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-  """A photo no larger than a page shows it."""
-  scale = _SIDE / max(pixels.shape[:2])
-  if scale >= 1:
-    return pixels
-  size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-  small: UInt8[np.ndarray, "_ _ 3"] = cv2.resize(
-    pixels, size, interpolation=cv2.INTER_AREA
-  )
-  return small
 
 
 def _with_interval(right: int, count: int) -> str:

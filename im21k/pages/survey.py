@@ -18,7 +18,7 @@ from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.fields import Fields
 from im21k.packing.outcomes import REJECTED, REPORT
-from im21k.pages import render, scored, ticks
+from im21k.pages import render, ticks
 from im21k.photos import images
 
 _THUMBNAILS = 60
@@ -186,7 +186,7 @@ def sample(
         name = (names.get(photo.synset) or synsets.name(photo.synset)).split(",")[0]
         size = f"{width:,} × {height:,}, {shown_bytes(len(data))}"
         shown[photo.synset] = Thumbnail(
-          name, render.data_uri(scored.thumbnail(pixels)), (name, size)
+          name, render.data_uri(render.thumbnail(pixels)), (name, size)
         )
   return Sample(len(sides), bad, list(shown.values()), _histograms(sides))
 

@@ -28,7 +28,7 @@ ATTRIBUTES = {
   "y2", "opacity", "text-anchor", "stroke-width", "open", "id", "width", "height",
   "cx", "cy", "r", "preserveaspectratio", "aria-hidden", "tabindex", "hidden", "type",
   "placeholder", "aria-describedby", "data-top", "data-base", "data-unit", "data-name",
-  "data-x", "data-texts", "data-rows",
+  "data-x", "data-texts", "data-rows", "data-path",
 }  # fmt: skip
 
 
@@ -88,7 +88,11 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "places"),
-  [("name", ("bdi", "img alt")), ("heading", ("h3",)), ("answer", ("td",))],
+  [
+    ("name", ("bdi", "img alt")),
+    ("heading", ("h3",)),
+    ("answer", ("bdi", "strong")),
+  ],
 )
 def test_name_of_a_photo_a_heading_or_an_answer(photos, name, places):
   check(photos(**{name: EVIL}), *places)
@@ -96,7 +100,7 @@ def test_name_of_a_photo_a_heading_or_an_answer(photos, name, places):
 
 def test_name_of_a_class_in_plot_and_tree(photos, monkeypatch):
   monkeypatch.setattr(lookup, "distinct_name", lambda synset: f"{EVIL} {synset}")
-  check(photos(), "svg aria-label", "text", "summary", "p")
+  check(photos(), "svg aria-label", "svg data-path", "svg data-name", "title", "p")
 
 
 # The page about a run.

@@ -85,3 +85,61 @@ for (const field of document.querySelectorAll(".filter")) {
     said.textContent = wanted ? `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : "";
   });
 }
+
+// Icicles: what is at the pointer is written below; a click or Enter enlarges it.
+for (const figure of document.querySelectorAll(".icicle")) {
+  const svg = figure.querySelector("svg");
+  const said = figure.querySelector(".note");
+  const usual = said.textContent;
+  const nodes = [...svg.querySelectorAll(".node")].map((element) => ({
+    element,
+    x: parseFloat(element.getAttribute("x")),
+    width: parseFloat(element.getAttribute("width")),
+    y: Number(element.getAttribute("y")),
+    texts: [...element.querySelectorAll("text")].map((text) => [text, text.textContent]),
+  }));
+  let at = -1;
+  let enlarged = null;
+  const say = (index) => {
+    nodes.forEach((node, i) => node.element.classList.toggle("current", i === index));
+    said.textContent = index < 0 ? usual : nodes[index].element.dataset.path;
+    at = index;
+  };
+  const enlarge = (chosen) => {
+    enlarged = chosen;
+    const [start, width] = chosen ? [chosen.x, chosen.width] : [0, 100];
+    for (const node of nodes) {
+      const left = Math.max(0, ((node.x - start) / width) * 100);
+      const right = Math.min(100, ((node.x + node.width - start) / width) * 100);
+      node.element.setAttribute("visibility", right - left > 0.05 ? "visible" : "hidden");
+      node.element.setAttribute("x", `${left}%`);
+      node.element.setAttribute("width", `${Math.max(0, right - left)}%`);
+      for (const [text, before] of node.texts) {
+        text.textContent = chosen ? node.element.dataset.name : before;
+      }
+    }
+  };
+  const toggle = (index) => enlarge(nodes[index] === enlarged ? null : nodes[index]);
+  nodes.forEach((node, index) => {
+    node.element.querySelector("title").remove();
+    node.element.addEventListener("pointerenter", () => say(index));
+    node.element.addEventListener("click", () => toggle(index));
+  });
+  svg.tabIndex = 0;
+  svg.addEventListener("pointerleave", () => say(-1));
+  svg.addEventListener("blur", () => say(-1));
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (step) {
+      say(Math.max(0, Math.min(nodes.length - 1, at + step)));
+    } else if (event.key === "Enter" && at >= 0) {
+      toggle(at);
+    } else if (event.key === "Escape") {
+      enlarge(null);
+      say(-1);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+}
