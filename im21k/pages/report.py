@@ -27,10 +27,9 @@ def report(
     folder: Work folder of a run, or a folder from `im21k pack`. Of an unfinished run
       its best weights until now are evaluated; before it has any, data, split, images
       and batch_size have no effect.
-    data: Photos to evaluate a run on: a folder from `im21k pack`, of class folders
-      (n01440764/…), of tars or of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a
-      folder prepared by TFDS, or tfds:NAME:SPLIT; by default those that the run was
-      trained on.
+    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
+      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
+      tfds:NAME:SPLIT; by default the photos that the run was trained on.
     split: Split of packed photos to evaluate a run on, eval by default.
     images: Maximum number of photos to evaluate, of which each takes 87 KB of memory
       with 21,841 classes; of packed photos, the number to look at.
