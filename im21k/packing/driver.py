@@ -11,7 +11,6 @@ from typing import Any
 from im21k import machine, synsets
 from im21k.packing import (
   completion,
-  disk,
   estimate,
   external_shuffle,
   final_files,
@@ -86,10 +85,7 @@ class Packer:
     write = functools.partial(
       shard_writer.write_direct, roots, self.destination, self.selection
     )
-
-    def size(task: ShardTask) -> int:
-      return disk.size_of(shard_writer.paths(roots, task))
-
+    size = functools.partial(shard_writer.size_of, roots)
     missing = self._write_shards(write, plan, lambda task: task, size)
     if missing:
       return {"waiting": missing, "part": self.options.part}
@@ -108,8 +104,7 @@ class Packer:
       return {"waiting": missing, "part": self.options.part}
     paths = sorted(self.scratch.glob("run-*.run"))
     rows, rejections, skipped = run_files.gather(paths)
-    columns = "keys", "ends", "labels", "places", "parts"
-    index = PhotoIndex(*(rows[name] for name in columns))
+    index = PhotoIndex.of(rows)
     per_photo = Outcomes(index.labels, rows["kinds"], rows["digests"], rejections)
     held_out = selections.held_out(self.options, index, self.parts, rejections)
     repeated = index.repeated()
@@ -251,6 +246,5 @@ class Packer:
 
   def _complete(self, plan: ShardPlan, **left: Any) -> dict[str, Any]:
     """Writes the last files; `left` is what else `final_files.Written` needs."""
-    names = list(plan.counts)
-    written = final_files.Written(self.destination, self.parts, shards=names, **left)
+    written = final_files.Written(self.destination, self.parts, [*plan.counts], **left)
     return completion.complete(written, plan, self.options, self.classes)

@@ -52,7 +52,7 @@ def run(
     `core_hours`, and `hours` of processors, of a hard disk and of an SSD; `sources`,
     rows of several; `hint`, a line about the class list, if there is one.
   """
-  found = [_look(part, selection, _SAMPLE // len(parts) or 1) for part in parts]
+  found = [_look(part, selection, _SAMPLE // len(parts.parts) or 1) for part in parts]
   photos, size, packed = (
     sum(getattr(one, name) for one in found) for name in ("photos", "size", "packed")
   )

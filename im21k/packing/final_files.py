@@ -33,20 +33,20 @@ class Written:
 
   Attributes:
     destination: folder of the shards.
+    parts: the sources.
     shards: their names.
     rejections: photos that were left out before there were shards.
     skipped: number of photos that were left out for their class, by synset.
     per_photo: outcomes of all photos; None if they are in the shards' side files.
     train_labels: labels `[n]` of the packed photos that are not held out, or None too.
-    parts: the sources.
     placed: number of photos of each source that have a place in a shard, or, where
       `per_photo` is given, that are in one.
   """
 
   destination: Path
   parts: Parts
-  placed: tuple[int, ...]
   shards: list[str]
+  placed: tuple[int, ...]
   rejections: list[Rejection]
   skipped: Counter[str]
   per_photo: Outcomes | None = None

@@ -19,7 +19,7 @@ def placed(
   """Number of the masked photos of each source."""
   if index.parts is None:
     return (int(mask.sum()),)
-  counts = np.bincount(index.parts[mask], minlength=len(parts))
+  counts = np.bincount(index.parts[mask], minlength=len(parts.parts))
   return tuple(map(int, counts))
 
 

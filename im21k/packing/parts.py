@@ -97,9 +97,6 @@ class Parts:
   def __iter__(self) -> Iterator[Part]:
     return iter(self.parts)
 
-  def __len__(self) -> int:
-    return len(self.parts)
-
   @property
   def are_divided(self) -> bool:
     """Whether they, and no option, say which photos are of which split."""
@@ -159,9 +156,10 @@ class Parts:
     archives = [part.path.name for part in self.parts]
     if archive in archives:
       return archives.index(archive)
-    is_eval = names.VALIDATION.fullmatch(key.rpartition("/")[2]) is not None
-    splits = [part.split == "eval" for part in self.parts]
-    return splits.index(is_eval) if is_eval in splits else 0
+    # Keys of ILSVRC2012's photos to train on begin with their synset, see `_are_apart`.
+    split = "train" if synsets.is_synset(key.partition("/")[0]) else "eval"
+    splits = [part.split for part in self.parts]
+    return splits.index(split) if split in splits else 0
 
 
 def open_all(
@@ -207,7 +205,7 @@ def opened(
   parts = [
     Part(one.path, one.split, found[at], called[at]) for at, one in enumerate(places)
   ]
-  if len(parts) > 1 and not _are_apart(parts):
+  if len(places) > 1 and not _are_apart(parts):
     parts = [dataclasses.replace(part, is_named=True) for part in parts]
   return Parts(tuple(parts))
 

@@ -46,6 +46,11 @@ class PhotoIndex:
     self._keys, self._ends = keys, ends
 
   @classmethod
+  def of(cls, rows: dict[str, np.ndarray]) -> "PhotoIndex":
+    """The index of the rows of all runs, see `run_files.gather`."""
+    return cls(*(rows[name] for name in ("keys", "ends", "labels", "places", "parts")))
+
+  @classmethod
   def read(
     cls,
     entries: Iterable[sources.Entry],

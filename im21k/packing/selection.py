@@ -165,7 +165,7 @@ def held_out(
 
 def _by_part(index: PhotoIndex, parts: Parts) -> Bool[np.ndarray, " n"]:
   numbers = np.zeros(len(index), int) if index.parts is None else index.parts
-  counts = np.bincount(numbers, minlength=len(parts)).tolist()
+  counts = np.bincount(numbers, minlength=len(parts.parts)).tolist()
   for part, count in zip(parts, counts, strict=True):
     if not count:
       raise ValueError(

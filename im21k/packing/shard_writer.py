@@ -16,7 +16,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from im21k import files
 from im21k.dataset import records
 from im21k.dataset.manifest import Shard
-from im21k.packing import external_shuffle, outcomes, repair, scratch, workers
+from im21k.packing import disk, external_shuffle, outcomes, repair, scratch, workers
 from im21k.packing.outcomes import Outcomes, Rejection
 from im21k.packing.selection import Selection
 from im21k.packing.shard_plan import ShardTask
@@ -138,6 +138,11 @@ def paths(roots: tuple[tuple[Path, int], ...], task: ShardTask) -> list[bytes]:
     folder, skip = folders[part]
     found.append(folder + key[skip:])
   return found
+
+
+def size_of(roots: tuple[tuple[Path, int], ...], task: ShardTask) -> int:
+  """Bytes of the files of a shard's photos; see `paths`."""
+  return disk.size_of(paths(roots, task))
 
 
 def _read_direct(
