@@ -19,6 +19,8 @@ from im21k.packing.shard_plan import default_shards
 from im21k.photos import tfds
 from im21k.synsets import ClassList
 
+# Bytes that ArrayRecord adds: for each record, and at most for each file.
+_RECORD, _SHARD = 60, 128 << 10
 _SAMPLE = 500  # photos that are packed to measure rates
 
 
@@ -48,9 +50,10 @@ def run(
 
   Returns:
     `photos`, of them `eval` held out, `shards` of each split, `source_bytes`,
-    `packed_bytes`, `scratch_bytes`, `free_bytes`, `memory_gb` of a worker,
-    `core_hours`, and `hours` of processors, of a hard disk and of an SSD; `sources`,
-    rows of several; `hint`, a line about the class list, if there is one.
+    `packed_bytes` of the photos and `shard_bytes` of their shards, `scratch_bytes`,
+    `free_bytes`, `memory_gb` of a worker, `core_hours`, and `hours` of processors, of a
+    hard disk and of an SSD; `sources`, rows of several; `hint`, a line about the class
+    list, if there is one.
   """
   found = [_look(part, selection, _SAMPLE // len(parts.parts) or 1) for part in parts]
   photos, size, packed = (
@@ -90,8 +93,9 @@ def run(
        "labels": ", ".join(file.name for file in part.source.files)}
       for part, one in zip(parts, found, strict=True)
     ]  # fmt: skip
-  seen = {synset for one in found for synset in one.sizes}
-  if hint := hints.about_thousand(seen, classes):
+  counts = result["shards"].values()
+  result["shard_bytes"] = packed + _RECORD * photos + _SHARD * sum(counts)
+  if hint := hints.about_thousand(_classes(parts, found), classes):
     result["hint"] = hint
   return result
 
@@ -112,7 +116,7 @@ def text(result: dict[str, Any]) -> str:
   held = f", {result['eval']:,} of them held out" if result["eval"] else ""
   return (
     f"{words.counted(result['photos'], 'photo')}{held}, "
-    f"{size(result['source_bytes'])}; packed {size(result['packed_bytes'])} in "
+    f"{size(result['source_bytes'])}; packed {size(result['shard_bytes'])} in "
     f"{about or 'no shard'}{needs}; {size(result['free_bytes'])} free{holds}\n"
     f"{_time(hours['processors'])} of the processors "
     f"({_time(result['core_hours'])} of one core, measured), "
@@ -145,6 +149,20 @@ def _look(part: Part, selection: Selection, most: int) -> _Found:
   return _Found(
     count, size, round(sample.written * share), sample.seconds * share, sizes
   )
+
+
+def _classes(parts: Parts, found: list[_Found]) -> set[str]:
+  """All classes, of sources each of which has been counted or names them; or none."""
+  seen: set[str] = set()
+  for part, one in zip(parts, found, strict=True):
+    streams = part.source.streams
+    of_part = {getattr(stream, "synset", "") for stream in streams}
+    if one.sizes.total() == one.photos:
+      of_part = set(one.sizes)
+    if "" in of_part:
+      return set()
+    seen |= of_part
+  return seen
 
 
 def _held_out(options: PackOptions, parts: Parts, found: list[_Found]) -> int:
