@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from im21k.comparing.members import Member
+from im21k.comparing.results import FURTHER
 
 Axis = Literal["images", "steps", "hours"]
 Points = list[tuple[float, float]]
@@ -33,10 +34,18 @@ def points(rows: Sequence[dict[str, Any]], key: str, axis: Axis) -> Points:
   return found
 
 
+def title(key: str) -> str | None:
+  """What a curve shows; None: the key is of no curve."""
+  further = FURTHER.fullmatch(key)
+  return CURVES.get(key) or (f"Top-1 on {further[1]}" if further else None)
+
+
 def series(runs: Sequence[Member], axis: Axis) -> dict[str, dict[str, Points]]:
   """Of each curve that there is, the points of each run by its name."""
+  further = {k: None for run in runs for row in run.rows for k in row if title(k)}
   found = {
-    key: {run.name: points(run.rows, key, axis) for run in runs} for key in CURVES
+    key: {run.name: points(run.rows, key, axis) for run in runs}
+    for key in {**CURVES, **further}
   }
   return {key: lines for key, lines in found.items() if any(lines.values())}
 

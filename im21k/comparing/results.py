@@ -5,6 +5,7 @@ deviation over its finished runs. As all have the same seeds, the gain over the 
 combination is the mean of differences between runs of one seed.
 """
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ MEASURES = (
   Measure("processor_h", "processor h", "{:.3g}"),
   Measure("hours", "hours", "{:.3g}"),
 )
+# Of a further evaluation set, by its name.
+FURTHER = re.compile(r"eval_(.+)_top_1")
 _LAST = ("eval_top_1", "eval_top_5", "eval_loss", "train_top_1", "loss")
 
 
@@ -69,6 +72,8 @@ def row(run: Run, place: Path, total: int) -> dict[str, Any]:
     "hours": _hours(costs["seconds"]),
     "is_whole_cost": record.is_whole,
   }
+  further = dict.fromkeys(key for one in rows for key in one if FURTHER.fullmatch(key))
+  found |= {name: _last(rows, name) for name in further}
   if folders.is_finished(place, total):
     found |= {"status": "finished", "step": total}
   elif record.failed:
@@ -95,7 +100,8 @@ def cells(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
   Returns:
     Rows of `values`, `runs`, `finished`, `failed`; `NAME_mean` and `NAME_std` of each
-    of MEASURES over the finished ones (None: too few); `gain_mean`, `gain_std` and
+    of MEASURES, and of top-1 on further evaluation sets, over the finished ones (None:
+    too few); `gain_mean`, `gain_std` and
     `pairs`: of held-out top-1, or train top-1 where nothing is held out, over the first
     combination, by seed; `is_whole_cost`: whether every stretch of them was timed.
   """
@@ -107,14 +113,15 @@ def cells(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for cell, group in members.items()
   }
   score = _score(runs)
+  further = dict.fromkeys(key for run in runs for key in run if FURTHER.fullmatch(key))
   found = []
   for cell, group in sorted(members.items()):
     one: dict[str, Any] = {"values": group[0]["values"], "runs": len(group)}
     one["finished"] = len(done[cell])
     one["failed"] = sum(run["status"] == "failed" for run in group)
-    for measure in MEASURES:
-      known = [run[measure.key] for run in done[cell] if run[measure.key] is not None]
-      one |= _spread(measure.key, known)
+    for key in (*(measure.key for measure in MEASURES), *further):
+      known = [run[key] for run in done[cell] if run.get(key) is not None]
+      one |= _spread(key, known)
     base = {run["seed"]: run[score] for run in done[min(members)]}
     gains = [
       run[score] - base[run["seed"]]
@@ -149,7 +156,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return []
   keys = list(rows[0]["values"])
   measures = [
-    one for one in MEASURES if any(row[f"{one.key}_mean"] is not None for row in rows)
+    one
+    for one in (*MEASURES[:2], *_further(rows), *MEASURES[2:])
+    if any(row[f"{one.key}_mean"] is not None for row in rows)
   ]
   if any(one.key == "eval_loss" for one in measures):  # Else the table is too wide.
     measures = [one for one in measures if one.key != "loss"]
@@ -174,6 +183,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
       part.ljust(width) for part, width in zip(line, widths, strict=True)
     ).rstrip()
     for line in (heads, *lines)
+  ]
+
+
+def _further(rows: Sequence[Mapping[str, Any]]) -> list[Measure]:
+  """Top-1 on each further evaluation set."""
+  keys = dict.fromkeys(key.removesuffix("_mean") for row in rows for key in row)
+  named = [(key, FURTHER.fullmatch(key)) for key in keys]
+  return [
+    Measure(key, f"{found[1]} top-1 %", "{:.2f}", 100) for key, found in named if found
   ]
 
 

@@ -137,8 +137,7 @@ class Sweep:
     for run in runs:
       self._totals.append(checked[run.cell]["total"])
       self._places.append(known.find(run, checked[run.cell]["hashes"]))
-    for place in self._places:
-      Record(place)  # An error now, not after hours.
+    self._rows()  # An error of a damaged file now, not after hours.
 
   def run(self) -> None:
     """Trains what is not finished, one run after another, until a signal comes."""

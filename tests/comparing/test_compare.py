@@ -261,6 +261,9 @@ def test_curves_over_each_axis(run):
   assert "held-out top-1 at 16 images, which all have reached: a 25.00 %, b" in (
     text(result)
   )
+  with (b / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 4, "images": 32, "eval_val_top_1": 0.5}\n')
+  assert compare(a, b)["curves"]["eval_val_top_1"]["b"] == [(32, 0.5)]
   nan = [{"step": 1, "images": 8, "loss": math.nan}, {"step": 2, "images": 16}]
   assert curves.points(nan, "loss", "images") == []
 

@@ -94,6 +94,22 @@ def test_the_table_has_mean_and_deviation_by_hand(start, tmp_path):
     assert [row["status"] for row in csv.DictReader(file)] == ["finished"] * 4
 
 
+def test_further_evaluation_sets_are_columns_too(start, tmp_path):
+  start(seeds=2)
+  for seed in (3, 4):
+    with (tmp_path / "s" / f"seed={seed}" / "metrics.jsonl").open("a") as file:
+      file.write(json.dumps({"step": 4, "eval_val_top_1": seed / 10}) + "\n")
+  result = start(seeds=2)
+  assert result["cells"][0]["eval_val_top_1_mean"] == pytest.approx(0.35)
+  head, row = text(result).splitlines()[:2]
+  at = head.index("val top-1 %")
+  assert row[at:].startswith("35.00 ± 7.07")
+  path = tmp_path / "s" / "seed=3" / "metrics.jsonl"
+  path.write_text("no row\n" + path.read_text())
+  with pytest.raises(ValueError, match=r"line 1 of .*metrics\.jsonl is damaged"):
+    start(seeds=2)
+
+
 def test_failures_are_recorded_and_the_sweep_continues(start, tmp_path, capsys):
   over = f"optimizer.momentum={DIVERGES},{RAISES},{DIES},0.9"
   result = start(over, seeds=1)
