@@ -25,7 +25,10 @@ ROOT = Path(__file__).parent.parent
 PHASES = ("start", "compilation", "steps", "evaluation", "saving", "export")
 # Rows, checkpoints and evaluations, in steps; a kill costs at most an evaluation's.
 _LOG, _SAVE, _EVAL = 2, 4, 12
-_TIMES = ("images_per_s", "data_wait_share", "peak_device_mib")
+_TIMES = (
+  "images_per_s", "data_wait_share", "peak_device_mib", "peak_host_mib", "time",
+  "train_secs", "eval_secs",
+)  # fmt: skip
 
 
 def main() -> None:

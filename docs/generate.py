@@ -50,6 +50,7 @@ ROOMS = {
   "serving": "a page and JSON on this machine",
   "export": "weights -> programs for other software",
   "terminal": "",
+  "log_lines": "",
   "command_line": "",
   "usage": "",
   "cli": "",

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from im21k import terminal, words
+from im21k import log_lines, terminal, words
 
 
 class Command(NamedTuple):
@@ -52,7 +52,7 @@ COMMANDS = {
   "features": Command("im21k.features.extract", "features"),
   "probe": Command("im21k.features.probe", "probe"),
   "export": Command("im21k.export.export", "export"),
-  "report": Command("im21k.pages.run_page", "report"),
+  "report": Command("im21k.pages.report", "report"),
   "classes suggest": Command("im21k.inference.suggest", "suggest"),
   "synset": Command("im21k.synsets.lookup", "synset"),
   "convert mxnet": Command("im21k.convert.mxnet", "from_mxnet"),
@@ -108,7 +108,8 @@ def _main(arguments: list[str]) -> int:
   if name not in COMMANDS:
     terminal.say(f"im21k: unknown command {name!r}{_hint(name, members)}")
     return 2
-  return _run(name, arguments[len(name.split()) :])
+  with log_lines.of(name):
+    return _run(name, arguments[len(name.split()) :])
 
 
 def _run(name: str, arguments: list[str]) -> int:

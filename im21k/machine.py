@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import resource
+import sys
 import threading
 
 MOST_WORKERS = 1024  # processes or threads that a user may ask for
@@ -17,6 +19,12 @@ def cores() -> int:
 def memory() -> int:
   """Bytes of memory that are installed."""
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def peak_memory() -> int:
+  """Bytes of memory that this process has had at most, without its workers."""
+  unit = 1 if sys.platform == "darwin" else 1024
+  return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def die_with_parent() -> None:

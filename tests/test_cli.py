@@ -396,7 +396,7 @@ def test_error_is_one_line_on_stderr_with_status_1(
     ("pack photos out --check decod",
      "--check is 'decod', but must be decode or header; did you mean decode?"),
     ("pack photos out --shards None", "--shards is 'None', but must be INT"),
-    ("report", "WORKDIR is missing; --help describes it"),
+    ("report", "FOLDER is missing; --help describes it"),
     ("completion fish", "SHELL is 'fish', but must be bash or zsh"),
   ],
 )  # fmt: skip

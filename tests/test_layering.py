@@ -26,7 +26,7 @@ ORDER = (
   ("pages",),
   ("comparing", "finetuning", "inference"),
   ("export", "serving"),
-  ("terminal", "command_line"),
+  ("terminal", "command_line", "log_lines"),
   ("usage",),
   ("cli",),
   ("__main__",),

@@ -89,6 +89,7 @@ def test_what_is_imported_is_required_and_what_is_required_imported(required):
           modules.add(node.module.partition(".")[0])
   # Of the extras, and of a package that is read as files too.
   extras = {"apache_beam", "multipart", "onnx", "onnxruntime", "starlette", "torch"}
+  extras |= {"tensorboardX", "wandb"}
   modules -= extras | {"uvicorn", "im21k", "tensorflow_datasets"}
   modules -= sys.stdlib_module_names
   names = {name for name, _, _ in required} - READ_AS_FILES

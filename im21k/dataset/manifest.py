@@ -144,9 +144,11 @@ class Manifest:
       ValueError: there is no such split, or a shard is missing or has another size.
     """
     if split not in self.splits:
+      remedy = {"eval": "im21k pack --eval-fraction or --eval-per-class holds some out"}
+      remedy["train"] = "all of them were held out: pack photos to train on"
       raise ValueError(
         f"{folder} has no {split!r} photos, only {', '.join(self.splits)}"
-        " (im21k pack --eval-fraction or --eval-per-class holds some out)"
+        f" ({remedy.get(split, 'splits are train and eval')})"
       )
     paths = []
     for shard in self.splits[split]:

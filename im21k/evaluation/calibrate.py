@@ -35,7 +35,8 @@ def calibrate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use; by default eval, and train to recalibrate.
+    split: Split of packed photos to use; by default eval, and train to recalibrate, or
+      the only one that there is.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     images: Use at most this many photos; each takes 87 KB of memory with 21,841

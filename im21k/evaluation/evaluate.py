@@ -43,7 +43,8 @@ def evaluate(
     data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
       of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
       tfds:NAME:SPLIT.
-    split: Split of packed photos to use; by default eval, and train to recalibrate.
+    split: Split of packed photos to use; by default eval, and train to recalibrate, or
+      the only one that there is.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     crop_fraction: Side of the centre crop over the photo's short side; by default as
@@ -103,6 +104,8 @@ def evaluate(
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   about: dict[str, Any] = {"date": now}
   about |= {"weights": results.cell(weights_dir), "data": results.cell(data)}
+  if (step := weights.step_of(weights_dir)) is not None:
+    about["step"] = step  # The weights of a run that goes on are replaced.
   about |= {"split": split or "", "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
   results.add_rows(csv_file or weights_dir / results.CSV, rows)

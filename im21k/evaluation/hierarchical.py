@@ -191,15 +191,25 @@ def _by_depth(right_at: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
   ]
 
 
+def levels_off(hierarchy: Hierarchy, answer: int, label: int) -> tuple[int, int]:
+  """How far a predicted class is from the right one, and where they meet.
+
+  Returns:
+    The number of levels from the right class up to the lowest node above both classes
+    (0: the answer is right), and that node.
+  """
+  own = int(hierarchy.label_node[label])
+  if answer == label:
+    return 0, own
+  common = hierarchy.lowest_common(answer, label)
+  return int(hierarchy.depth[own] - hierarchy.depth[common]), common
+
+
 def _mistake_height(
   hierarchy: Hierarchy, first: npt.NDArray[np.int64], labels: Sequence[int]
 ) -> float | None:
-  heights = []
-  for answer, label in zip(first.tolist(), labels, strict=True):
-    if answer != label:
-      common = hierarchy.lowest_common(answer, label)
-      own = hierarchy.label_node[label]
-      heights.append(int(hierarchy.depth[own] - hierarchy.depth[common]))
+  pairs = zip(first.tolist(), labels, strict=True)
+  heights = [levels_off(hierarchy, a, c)[0] for a, c in pairs if a != c]
   return float(np.mean(heights)) if heights else None
 
 

@@ -1,6 +1,8 @@
 """What the options of a command name -> labelled photos, and devices."""
 
 import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import parallel, photos, synsets, weights
+from im21k import documents, parallel, photos, synsets, weights, words
 from im21k.dataset import manifest
 from im21k.photos import Photo, Source, crops, folders, images, tfds
 
@@ -63,17 +65,48 @@ def open_shuffled(
 def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
   """The split of photos that have splits; None for all others.
 
+  Where packed or prepared photos have but one, it is taken, and said.
+
   Raises:
-    ValueError: a split is asked for of photos that have none.
+    ValueError: a split is asked for of photos that have none, or packed photos have no
+      such split.
   """
-  if is_packed(where) or (where / tfds.INFO).is_file():
-    return asked or usual
-  if asked:
+  if is_packed(where):
+    packed = manifest.Manifest.load(where)
+    chosen = asked or only_split(list(packed.splits), usual)
+    if chosen not in packed.splits:
+      packed.shard_paths(where, chosen)  # Raises, saying which there are.
+  elif (where / tfds.INFO).is_file():
+    chosen = asked or only_split(_prepared_splits(where), usual)
+  elif asked:
     raise ValueError(
       f"split is for photos that im21k pack or TFDS has divided, which {where} is not: "
       "leave split out"
     )
-  return None
+  else:
+    return None
+  if chosen != (asked or usual):
+    _note(f"{where} has no split {usual}: its only one, {chosen}, is used")
+  return chosen
+
+
+def only_split(there: Sequence[str], usual: Split) -> Split:
+  """The usual split, or the only one of those that there are."""
+  match there:
+    case ["train"]:
+      return "train"
+    case ["eval"] | ["validation"]:  # As TFDS calls it.
+      return "eval"
+  return usual
+
+
+def _prepared_splits(where: Path) -> list[str]:
+  """Names of the splits that TFDS has prepared; none where that cannot be read."""
+  try:
+    splits = documents.read(where / tfds.INFO)["splits"]
+    return [str(split["name"]) for split in splits]
+  except (OSError, ValueError, TypeError, KeyError):
+    return []  # TFDS will say what is wrong.
 
 
 def check_batch(batch_size: int, size: int) -> None:
@@ -95,6 +128,12 @@ def square(photo: Photo, prepared: weights.Input) -> UInt8[np.ndarray, "h w 3"]:
   """The centre crop of a photo that is scored, uint8 RGB `[size, size, 3]`."""
   pixels = images.decode(photo.data)
   return crops.center_crop(pixels, prepared.size, prepared.short_side)
+
+
+def _note(line: str) -> None:
+  """Writes a line to standard error, if somebody still reads it."""
+  with contextlib.suppress(OSError):
+    print(f"im21k: {words.visible(line)}", file=sys.stderr, flush=True)
 
 
 def devices_for(count: int | None) -> list[jax.Device]:

@@ -48,7 +48,8 @@ def recalibrate(
       tfds:NAME:SPLIT.
     out: Folder for the new weights.
     images: Number of photos, rounded down to whole batches.
-    split: Split of packed photos to use; by default eval, and train to recalibrate.
+    split: Split of packed photos to use; by default eval, and train to recalibrate, or
+      the only one that there is.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
     batch_size: Photos at a time, over all devices.

@@ -4,7 +4,9 @@ The training loop and `im21k evaluate` run the same loader, step and sums: photo
 source come in as centre crops, ranks of the right classes go into `accuracy.Scores`.
 """
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,17 +71,24 @@ class Scorer:
     """
     self._classes, self._devices = classes, devices
     self._subsets = subsets or {f"all {len(classes):,}": None}
-    self._loader = scoring.ScoreLoader(
-      photos,
-      classes,
+    self._load = functools.partial(
+      scoring.ScoreLoader,
+      classes=classes,
       batch_size=batch_size,
       devices=len(devices),
       image_size=prepared.size,
       short_side=prepared.short_side,
       threads=threads,
     )
+    self._loader = self._load(photos)
     step = rank_step(model, prepared.mean, prepared.std, self._subsets)
     self._step = parallel.eval_step(step, devices)
+
+  def over(self, photos: Source) -> "Scorer":
+    """A scorer of other photos with the same step, which is compiled but once."""
+    other = copy.copy(self)
+    other._loader = self._load(photos)
+    return other
 
   def __call__(self, variables: Any) -> Scores:
     """Scores of variables, which may be on the devices already or in host memory.

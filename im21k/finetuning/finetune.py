@@ -17,7 +17,7 @@ from im21k.finetuning import data as data_of
 from im21k.finetuning import head, recipe
 from im21k.finetuning.record import Record
 from im21k.packing import photo_state
-from im21k.pages.run_page import report
+from im21k.pages.report import report
 from im21k.training import loop, program_cache, workdir
 from im21k.training.outputs import say
 from im21k.weights import document

@@ -151,11 +151,8 @@ def write(
     "rejected": len(outcomes.rejections),
     "duplicates": duplicates,
     "classes": int(np.count_nonzero(np.bincount(outcomes.labels))),
-    "train_classes": {
-      synsets[label]: int(count)
-      for label, count in enumerate(np.bincount(train_labels))
-      if count
-    },
+    "train_classes": _by_synset(np.bincount(train_labels), synsets),
+    "eval_classes": _by_synset(_held_out(outcomes.labels, train_labels), synsets),
     "kinds": {
       kind: {
         "rule": RULES[kind],
@@ -183,6 +180,20 @@ def write(
   lines = ["key\tkind\treason", *("\t".join(map(words.visible, row)) for row in rows)]
   files.write_text(folder / REJECTED, "\n".join(lines) + "\n", aside)
   return len(outcomes.rejections)
+
+
+def _by_synset(
+  counts: Int[np.ndarray, " labels"], synsets: tuple[str, ...]
+) -> dict[str, int]:
+  return {synsets[label]: int(n) for label, n in enumerate(counts) if n}
+
+
+def _held_out(
+  labels: Int[np.ndarray, " n"], train_labels: Int[np.ndarray, " m"]
+) -> Int[np.ndarray, " labels"]:
+  """Number of photos of each label that are not to train on."""
+  counts = np.bincount(labels)
+  return counts - np.bincount(train_labels, minlength=len(counts))
 
 
 def _most(of_class: Counter[str], rule: str, kind: str) -> str:

@@ -1,132 +1,226 @@
-"""Numbers -> the coordinates of charts, which templates draw as SVG.
+"""Numbers -> the coordinates of line charts, which templates draw as SVG.
 
 Texts in the results are plain: templates escape them.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float64
 
-from im21k.synsets.hierarchy import Hierarchy
+from im21k.pages import ticks
 
-_WIDTH, _HEIGHT = 420, 220  # So that letters stay legible on a phone.
-_PEAKS, _LEAST = 5, 0.0005  # Below it a peak would be named with 0.0 %.
+Points = Sequence[tuple[float, float]]
+
+MOST_LINES = 6  # The style has so many colours.
+_MOST_POINTS = 400  # As many as columns of pixels of a chart: more are not seen.
+_FEW = 30  # Points that are marked each, for one alone is no line.
+_OUTLIER = 4  # Above so many times the 95th percentile, a point is clipped.
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
-  """A horizontal line of the grid, and its text."""
+class Tick:
+  """A mark of an axis: its position, and its text."""
 
-  y: float
+  at: float
   text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """One line of a chart: its SVG path, and its entry in the legend at `x`."""
+  """One line of a chart.
+
+  Attributes:
+    name: in the legend.
+    number: 1 to `MOST_LINES`: its colour and dashes.
+    path: SVG path of the line.
+    band: SVG path around the smallest and largest values of each point, or "".
+    dots: (x, y) of each point where there are few.
+    across: x of each point in the chart, separated by spaces.
+    texts: x and y of each point, written out, in the same order: `12,800|41.9 %`.
+  """
 
   name: str
+  number: int
   path: str
-  kind: str
-  x: int
+  band: str
+  dots: list[tuple[float, float]]
+  across: str
+  texts: str
 
 
 @dataclasses.dataclass(frozen=True)
-class LineChart:
-  """Shares, 0 to 1, over an axis from 0 to `end`; `label` says the same in words."""
+class Chart:
+  """Lines over one axis; `label` says the same in words, `notes` what is not drawn."""
 
+  title: str
   label: str
   lines: list[Line]
-  grid: list[Mark]
-  end: str
-  width: int = _WIDTH
-  height: int = _HEIGHT
-  left: int = 46
-  right: int = _WIDTH - 8
+  x_ticks: list[Tick]
+  y_ticks: list[Tick]
+  x_name: str
+  notes: list[str]
+  width: int = 400
+  height: int = 220
+  left: int = 48
+  right: int = 390
+  top: int = 10
+  base: int = 180
 
 
 @dataclasses.dataclass(frozen=True)
-class Peak:
-  """A named class: its text at (`x`, `y`), and where the line to its bar ends."""
+class Unit:
+  """How numbers of an axis are written: on the axis, and one by one."""
 
-  text: str
-  x: int
-  y: int
-  end: str
-  anchor: str
+  axis: Callable[[float], str]
+  exact: Callable[[float], str]
 
 
-@dataclasses.dataclass(frozen=True)
-class PeakChart:
-  """Bars over all classes as an SVG path; `label` says the peaks in words."""
-
-  label: str
-  bars: str
-  peaks: list[Peak]
-  width: int = _WIDTH
-  height: int = _HEIGHT
+SHARE = Unit(ticks.share, ticks.share_exact)
+NUMBER = Unit(ticks.compact, ticks.exact)
 
 
-def lines(label: str, series: dict[str, list[tuple[int, float]]]) -> LineChart:
-  """A chart of shares over one axis from 0; the second line is dashed.
+def chart(
+  title: str,
+  series: Mapping[str, Points],
+  *,
+  unit: Unit = NUMBER,
+  x_name: str = "images",
+  x_end: float | None = None,
+  clip: bool = True,
+) -> Chart | None:
+  """A chart of lines over an axis from 0, or None where there is no finite point.
+
+  The vertical axis starts at 0 and ends above what it shows. Points far above all
+  others are clipped to its end, and more points than a chart has columns are drawn as
+  means with a band from the smallest to the largest; `notes` says so.
 
   Args:
-    label: the same in words.
-    series: (x, share) of each line, by its name; at most two, one not empty.
+    title: what the lines are.
+    series: (x, y) of each line by its name, sorted by x; those without points are left
+      out of the legend, and keep their colour.
+    unit: how y is written.
+    x_name: what x counts.
+    x_end: end of the horizontal axis; by default the largest x.
+    clip: whether points far above all others are clipped.
+
+  Raises:
+    ValueError: there are more than `MOST_LINES` lines.
   """
-  chart = LineChart(label, [], [], "")
-  end = max(x for line in series.values() for x, _ in line)
-  base, top = _HEIGHT - 24, 24
-  scale = (chart.right - chart.left) / max(end, 1)
-  kinds = ("first", "second")
+  if len(series) > MOST_LINES:
+    raise ValueError(f"a chart shows {MOST_LINES} lines at most, not {len(series)}")
+  finite = {
+    name: np.array([(x, y) for x, y in line if math.isfinite(y)], float).reshape(-1, 2)
+    for name, line in series.items()
+  }
+  every = np.concatenate([np.zeros((0, 2)), *finite.values()])
+  if not len(every):
+    return None
+  notes = []
+  if left_out := sum(map(len, series.values())) - len(every):
+    notes.append(f"{left_out:,} values are not finite")
+  end = max(x_end or 0.0, float(every[:, 0].max())) or 1.0
+  low, high, clipped = _range(every[:, 1], clip)
+  if clipped:
+    largest = unit.exact(float(every[:, 1].max()))
+    notes.append(f"{clipped:,} above the axis, up to {largest}")
+  empty = Chart(title, "", [], [], [], x_name, notes)
+  axes = _Axes(empty, end, low, high)
   drawn = [
-    Line(
-      name,
-      "M"
-      + "L".join(
-        f"{chart.left + x * scale:.1f} {base - (base - top) * share:.1f}"
-        for x, share in line
-      ),
-      kind,
-      chart.left + 110 * at,
-    )
-    for at, ((name, line), kind) in enumerate(
-      zip(series.items(), kinds[: len(series)], strict=True)
-    )
-    if line
+    _line(name, number, points, axes, unit, notes)
+    for number, (name, points) in enumerate(finite.items(), 1)
+    if len(points)
   ]
-  grid = [
-    Mark(float(base - (base - top) * share), f"{share:.0%}")
-    for share in (0, 0.25, 0.5, 0.75, 1)
-  ]
-  return dataclasses.replace(chart, lines=drawn, grid=grid, end=f"{end:,.0f}")
-
-
-def peaks(
-  hierarchy: Hierarchy, probabilities: Float32[np.ndarray, " classes"]
-) -> PeakChart:
-  """Probability over all classes in depth-first order, the peaks named."""
-  along = probabilities[hierarchy.depth_first]
-  column = np.arange(len(along)) * _WIDTH // len(along)
-  highest = np.zeros(_WIDTH)
-  np.maximum.at(highest, column, along)
-  top = max(float(highest.max()), 1e-9)
-  base, tall = _HEIGHT - 10, _HEIGHT - 120
-  bars = "".join(
-    f"M{x} {base}V{base - tall * value / top:.1f}"
-    for x, value in enumerate(highest)
-    if tall * value / top >= 0.5
+  return dataclasses.replace(
+    empty,
+    label=_label(title, finite, unit, x_name),
+    lines=drawn,
+    x_ticks=[Tick(axes.x(at), ticks.compact(at)) for at in ticks.ticks(0, end)],
+    y_ticks=[Tick(axes.y(at), unit.axis(at)) for at in ticks.ticks(low, high)],
+    notes=list(dict.fromkeys(notes)),
   )
-  named = []
-  for row, at in enumerate(np.argsort(-along, kind="stable")[:_PEAKS].tolist()):
-    node = hierarchy.label_node[int(hierarchy.depth_first[at])]
-    if row and along[at] < _LEAST:
-      break
-    name = hierarchy.name(int(node)).partition(",")[0]
-    x, end = int(column[at]), base - tall * float(along[at]) / top
-    anchor = "end" if x > _WIDTH / 2 else "start"
-    named.append(
-      Peak(f"{name} {along[at]:.1%}", x, 16 + 20 * row, f"{end:.1f}", anchor)
-    )
-  return PeakChart("Peaks: " + "; ".join(peak.text for peak in named), bars, named)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+  """Values -> coordinates."""
+
+  chart: Chart
+  end: float
+  low: float
+  high: float
+
+  def x(self, value: float) -> float:
+    chart = self.chart
+    return round(chart.left + (chart.right - chart.left) * value / self.end, 1)
+
+  def y(self, value: float) -> float:
+    share = (min(value, self.high) - self.low) / (self.high - self.low)
+    return round(self.chart.base - (self.chart.base - self.chart.top) * share, 1)
+
+
+def _range(
+  values: Float64[np.ndarray, " points"], clip: bool
+) -> tuple[float, float, int]:
+  """Both ends of the vertical axis, and how many values are above it."""
+  low, high = min(0.0, float(values.min())), float(values.max())
+  usual = float(np.percentile(values, 95, method="lower"))
+  if clip and high > _OUTLIER * usual > 0 and len(values) > 2:
+    high = 1.15 * usual
+  else:
+    high *= 1.06
+  if high <= low:
+    high = low + 1
+  return low, high, int((values > high).sum())
+
+
+def _line(
+  name: str,
+  number: int,
+  points: Float64[np.ndarray, "points 2"],
+  axes: _Axes,
+  unit: Unit,
+  notes: list[str],
+) -> Line:
+  """A line through the points, or through the means of neighbours."""
+  size = -(-len(points) // _MOST_POINTS)
+  groups = [points[at : at + size] for at in range(0, len(points), size)]
+  band = ""
+  if size > 1:
+    notes.append(f"each point is the mean of {size} rows, the band their range")
+    upper = [(axes.x(g[-1, 0]), axes.y(g[:, 1].max())) for g in groups]
+    lower = [(axes.x(g[-1, 0]), axes.y(g[:, 1].min())) for g in groups]
+    band = _path(upper + lower[::-1]) + "Z"
+  means = [(float(g[-1, 0]), float(g[:, 1].mean())) for g in groups]
+  drawn = [(axes.x(x), axes.y(y)) for x, y in means]
+  return Line(
+    name,
+    number,
+    _path(drawn),
+    band,
+    drawn if len(drawn) < _FEW else [],
+    " ".join(f"{x:g}" for x, _ in drawn),
+    ";".join(f"{ticks.exact(x)}|{unit.exact(y)}" for x, y in means),
+  )
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+  return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
+
+
+def _label(
+  title: str,
+  series: Mapping[str, Float64[np.ndarray, "points 2"]],
+  unit: Unit,
+  x_name: str,
+) -> str:
+  """The last value of each line in words."""
+  ends = [
+    f"{name} {unit.exact(float(points[-1, 1]))} at {ticks.exact(float(points[-1, 0]))} "
+    f"{x_name}"
+    for name, points in series.items()
+    if len(points)
+  ]
+  return f"{title}: at the end {'; '.join(ends)}"

@@ -1,7 +1,7 @@
-"""Photos, probabilities and answers -> one HTML page; no network, no script.
+"""Photos, probabilities and answers -> one HTML page, which needs no network.
 
 Elements that open and close are the browser's own, so keyboards and screen readers
-know them.
+know them; all that a page says is there without its script.
 """
 
 import dataclasses
@@ -13,11 +13,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from im21k import files
-from im21k.pages import charts, render
+from im21k.pages import icicle, mass, render
 from im21k.synsets.hierarchy import Hierarchy
 
 MOST_PHOTOS = 50
-_LEAST = 0.01  # Of probability, that the tree shows.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +36,6 @@ class PhotoAnswers:
   answers: dict[str, list[dict[str, Any]]]
 
 
-@dataclasses.dataclass(frozen=True)
-class TreeNode:
-  """A likely node of the hierarchy, and the likely ones below it, likeliest first."""
-
-  text: str
-  is_open: bool
-  below: list["TreeNode"]
-
-
 def write(path: Path, hierarchy: Hierarchy, photos: Sequence[PhotoAnswers]) -> None:
   """Writes the page, whole or not at all.
 
@@ -60,39 +50,41 @@ def write(path: Path, hierarchy: Hierarchy, photos: Sequence[PhotoAnswers]) -> N
 
 def _shown(hierarchy: Hierarchy, photo: PhotoAnswers) -> dict[str, Any]:
   """What the template takes of a photo."""
-  nodes = hierarchy.probabilities(photo.probabilities[None])[0]
+  names, nodes = mass.tree(hierarchy, photo.probabilities)
+  answers = {
+    heading: [
+      (top["name"], top["probability"], icicle.percent(top["probability"]))
+      for top in answer
+    ]
+    for heading, answer in distinct(photo.answers).items()
+  }
+  # The hedged answer, where there is one, is the one to trust.
+  best = next(reversed(answers.values()), None)
   return {
     "name": photo.name,
     "source": render.data_uri(photo.thumbnail),
-    "answers": {
-      heading: [(f"{top['probability']:.1%}", top["name"]) for top in answer]
-      for heading, answer in photo.answers.items()
-    },
-    "peaks": charts.peaks(hierarchy, photo.probabilities),
-    "tree": tree(hierarchy, nodes),
+    "small": render.data_uri(render.thumbnail(photo.thumbnail)),
+    "best": (best[0][0].partition(",")[0], best[0][2]) if best else None,
+    "answers": answers,
+    "icicle": icicle.layout(names, nodes),
+    "path": " › ".join(names),
+    "tree": nodes,
   }
 
 
-def tree(hierarchy: Hierarchy, nodes: Float32[np.ndarray, " nodes"]) -> list[TreeNode]:
-  """The roots of the likely nodes; branches of 50 % and more are open.
-
-  A node with several hypernyms stands only below its likeliest.
-  """
-  children: dict[int, list[int]] = {}
-  roots = []
-  for node in np.flatnonzero(nodes >= _LEAST).tolist():
-    if parents := hierarchy.parents[node]:
-      children.setdefault(max(parents, key=lambda at: nodes[at]), []).append(node)
+def distinct(
+  answers: dict[str, list[dict[str, Any]]],
+) -> dict[str, list[dict[str, Any]]]:
+  """Answers by heading; those that read the same have one heading for both."""
+  headings: dict[tuple[tuple[str, str], ...], str] = {}
+  found: dict[str, list[dict[str, Any]]] = {}
+  for heading, answer in answers.items():
+    read = tuple((one["synset"], icicle.percent(one["probability"])) for one in answer)
+    if same := headings.get(read):
+      both = f"{same} and {heading.lower()}"
+      found = {both if at == same else at: other for at, other in found.items()}
+      headings[read] = both
     else:
-      roots.append(node)
-
-  def grow(node: int, is_open: bool) -> TreeNode:
-    name = hierarchy.name(node)
-    below = sorted(children.get(node, ()), key=lambda at: -nodes[at])
-    return TreeNode(
-      f"{name} {nodes[node]:.1%}",
-      is_open,
-      [grow(at, is_open and bool(nodes[at] >= 0.5)) for at in below],
-    )
-
-  return [grow(root, True) for root in roots]
+      found[heading] = answer
+      headings[read] = heading
+  return found

@@ -1,9 +1,11 @@
 """Values -> HTML pages: one environment, in which every value is escaped.
 
-Pages use neither scripts nor the network, and their policy allows neither: photos are
-data URIs. In every text, what cannot be seen is written out, for names may hold control
-characters, turn the direction of text, or be no Unicode. The templates are in
-`templates/`; a value that a template expects and does not get is an error.
+Pages use no network, and their policy allows none: photos are data URIs. The one script
+that it allows, `page.js`, adds what hovering and searching need; without it nothing
+that a page says is lost. The look of all pages is `style.css`; what one page has of its
+own is in `TEMPLATE.css`. In every text, what cannot be seen is written out, for names
+may hold control characters, turn the direction of text, or be no Unicode. The templates
+are in `templates/`; a value that a template expects and does not get is an error.
 """
 
 import base64
@@ -18,17 +20,35 @@ from jaxtyping import UInt8
 
 from im21k import words
 
+_SIDE = 144  # Of a small photo, in pixels, at most.
+
 
 def page(template: str, **values: Any) -> str:
   """The page of a template, `photo_page` say, with these values."""
   environment = _environment()
-  style = environment.get_template("style.css").render()
-  digest = hashlib.sha256(style.encode()).digest()
+  own = f"{template}.css"
+  styles = ["style.css", *({own} & {*environment.list_templates()})]
+  style = "".join(_source(name) for name in styles)
+  script = _source("page.js")
   return environment.get_template(f"{template}.html.jinja").render(
     values,
     style=style,
-    style_hash=base64.b64encode(digest).decode("ascii"),
+    style_hash=_digest(style),
+    script=script,
+    script_hash=_digest(script),
   )
+
+
+def thumbnail(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
+  """A photo no larger than a page shows it."""
+  scale = _SIDE / max(pixels.shape[:2])
+  if scale >= 1:
+    return pixels
+  size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+  small: UInt8[np.ndarray, "_ _ 3"] = cv2.resize(
+    pixels, size, interpolation=cv2.INTER_AREA
+  )
+  return small
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
@@ -45,6 +65,18 @@ def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
   if not done:
     raise ValueError(f"a photo of shape {pixels.shape} cannot be encoded as JPEG")
   return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode('ascii')}"
+
+
+def _source(name: str) -> str:
+  """A file of `templates/` as it is."""
+  loader = _environment().loader
+  assert loader is not None
+  return loader.get_source(_environment(), name)[0]
+
+
+def _digest(text: str) -> str:
+  """What the policy of a page names a style or script by."""
+  return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 @functools.cache

@@ -1,57 +1,27 @@
-"""A run's work folder -> one page: learning curve, scores, and where it is wrong."""
+"""A run's work folder -> one page: what it reached, how, and where it is wrong."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from im21k import documents, files, original, targets, weights, words
-from im21k.answers import calibration
-from im21k.evaluation import accuracy, inputs, outputs, results
-from im21k.pages import charts, mistakes, render
-from im21k.synsets import hierarchy
+from im21k.evaluation import accuracy, inputs, results
+from im21k.pages import curves, render, scored, settings, ticks
 from im21k.training.log import read_rows
 
 FINETUNED = "finetune.json"  # What `im21k finetune` records in place of a config.
 _FITTED = "The trunk was not trained: the head was fitted to its features at once."
 
 
-def report(
+def write(
   workdir: Path,
+  data: Path | None,
+  split: inputs.Split | None,
   *,
-  data: Path | None = None,
-  split: inputs.Split | None = None,
-  images: int = 2_000,
-  batch_size: int = 64,
-  page_file: Path | None = None,
+  images: int,
+  batch_size: int,
+  page_file: Path | None,
 ) -> dict[str, Any]:
-  """Writes a page about a run: curve, scores, confusion, best and worst classes.
-
-  Args:
-    workdir: Work folder of the run. The page of an unfinished run evaluates nothing:
-      data, split, images and batch_size have no effect yet.
-    data: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars or
-      of photos; a photo, tar, tar.gz, .rec, .lst or .tsv; a folder prepared by TFDS, or
-      tfds:NAME:SPLIT; by default the photos that the run was trained on.
-    split: Split of packed photos to evaluate, eval by default.
-    images: Maximum number of photos; each takes 87 KB of memory with 21,841 classes.
-    batch_size: Photos in a batch.
-    page_file: HTML file to write; by default report.html in workdir.
-
-  Returns:
-    `page`: the file; `finished`: whether the run has weights; `images`: how many photos
-    were evaluated; `top_1` of these (None: there are none); `counts` (None: the same):
-    how many `photos` were read, and of these how many were `used`, of `unknown`
-    classes, and `bad`. `failed`, if a part of an archive could not be read.
-
-  Raises:
-    FileNotFoundError: workdir holds no run, or there are no such photos.
-    ValueError: a file is damaged, or the photos have other classes.
-  """
-  if images < 1:
-    raise ValueError(f"images is {images}, but must be at least 1")
+  """Writes a page about a run; see `report`."""
   target = page_file or workdir / "report.html"
   targets.check([], page_file=target)
   read = [workdir / name for name in ("config.json", "metrics.jsonl", "weights")]
@@ -59,30 +29,40 @@ def report(
   config, fitted = _config(workdir)
   rows = read_rows(workdir / "metrics.jsonl")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
+  folder = weights.find(workdir)
   evaluated: dict[str, Any] = {"images": 0, "top_1": None, "counts": None}
-  if finished:
+  step = None
+  if (folder / weights.DOCUMENT).is_file():
     if data is None and "data" not in config:
       raise ValueError(f"{workdir / 'config.json'} names no photos: give --data")
     photos = data or Path(config["data"])
-    evaluated = _evaluated(workdir / "weights", photos, split, images, batch_size)
+    evaluated = scored.evaluate(folder, photos, split, images, batch_size)
+    step = weights.step_of(folder)
   recorded = workdir / "environment.json"
+  environment = _read(recorded) if recorded.is_file() else None
+  # The original knew nothing of own classes, and was not made from other weights.
+  alone = evaluated.get("own") or (workdir / FINETUNED).is_file()
   page = render.page(
     "run_page",
     name=workdir.resolve().name,
-    curve=_curve(rows),
+    about=_about(config, environment, finished),
+    stats=curves.stats(rows, _devices(config)),
+    curves=curves.of_run(rows),
     no_curve=_FITTED if fitted else "Nothing has been measured yet.",
-    # The original knew nothing of own classes, and was not made from other weights.
-    comparison=()
-    if evaluated.get("own") or (workdir / FINETUNED).is_file()
-    else _comparison(workdir, rows),
+    scores=_scores(folder),
+    comparison=[] if alone else _comparison(folder, rows),
     mistakes=evaluated.get("mistakes"),
-    config=_pairs(config),
-    environment=_pairs(_read(recorded)) if recorded.is_file() else None,
+    unfinished=_unfinished(folder.name, step, evaluated) if not finished else None,
+    changed=[] if fitted else settings.changed(config),
+    config=settings.everything(config),
+    history=config.get("history") or [],
+    environment=settings.everything(environment) if environment else None,
   )
   files.write_text(target, page)
   return {
     "page": str(target),
     "finished": finished,
+    "step": step,
     "images": evaluated["images"],
     "top_1": evaluated["top_1"],
     "counts": evaluated["counts"],
@@ -91,14 +71,16 @@ def report(
 
 
 def text(result: dict[str, Any]) -> str:
-  """The result of `report` for people."""
+  """The result of `write` for people."""
   lines = [f"page: {result['page']}"]
-  if result["finished"]:
+  if not result["finished"]:
+    lines.append("the run has not ended")
+  if result["images"]:
     photos = words.counted(result["images"], "photo")
     lines.append(f"{photos}, top-1 accuracy {result['top_1']:.2%}")
     lines.append(results.counts_line(result["counts"]))
   else:
-    lines.append("the run has not ended: there are no weights to evaluate")
+    lines.append("there are no weights to evaluate yet")
   return "\n".join(lines)
 
 
@@ -120,101 +102,85 @@ def _read(path: Path) -> dict[str, Any]:
   return documents.read(path)
 
 
-def _evaluated(
-  folder: Path, data: Path, split: inputs.Split | None, most: int, batch_size: int
-) -> dict[str, Any]:
-  """`images`, `top_1`, `own` (has own classes), and `mistakes` for the template."""
-  split = inputs.split_for(data, split, "eval")
-  released = weights.load(folder)
-  photos = inputs.open_shuffled(data, split, classes=released.classes)
-  computed = outputs.compute(released, photos, most=most, batch_size=batch_size)
-  labels = computed.labels
-  top_1 = float((computed.logits.argmax(1) == labels).mean())
-  calibrated = calibration.load(folder / weights.ARRAYS) or calibration.Calibration()
-  p = calibrated.probabilities(computed.logits)
-  graph = hierarchy.to_show(released.classes)
-  head, rows = mistakes.confusion(graph, p, labels)
-
-  def squares(indices: list[int]) -> list[UInt8[np.ndarray, "size size 3"]]:
-    chosen = photos.pick(computed.positions[indices].tolist())
-    return [inputs.square(photo, released.input) for photo in chosen]
-
-  best, worst = mistakes.best_and_worst(graph, p, labels, squares)
-  shown = {
-    "summary": f"{_counted(computed, split)}, top-1 accuracy {_percent(top_1)}.",
-    "head": head,
-    "rows": rows,
-    "best": best,
-    "worst": worst,
-  }
-  return {
-    "images": len(labels),
-    "top_1": top_1,
-    "own": bool(released.classes.own),
-    "mistakes": shown,
-    "counts": computed.counts(),
-    "failed": results.failed(computed.bad),
-  }
+def _unfinished(name: str, step: int | None, evaluated: dict[str, Any]) -> str:
+  """What an unfinished run's page says of its weights."""
+  if not evaluated["images"]:
+    return "The run has not ended, and there are no weights to evaluate yet."
+  at = "" if step is None else f" of step {step:,}"
+  return f"The run has not ended: what follows is about its weights {name}/{at}."
 
 
-def _counted(computed: outputs.Outputs, split: str | None) -> str:
-  """How many photos were evaluated, and how many could not be."""
-  used = words.counted(len(computed.labels), f"{split} photo" if split else "photo")
-  rest = computed.counts()["photos"] - len(computed.labels)
-  return f"{used}{f' ({rest:,} more cannot be scored)' if rest else ''}"
+def _devices(config: dict[str, Any]) -> int | None:
+  devices = config.get("devices")
+  return devices if isinstance(devices, int) else None
 
 
-def _curve(rows: list[dict[str, Any]]) -> charts.LineChart | None:
-  """Accuracy over images seen; None where nothing was measured."""
-  lines = {
-    name: [(row["images"], row[key]) for row in rows if key in row]
-    for name, key in (("train", "train_top_1"), ("held out", "eval_top_1"))
-  }
-  if not lines["train"]:
-    return None
-  label = (
-    f"Top-1 accuracy over images seen, {rows[-1]['images']:,} in all; at the end "
-    f"{_percent(_last(rows, 'train_top_1'))} on training photos and "
-    f"{_percent(_last(rows, 'eval_top_1'))} on held-out photos"
-  )
-  return charts.lines(label, lines)
+def _about(
+  config: dict[str, Any], environment: dict[str, Any] | None, finished: bool
+) -> str:
+  """What was trained, on what, and on which machine: one line."""
+  parts = ["finished" if finished else "not finished"]
+  model = config.get("model")
+  if isinstance(model, dict) and "name" in model:
+    width = model.get("width", 1)
+    parts.append(f"{model['name']}{f', width {width:g}' if width != 1 else ''}")
+  if config.get("data"):
+    parts.append(f"data {config['data']}")
+  if environment and environment.get("devices"):
+    parts.append(f"{environment['devices']}, jax {environment.get('jax', '?')}")
+  return " · ".join(parts)
 
 
-def _comparison(workdir: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-  """The same measures of this run and of the original of 2015: rows of a table."""
-  train = _percent(_last(rows, "train_top_1"))
-  lines: list[tuple[str, ...]] = [
-    ("training photos, top-1", train, f"{original.TRAIN_TOP_1[-1]} %")
-  ]
-  measured = results.read_rows(workdir / "weights" / results.CSV)
+def _scores(folder: Path) -> list[tuple[str, ...]]:
+  """The evaluations of the run's weights that are recorded, newest last."""
+  shown = []
+  for row in results.read_rows(folder / results.CSV):
+    top = [
+      ticks.share_exact(float(row[f"top_{k}"])) if row.get(f"top_{k}") else ""
+      for k in accuracy.TOP_K
+    ]
+    low, high = row.get("top_1_low"), row.get("top_1_high")
+    interval = (
+      f"{100 * float(low):.1f} to {100 * float(high):.1f}" if low and high else ""
+    )
+    photos = f"{int(float(row['images'])):,}" if row.get("images") else ""
+    where = " ".join(row[key] for key in ("data", "split") if row.get(key))
+    shown.append((where, row.get("answers", ""), photos, top[0], interval, *top[1:]))
+  return shown
+
+
+def _comparison(folder: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+  """What this run and the original of 2015 have both measured: rows of a table.
+
+  Training accuracy can be compared where a pass is as long as the original's; scores
+  where all of ILSVRC2012's validation photos were evaluated.
+  """
+  lines: list[tuple[str, ...]] = []
+  train = curves.last(rows, "train_top_1")
+  epochs = [row for row in rows if row.get("epoch")]
+  if train is not None and epochs:
+    images = epochs[-1]["images"] / epochs[-1]["epoch"]
+    if images > 0.9 * original.IMAGES:
+      theirs = f"{original.TRAIN_TOP_1[-1]} %"
+      lines.append(("training photos, top-1", _percent(train), theirs))
+  measured = results.read_rows(folder / results.CSV)
   for answers, key in (("all 21,841", "all"), ("999 of ilsvrc2012", "ilsvrc2012")):
     # The newest evaluation on all validation photos.
-    mine = next(
+    mine: dict[str, Any] = next(
       (
         row
         for row in reversed(measured)
         if row.get("answers") == answers
         and row.get("images") == str(accuracy.VALIDATION_PHOTOS)
       ),
-      None,
+      {},
     )
-    for k, theirs in zip((1, 5, 20), original.VALIDATION_TOP_K[key], strict=True):
-      share = float(mine[f"top_{k}"]) if mine and mine.get(f"top_{k}") else None
-      what = f"ILSVRC2012 val among {answers}, top-{k}"
-      lines.append((what, _percent(share), f"{theirs} %"))
+    for k, share in zip(accuracy.TOP_K, original.VALIDATION_TOP_K[key], strict=True):
+      if mine.get(f"top_{k}"):
+        what = f"ILSVRC2012 val among {answers}, top-{k}"
+        lines.append((what, _percent(float(mine[f"top_{k}"])), f"{share} %"))
   return lines
 
 
-def _pairs(document: dict[str, Any]) -> list[tuple[str, str]]:
-  return [
-    (key, value if isinstance(value, str) else json.dumps(value))
-    for key, value in document.items()
-  ]
-
-
-def _last(rows: list[dict[str, Any]], name: str) -> float | None:
-  return next((row[name] for row in reversed(rows) if name in row), None)
-
-
-def _percent(share: float | None) -> str:
-  return "not measured" if share is None else f"{100 * share:.1f} %"
+def _percent(share: float) -> str:
+  return f"{100 * share:.1f} %"

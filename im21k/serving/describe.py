@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32
 from im21k import synsets
 from im21k.answers import calibration as calibrations
 from im21k.answers import hedge, naming, rules
-from im21k.pages import photo_page
+from im21k.pages import mass
 from im21k.synsets import foreign, hierarchy
 
 TOP_K, MOST = 5, 50
@@ -102,7 +102,7 @@ class Describer:
       nodes = self.graph.probabilities(p)[0]
       answers["diverse"] = namer.diverse(p)[0]
       answers["hedged"] = self._hedged(nodes)
-      answers["tree"] = [_branch(one) for one in photo_page.tree(self.graph, nodes)]
+      answers["tree"] = _tree(*mass.tree(self.graph, p[0]))
     return answers
 
   def _hedged(self, nodes: Float32[np.ndarray, " nodes"]) -> list[dict[str, Any]]:
@@ -176,9 +176,18 @@ class Describer:
     return rules.allowed_classes(self.graph, self.classes, choice.under, listed, only)
 
 
-def _branch(node: photo_page.TreeNode) -> dict[str, Any]:
-  below = [_branch(one) for one in node.below]
-  return {"text": node.text, "is_open": node.is_open, "below": below}
+def _tree(names: Sequence[str], nodes: Sequence[mass.Node]) -> list[dict[str, Any]]:
+  """The tree of mass; what is above the place where it divides is one node."""
+  branches = [_branch(one, True) for one in nodes]
+  if not names:
+    return branches
+  return [{"text": " › ".join(names), "is_open": True, "below": branches}]
+
+
+def _branch(node: mass.Node, is_open: bool) -> dict[str, Any]:
+  below = [_branch(one, is_open and one.mass >= 0.5) for one in node.below]
+  text = f"{node.name} {node.probability:.1%}"
+  return {"text": text, "is_open": is_open, "below": below}
 
 
 def _lists(classes: synsets.ClassList) -> dict[str, int]:

@@ -105,7 +105,10 @@ class Hierarchy:
     return np.unique(np.concatenate([self._above[label] for label in self.below(node)]))
 
   def lowest_common(self, a: int, b: int) -> int:
-    """The node above both classes with the fewest classes below; the lowest id of ties.
+    """The node at or above both classes with the fewest classes below.
+
+    Of several, as in a chain of single children, it is the deepest; of equally deep
+    ones that of the lowest id.
 
     Raises:
       ValueError: no node is above both.
@@ -113,7 +116,9 @@ class Hierarchy:
     both = self._ancestors[a] & self._ancestors[b]
     if not both:
       raise ValueError(f"no node is above both classes {a} and {b}")
-    return min(both, key=lambda node: (self.count[node], self.ids[node]))
+    return min(
+      both, key=lambda node: (self.count[node], -self.depth[node], self.ids[node])
+    )
 
   def name(self, node: int) -> str:
     """A name that no two nodes of WordNet share; of an own class the list's name."""

@@ -15,7 +15,7 @@ from flax import linen as nn
 from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
-from im21k.training import keys, losses, optim, overrides, split_head
+from im21k.training import eval_keys, keys, losses, optim, overrides, split_head
 from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
@@ -36,6 +36,10 @@ class Config:
   """
 
   data: str = key(REQUIRED, "Folder of packed photos, written by `im21k pack`.")
+  eval_data: str | Mapping[str, str] | None = key(
+    None, "Further packed photos to evaluate on: a folder, which is called val, or "
+    "several by name. Best goes by val where data holds nothing out.",
+  )  # fmt: skip
   classes: str = key(
     "imagenet21k",
     "Class list that the labels index: a known name such as imagenet21k, a file of ids "
@@ -60,22 +64,17 @@ class Config:
     224, "Side of the model's square input.", "pixels", bounds=Bounds(1, 2**13)
   )
   short_side: int | None = key(
-    None,
-    "Downscale photos to this short side before they are cropped; none: image_size · "
-    "256 / 224.",
-    "pixels",
-    bounds=Bounds(1, 2**15),
-  )
+    None, "Downscale photos to this short side before they are cropped; none: "
+    "image_size · 256 / 224.", "pixels", bounds=Bounds(1, 2**15),
+  )  # fmt: skip
   mean: Rate = key(
-    117.0,
-    "Subtract this from pixel values, one number or one for each of R, G, B.",
+    117.0, "Subtract this from pixel values, one number or one for each of R, G, B.",
     bounds=Bounds(-1e6, 1e6),
-  )
+  )  # fmt: skip
   std: Rate = key(
-    1.0,
-    "Then divide by this, one number or one for each of R, G, B.",
+    1.0, "Then divide by this, one number or one for each of R, G, B.",
     bounds=Bounds(1e-6, 1e6),
-  )
+  )  # fmt: skip
   devices: int = key(
     4, "Number of devices that share each batch.", fixed=False, bounds=COUNT
   )
@@ -104,11 +103,9 @@ class Config:
     fixed=False, bounds=Bounds(1, 4096),
   )  # fmt: skip
   workers: int | None = key(
-    None,
-    "Processes that make batches; none: by the number of cores.",
-    fixed=False,
-    bounds=Bounds(0, 4096),
-  )
+    None, "Processes that make batches; none: by the number of cores.",
+    fixed=False, bounds=Bounds(0, 4096),
+  )  # fmt: skip
   log_every: Duration = key(
     Duration(50, "steps"), "Time between rows of metrics.", fixed=False
   )
@@ -126,9 +123,14 @@ class Config:
     1, "Number of checkpoints to keep by the best top-1 on held-out photos.",
     fixed=False, bounds=Bounds(0, 10**9),
   )  # fmt: skip
+  trackers: tuple[Literal["tensorboard", "wandb"], ...] = key(
+    (), "Write each row of metrics also for tensorboard (event files) or wandb "
+    "(offline runs).", fixed=False,
+  )  # fmt: skip
   reference: Reference | None = section(None)
 
   def __post_init__(self) -> None:
+    eval_keys.checked(self.eval_data)
     for name, value in (("mean", self.mean), ("std", self.std)):
       if isinstance(value, tuple) and len(value) != 3:
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
@@ -174,8 +176,14 @@ class Config:
   def resolved(self) -> "Config":
     """The same run with every default spelled out that depends on another key."""
     return dataclasses.replace(
-      self, short_side=self.crop_from, model=resolved_model(self.model)
-    )
+      self, short_side=self.crop_from, model=resolved_model(self.model),
+      eval_data=self.eval_folders or None,
+    )  # fmt: skip
+
+  @property
+  def eval_folders(self) -> dict[str, str]:
+    """The folders of `eval_data` by name."""
+    return eval_keys.checked(self.eval_data)
 
   @property
   def crop_from(self) -> int:
@@ -223,18 +231,10 @@ class Config:
     `state` may be shapes; `on` devices that are only described.
     """
     step = TrainStep(
-      model=model,
-      optimizer=optimizer,
-      mean=self.mean,
-      std=self.std,
-      overlap=self.overlap,
-      wire_dtype=self.wire_dtype,
-      split_head=self.split_head,
-      frozen=self.is_frozen,
-      mix=self.mix,
-      seed=self.seed,
-      loss=self.make_loss(),
-    )
+      model=model, optimizer=optimizer, mean=self.mean, std=self.std,
+      overlap=self.overlap, wire_dtype=self.wire_dtype, split_head=self.split_head,
+      frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
+    )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes
 

@@ -44,7 +44,7 @@ def export_checkpoint(
   """
   targets.check_folder([workdir], out=out)
   real = Path(os.path.realpath(out))
-  for name in ("checkpoints", "weights"):
+  for name in ("checkpoints", "weights", "best", "latest"):
     if real.is_relative_to(os.path.realpath(workdir / name)):
       raise ValueError(f"out is {out}, where the run writes: name another folder")
   path = workdir / "config.json"

@@ -56,6 +56,12 @@ class Key:
       return tuple(f"{self.name}.{unit}" for unit in UNITS)
     return (self.name,)
 
+  @property
+  def is_mapping(self) -> bool:
+    """Whether values by name can be its value, each of which can be set."""
+    kinds = (self.kind, *typing.get_args(self.kind))
+    return any(typing.get_origin(kind) is Mapping for kind in kinds)
+
 
 def key(
   default: Any,

@@ -1,12 +1,16 @@
 """Rows of metrics -> a picture of accuracy, loss and rate over images seen."""
 
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
 
 from im21k import files
+from im21k.training import eval_keys
 from im21k.training.sections import Reference
 
+_OF_SETS = ("#cc6677", "#228833", "#aa3377", "#ccbb44")  # Colours of held-out photos.
+_OUTLIER = 10  # Times the median.
 _FEW = 30  # Points that are marked each, for one alone is no line.
 
 
@@ -32,7 +36,8 @@ def draw(
     3, sharex=True, gridspec_kw={"height_ratios": (3, 1.2, 0.8)}
   )
   train = [row for row in rows if "train_top_1" in row]
-  evals = [row for row in rows if "eval_top_1" in row]
+  names = eval_keys.names_in(rows)
+  colors = dict(zip(names, itertools.cycle(_OF_SETS)))
   for index, (start, end, rate) in enumerate(_phases(train)):
     axes.axvspan(start, end, color="#4477aa", alpha=0.14 if index % 2 else 0.05, lw=0)
     axes.text(
@@ -48,32 +53,30 @@ def draw(
     marker="." if len(train) < _FEW else "",
     label="train, running",
   )
-  if evals:
+  for key, name in names.items():
     axes.plot(
-      [row["images"] for row in evals],
-      [100 * r["eval_top_1"] for r in evals],
+      *_points(rows, key, 100),
       "o-",
-      color="#cc6677",
+      color=colors[key],
       ms=4,
       lw=1.2,
-      label="held out",
+      label=name.replace("$", r"\$"),
     )
   if reference:
     label = reference.label.replace("$", r"\$")  # It is text, not mathematics.
     ends = [reference.images_per_pass * (i + 1) for i in range(len(reference.top_1))]
     axes.plot(ends, reference.top_1, "k_", ms=14, mew=2, label=label)
-  for panel, rows_, key, color in (
-    (losses, train, "loss", "#4477aa"),
-    (losses, evals, "eval_loss", "#cc6677"),
-    (rates, train, "lr", "#555555"),
+  for panel, key, color in (
+    (losses, "loss", "#4477aa"),
+    *((losses, name.replace("top_1", "loss"), colors[name]) for name in names),
+    (rates, "lr", "#555555"),
   ):
-    points = [(row["images"], row[key]) for row in rows_ if key in row]
-    marker = "." if len(points) < _FEW else ""
-    if points:
-      panel.plot(*zip(*points, strict=True), color=color, lw=1.2, marker=marker)
+    points = _points(rows, key)
+    marker = "." if len(points[0]) < _FEW else ""
+    panel.plot(*points, color=color, lw=1.2, marker=marker)
   axes.set(ylabel="top-1 accuracy, %")
-  axes.set_ylim(-0.01 * (top := _top(train, evals, reference)), top)
-  losses.set(ylabel="loss")
+  axes.set_ylim(-0.01 * (top := _top(rows, reference)), top)
+  losses.set(ylabel="loss", yscale=_scale(losses))
   rates.set(ylabel="rate", xlabel="images seen")
   rates.set_ylim(bottom=0)
   rates.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
@@ -86,14 +89,26 @@ def draw(
     figure.savefig(aside, format="png", dpi=110)
 
 
-def _top(
-  train: list[dict[str, Any]],
-  evals: list[dict[str, Any]],
-  reference: Reference | None,
-) -> float:
+def _points(
+  rows: list[dict[str, Any]], key: str, times: int = 1
+) -> tuple[list[int], list[float]]:
+  """Images seen and values of the rows that have a value for this key."""
+  found = [row for row in rows if row.get(key) is not None]
+  return [row["images"] for row in found], [times * row[key] for row in found]
+
+
+def _scale(axes: Any) -> str:
+  """`log` where a few values, as of a first evaluation, would flatten all others."""
+  shown = sorted(value for line in axes.lines for value in line.get_ydata())
+  if not shown or shown[0] <= 0:
+    return "linear"
+  return "log" if shown[-1] > _OUTLIER * shown[len(shown) // 2] else "linear"
+
+
+def _top(rows: list[dict[str, Any]], reference: Reference | None) -> float:
   """Where the axis of accuracy ends, in percent: a little above all that it shows."""
-  shown = [100 * row["train_top_1"] for row in train]
-  shown += [100 * row["eval_top_1"] for row in evals]
+  keys = ["train_top_1", *eval_keys.names_in(rows)]
+  shown = [value for key in keys for value in _points(rows, key, 100)[1]]
   shown += reference.top_1 if reference else ()
   return min(101.0, max(1.0, 1.1 * max(shown))) if shown else 101.0
 

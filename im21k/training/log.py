@@ -13,16 +13,23 @@ import jax
 import optax
 
 from im21k import files
+from im21k.training import eval_keys, trackers
 from im21k.training.outputs import writing
 
 
 class MetricsFile:
-  """JSON lines, one a row of measurements, each with its `step`; append-only."""
+  """JSON lines, one a row of measurements, each with its `step`; append-only.
+
+  Attributes:
+    rows: all that are in the file.
+    trackers: are given each row once it is on the disk, and closed with the file.
+  """
 
   def __init__(self, path: Path, resume_step: int):
     """Opens `path`; drops rows past `resume_step`, and a torn last line."""
     kept = [row for row in read_rows(path) if row["step"] <= resume_step]
     self.rows, self._path = kept, path
+    self.trackers: list[trackers.Tracker] = []
     with writing(path):
       files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
       # Without a buffer: what could not be written would be tried again at the close.
@@ -36,10 +43,14 @@ class MetricsFile:
       while line:
         line = line[self._file.write(line) :]
       os.fsync(self._file.fileno())
+    for tracker in self.trackers:
+      tracker.write(row)
 
   def close(self) -> None:
-    """Closes the file."""
+    """Closes the file and the trackers."""
     self._file.close()
+    for tracker in self.trackers:
+      tracker.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -69,10 +80,15 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def last_scores(rows: list[dict[str, Any]]) -> dict[str, float | None]:
-  """The newest `train_top_1` and `eval_top_1`; None where there is none."""
+  """The newest `train_top_1` and `eval_top_1`; None where there is none.
+
+  Of each further set of `eval_data` also its newest `eval_NAME_top_1`.
+  """
+  names = ["train_top_1", "eval_top_1"]
+  names += [key for key in eval_keys.names_in(rows) if key not in names]
   return {
     name: next((row[name] for row in reversed(rows) if name in row), None)
-    for name in ("train_top_1", "eval_top_1")
+    for name in names
   }
 
 
@@ -153,6 +169,7 @@ class StepLog:
     self._file, self._clock, self._schedule = file, clock, schedule
     self._batch_size, self._train_examples = batch_size, train_examples
     self._metrics: list[Any] = []  # of the steps since the last row, on the device
+    # Step, metrics of its steps, seconds trained and waited, what else the row holds.
     self._pending: tuple[int, list[Any], float, float, Mapping[str, Any]] | None = None
     self._mark = (clock.train_secs, clock.data_secs)
 
@@ -170,7 +187,8 @@ class StepLog:
     self._clock.tick()
     train, data = self._clock.train_secs, self._clock.data_secs
     seconds = train - self._mark[0], data - self._mark[1]
-    self._pending = (step, self._metrics, *seconds, self._health())
+    about = {**self._times(), **self._health()}
+    self._pending = (step, self._metrics, *seconds, about)
     self._metrics, self._mark = [], (train, data)
 
   def flush(self, step: int) -> None:
@@ -179,10 +197,24 @@ class StepLog:
       self.close_row(step)
     self._write()
 
+  def write(self, step: int, values: Mapping[str, Any]) -> None:
+    """Writes a row of its own, of what was measured at this step."""
+    self._file.write(**self._seen(step), **self._times(), **values)
+
+  def _seen(self, step: int) -> dict[str, Any]:
+    images = step * self._batch_size
+    epoch = round(images / self._train_examples, 4)
+    return {"step": step, "images": images, "epoch": epoch}
+
+  def _times(self) -> dict[str, Any]:
+    """Seconds of training so far, over all restarts, and what the clock says."""
+    train_secs = round(self._clock.train_secs, 2)
+    return {"train_secs": train_secs, "time": round(time.time(), 2)}
+
   def _write(self) -> dict[str, Any] | None:
     if self._pending is None:
       return None
-    step, metrics, train_secs, data_secs, health = self._pending
+    step, metrics, train_secs, data_secs, about = self._pending
     self._pending = None
     fetched = jax.device_get(metrics)
     loss = sum(float(m["loss"]) for m in fetched) / len(fetched)
@@ -190,18 +222,15 @@ class StepLog:
       raise FloatingPointError(
         f"the loss is {loss} between steps {step - len(fetched) + 1} and {step}"
       )
-    images = step * self._batch_size
     examples = len(fetched) * self._batch_size
     row = {
-      "step": step,
-      "images": images,
-      "epoch": round(images / self._train_examples, 4),
+      **self._seen(step),
       "loss": loss,
       "train_top_1": sum(float(m["top_1"]) for m in fetched) / len(fetched),
       "lr": float(self._schedule(step - 1)),
       "images_per_s": round(examples / train_secs, 2) if train_secs else None,
       "data_wait_share": round(data_secs / train_secs, 4) if train_secs else None,
-      **health,
+      **about,
     }
     self._file.write(**row)
     self._show(row)

@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 
-from im21k import lock
+from im21k import lock, machine
 from im21k.loading.train import TrainIterator
-from im21k.training import policies
+from im21k.training import eval_sets, policies, trackers
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
@@ -33,7 +33,7 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
   Args:
     config: the run.
     workdir: for config.json, environment.json, parameters.tsv, metrics.jsonl,
-      learning_curve.png, checkpoints/ and, at the end, weights/.
+      learning_curve.png, checkpoints/, best/, latest/ and, at the end, weights/.
     profile: write a trace of five steps into workdir/profile, for xprof or perfetto.
 
   Returns:
@@ -60,6 +60,7 @@ def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
     saved=lambda step: say(f"checkpoint saved at step {step}"),
   )
   latest = checkpoints.latest
+  trackers.check(config.trackers)
   run = prepare(policies.of_run(config, workdir), begun=latest is not None)
   folder = Workdir(workdir, run)
   if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.
@@ -102,21 +103,23 @@ def _run(
   with (
     contextlib.closing(run.batches(position["example"])) as batches,
     contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
-    contextlib.closing(Progress(run.total, step, run.config.batch_size)) as progress,
+    contextlib.closing(_progress(run, step)) as progress,
   ):
     log = _step_log(run, metrics, clock, batches, progress)
     while True:
       scores = None
-      if run.scorer and due(run.eval_every) and (step > start or not resumed):
+      if run.eval_sets and due(run.eval_every) and (step > start or not resumed):
         log.flush(step)
         with clock.pause("eval"):
-          scores = _evaluate(run, state, step, metrics, progress)
+          scores = _evaluate(run, state, log, step, progress)
           folder.draw(metrics.rows)
       if step > start and (scores or due(run.save_every) or signals.stop):
         log.flush(step)
         with clock.pause("save"):
           position = {"example": batches.position}
           whole = run.whole(state)
+          # Before the checkpoint: what is resumed has written them, or does it again.
+          folder.release(step, whole, scores, metrics.rows)
           checkpoints.save(step, whole, position, clock.state(), scores, about)
       if step >= run.total or signals.stop:
         break
@@ -151,21 +154,18 @@ def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored 
   )
 
 
+def _progress(run: Setup, step: int) -> Progress:
+  every = run.eval_every if run.eval_sets else None
+  return Progress(run.total, step, run.config.batch_size, every)
+
+
 def _evaluate(
-  run: Setup, state: Any, step: int, metrics: MetricsFile, progress: Progress
+  run: Setup, state: Any, log: StepLog, step: int, progress: Progress
 ) -> dict[str, Any]:
-  """Scores on all held-out photos, which become a row of metrics."""
-  assert run.scorer is not None
-  with progress.evaluating(step, run.loader.manifest.count("eval")) as scores:
-    row = run.scorer(run.variables(state)).rows()[0]
-    scores |= {name: row[name] for name in ("loss", "top_1", "top_5", "top_20")}
-    scores |= {"count": row["images"], "bad": row["bad"]}  # bad: cannot be decoded
-  metrics.write(
-    step=step,
-    images=step * run.config.batch_size,
-    **{f"eval_{name}": value for name, value in scores.items()},
-  )
-  return scores
+  """Scores on all held-out photos become a row; returns those that best goes by."""
+  row = eval_sets.evaluate(run.eval_sets, run.variables(state), progress, step)
+  log.write(step, row)
+  return eval_sets.of_main(row)
 
 
 def _step_log(
@@ -189,6 +189,7 @@ def _step_log(
 def _health(run: Setup, batches: TrainIterator) -> dict[str, Any]:
   """What a row holds besides the metrics of its steps."""
   health: dict[str, Any] = {"bad_photos": len(batches.bad)}
+  health["peak_host_mib"] = round(machine.peak_memory() / 2**20, 1)
   memory = run.devices[0].memory_stats()
   if memory and "peak_bytes_in_use" in memory:
     health["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)

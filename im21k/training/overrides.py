@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from im21k.models.registry import nearest
+from im21k.training import eval_keys
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import Key
-from im21k.training.values import Text, shown
+from im21k.training.values import Text, convert, shown
 
 _OPTION = "--config."
 
@@ -58,6 +59,11 @@ def apply(
       raise ValueError(
         f"{key.name} is given in {len(units)} units: keep one of {units}"
       )
+    below = [name for name in settings if name.startswith(f"{key.name}.")]
+    if key.is_mapping and key.name in settings and below:
+      raise ValueError(
+        f"{key.name} is given as a whole and by name ({', '.join(below)}): keep one"
+      )
   result = _copied(document, "")
   # Which keys a section has depends on its name.
   for name in sorted(settings, key=lambda name: not name.endswith(".name")):
@@ -81,6 +87,8 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
   settable = {one for key in keys for one in key.settable}
   *path, last = name.split(".")
   parent = ".".join(path)
+  # What a mapping holds has names of the user's own.
+  settable |= {name for key in keys if key.name == parent and key.is_mapping}
   if name not in settable and not (_is_above(name, settable) and _is_whole(value)):
     if _is_above(name, settable):
       raise ValueError(
@@ -92,14 +100,23 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
     )
   inner = document
   for part in path:
-    if not isinstance(inner.get(part), dict):
-      inner[part] = {}
+    inner[part] = _opened(part, inner.get(part))
     inner = inner[part]
   if any(key.name == parent and key.kind in (Duration, Durations) for key in keys):
     inner.clear()
   if last == "name" and inner.get("name") != value:
     _drop_others(inner, parent, str(value), keys)
   inner[last] = value
+
+
+def _opened(part: str, value: Any) -> dict[str, Any]:
+  """What a key holds by name; a folder of `eval_data` without a name has one, too."""
+  if isinstance(value, dict):
+    return value
+  if part != "eval_data" or not isinstance(value, str):
+    return {}
+  folders: str | dict[str, str] = convert(str | Mapping[str, str], value, part)
+  return eval_keys.checked(folders)
 
 
 def _is_above(name: str, settable: set[str]) -> bool:

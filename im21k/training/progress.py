@@ -24,15 +24,21 @@ _UNKNOWN = "?"
 class Progress:
   """Shows how far a run is: a bar on a terminal, else a line for each row."""
 
-  def __init__(self, total: int, start: int, batch_size: int):
+  def __init__(
+    self, total: int, start: int, batch_size: int, eval_every: int | None = None
+  ):
     """Begins at step `start` of `total`.
 
     Args:
       total: steps of the run.
       start: steps taken before, by runs that this one resumes.
       batch_size: examples a step, over all devices.
+      eval_every: steps between evaluations, of which one more is at the end; None:
+        there are none.
     """
     self._total, self._batch_size = total, batch_size
+    self._eval_every = eval_every
+    self._evaluated = (-1, 0.0)  # Step of the last evaluation, seconds of all its sets.
     self._start = self._last = start
     # Steps and seconds of recent rows, without pauses.
     self._recent: collections.deque[tuple[int, float]] = collections.deque(
@@ -81,15 +87,21 @@ class Progress:
     )
 
   def seconds_left(self, step: int) -> float | None:
-    """Seconds of training after this step, by recent rows; None before there are any.
+    """Seconds to the end from this step, whose evaluation is to come if one is due.
 
-    Evaluation, saving and compilation are left out.
+    By recent rows and the last evaluation; None before there are rows. Saving and
+    compilation are left out.
     """
-    if step >= self._total:
-      return 0.0
+    left = self._total - step
     steps = sum(steps for steps, _ in self._recent)
     seconds = sum(seconds for _, seconds in self._recent)
-    return (self._total - step) * seconds / steps if steps else None
+    if left > 0 and not steps:
+      return None
+    evaluations = 0
+    if every := self._eval_every:
+      evaluations = (self._total - 1) // every - (step - 1) // every + 1
+    training = left * seconds / steps if left > 0 else 0.0
+    return training + evaluations * self._evaluated[1]
 
   @contextlib.contextmanager
   def compiling(self) -> Iterator[None]:
@@ -100,20 +112,31 @@ class Progress:
     say(f"compiled in {as_time(time.monotonic() - begun)}, the first step included")
 
   @contextlib.contextmanager
-  def evaluating(self, step: int, photos: int) -> Iterator[dict[str, Any]]:
-    """Says that photos are evaluated; then the scores that the body put in the dict."""
-    say(f"evaluating {words.counted(photos, 'held-out photo')} at step {step} …")
+  def evaluating(
+    self, step: int, photos: int, name: str = ""
+  ) -> Iterator[dict[str, Any]]:
+    """Says that photos are evaluated; then the scores that the body put in the dict.
+
+    `name` is that of a set of `eval_data`; without, they are those that `data` holds
+    out.
+    """
+    what = words.counted(photos, "photo" if name else "held-out photo")
+    say(f"evaluating {what}{f' of {name}' if name else ''} at step {step} …")
     scores: dict[str, Any] = {}
     begun = time.monotonic()
     yield scores
+    took = time.monotonic() - begun
+    before = self._evaluated[1] if self._evaluated[0] == step else 0.0
+    self._evaluated = step, before + took
     bad = f", {scores['bad']:,} unreadable" if scores["bad"] else ""
+    bad += f", {scores['unknown']:,} of unknown classes" if scores["unknown"] else ""
     say(
       _fitted(
-        f"evaluated at step {step}/{self._total}",
+        f"evaluated{f' {name}' if name else ''} at step {step}/{self._total}",
         f"loss {scores['loss']:.5g}",
         *(f"top-{k} {scores[f'top_{k}']:.2%}" for k in (1, 5)),
         f"{words.counted(scores['count'], 'photo')}{bad}",
-        f"in {as_time(time.monotonic() - begun)}",
+        f"in {as_time(took)}",
       )
     )
 

@@ -15,6 +15,7 @@ from im21k.training.setup import Setup
 
 # What config.json and model.json hold besides the keys.
 HASHES, HISTORY, STEP = "hashes", "history", "step"
+MAIN_SET = "eval_set"  # among the hashes: the set of eval_data that best goes by
 PARAMETERS = "parameters"  # of the run that a checkpoint is of
 # Keys whose value is a place, and that are compared by the hash of what is there.
 _PLACES = ("data", "classes", "init.weights")
@@ -53,6 +54,10 @@ def changes(
   refused: list[str] = []
   for name in [*new, *(name for name in old if name not in new)]:
     values = old.get(name), new.get(name)
+    if name == "eval_data":
+      refused += _eval_data(*values, then, now)
+      changed += [(name, *values)] if values[0] != values[1] else []
+      continue
     known = name in _PLACES and name in now
     if known and then.get(name, now[name]) != now[name]:
       refused.append(
@@ -73,6 +78,28 @@ def changes(
   return changed
 
 
+def _eval_data(
+  old: dict[str, str] | None,
+  new: dict[str, str] | None,
+  then: dict[str, str],
+  now: dict[str, str],
+) -> list[str]:
+  """Why these sets cannot follow those: a set may come or go, but not change."""
+  refused = [
+    f"eval_data was {name}={(old or {}).get(name, 'other photos')} with hash "
+    f"{then[key]}, is {name}={(new or {})[name]} with hash {now[key]}"
+    for name, key in ((name, f"eval_data.{name}") for name in new or {})
+    if then.get(key, now[key]) != now[key]
+  ]
+  mains = [then.get(MAIN_SET), now.get(MAIN_SET)]
+  if None not in mains and mains[0] != mains[1]:
+    refused.append(
+      f"eval_data was such that best goes by {mains[0]}, is such that it goes by "
+      f"{mains[1]}"
+    )
+  return refused
+
+
 def hashes(run: Setup) -> dict[str, str]:
   """What is at the places that the config names, independent of where they are.
 
@@ -82,6 +109,12 @@ def hashes(run: Setup) -> dict[str, str]:
     "data": run.loader.manifest.digest,
     "classes": run.classes.fingerprint,
     "init.weights": start.fingerprint(run.config.init) if run.config.init else None,
+    **{
+      f"eval_data.{one.name}": one.manifest.digest for one in run.eval_sets if one.name
+    },
+    MAIN_SET: next(
+      (one.name for one in run.eval_sets if one.name and one.is_main), None
+    ),
   }
   return {name: one for name, one in found.items() if one is not None}
 

@@ -9,9 +9,8 @@ import optax
 from flax import linen as nn
 
 from im21k import parallel, synsets
-from im21k.evaluation import inputs, score
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import keys, policies, split_head, start
+from im21k.training import eval_sets, keys, policies, split_head, start
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -30,7 +29,8 @@ class Setup:
     classes: what the logits mean.
     input: how photos become the model's input when the weights are used.
     loader: makes the training batches.
-    scorer: scores variables on the held-out photos; None: there are none.
+    eval_sets: held-out photos that are scored, first those that the best checkpoint
+      goes by; empty: there are none.
     model, schedule, optimizer: as trained here.
     total: steps of the run.
     log_every, eval_every, save_every: steps between rows, evaluations, checkpoints.
@@ -41,7 +41,7 @@ class Setup:
   classes: synsets.ClassList
   input: Input
   loader: TrainLoader
-  scorer: score.Scorer | None
+  eval_sets: tuple[eval_sets.EvalSet, ...]
   model: nn.Module
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
@@ -137,13 +137,23 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     raise ValueError(
       f"total is {durations['total']:,} steps, but must be at most {_MOST_STEPS:,}"
     )
+  held_out = eval_sets.open_all(
+    config.eval_folders,
+    (Path(config.data), loader.manifest),
+    model,
+    prepared,
+    classes,
+    devices=devices,
+    batch_size=config.batch_size,
+    threads=config.threads,
+  )
   return Setup(
     config=config,
     devices=devices,
     classes=classes,
     input=prepared,
     loader=loader,
-    scorer=_scorer(config, model, prepared, classes, devices, loader),
+    eval_sets=held_out,
     model=model,
     schedule=config.make_schedule(loader.count),
     optimizer=config.make_optimizer(loader.count),
@@ -166,24 +176,3 @@ def _check_outputs(config: Config, classes: synsets.ClassList) -> None:
       f"model.num_classes is {outputs}, but the class list {classes.name} has "
       f"{len(classes):,} classes: leave it out, or set at least that"
     )
-
-
-def _scorer(
-  config: Config,
-  model: nn.Module,
-  prepared: Input,
-  classes: synsets.ClassList,
-  devices: list[jax.Device],
-  loader: TrainLoader,
-) -> score.Scorer | None:
-  if "eval" not in loader.manifest.splits:
-    return None
-  return score.Scorer(
-    model,
-    prepared,
-    classes,
-    inputs.open_photos(Path(config.data), "eval"),
-    devices=devices,
-    batch_size=config.batch_size,
-    threads=config.threads,
-  )

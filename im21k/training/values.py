@@ -89,7 +89,9 @@ def kind_name(kind: Any) -> str:
   if typing.get_origin(kind) is Literal:
     return " or ".join(map(str, arguments))
   if typing.get_origin(kind) is tuple:
-    return "numbers separated by commas"
+    named = typing.get_origin(arguments[0]) is Literal
+    many = f"any of {', '.join(typing.get_args(arguments[0]))}" if named else "numbers"
+    return f"{many} separated by commas"
   if typing.get_origin(kind) is Mapping:
     return "pairs NAME=VALUE separated by commas"
   if kind == _Number:
@@ -123,8 +125,12 @@ def convert(kind: Any, value: Any, name: str) -> Any:
 def _converted(kind: Any, value: Any) -> Any:
   arguments = typing.get_args(kind)
   if typing.get_origin(kind) is Literal:
+    if value not in arguments:
+      raise ValueError
     return str(value)
   if typing.get_origin(kind) is tuple:
+    if typing.get_origin(arguments[0]) is Literal:
+      return _names(arguments[0], value)
     return tuple(_converted(arguments[0], part) for part in _parts(value))
   if typing.get_origin(kind) is Mapping:
     return {
@@ -166,6 +172,14 @@ def _parts(value: Any) -> list[Any]:
   if isinstance(value, list | tuple):
     return list(value)
   raise TypeError
+
+
+def _names(kind: Any, value: Any) -> tuple[str, ...]:
+  """Those of a list, or of text such as `a,b`, each once; none: no text, or `none`."""
+  if isinstance(value, str):
+    value = [] if value.lower() in ("", "none") else _parts(Text(value))
+  parts = [] if value is None else _parts(value)
+  return tuple(dict.fromkeys(_converted(kind, part) for part in parts))
 
 
 def _pairs(value: Any) -> list[tuple[Any, Any]]:

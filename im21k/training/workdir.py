@@ -4,17 +4,18 @@ In come the run as it is set up now, its state and scores. Out come config.json,
 environment.json, parameters.tsv and, at the end, the weights.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from im21k import documents, files, machine, synsets, weights, words
-from im21k.training import learning_curve, resume
+from im21k.training import learning_curve, releases, resume, trackers
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
 from im21k.training.outputs import say, writing
@@ -70,14 +71,21 @@ class Workdir:
   def announce(self, resumed: int | None) -> None:
     """Says which run this is, how long, and at which checkpoint's step it resumes."""
     run, batch = self.run, self.run.config.batch_size
-    manifest, trained = run.loader.manifest, run.loader.count
-    held_out = manifest.count("eval") if "eval" in manifest.splits else 0
+    trained = run.loader.count
     say(
       f"run {self.path}: {run.total} steps ({run.total * batch / trained:.4g} epochs) "
       f"of {words.counted(batch, 'photo')} on {len(run.devices)} x "
       f"{run.devices[0].device_kind}"
     )
-    say(f"photos: {trained:,} to train on, {held_out:,} held out")
+    own = sum(one.count for one in run.eval_sets if not one.name)
+    say(f"photos: {trained:,} to train on, {own:,} held out")
+    for one in run.eval_sets:
+      if one.name:
+        best = ", which best goes by" if one.is_main else ""
+        say(
+          f"eval_data {one.name}: {words.counted(one.count, 'photo')}{best}: split "
+          f"{one.split} of {one.folder}"
+        )
     if resumed is not None:
       say(f"resumed at step {resumed} from {self.path / 'checkpoints' / str(resumed)}")
 
@@ -112,7 +120,15 @@ class Workdir:
 
   def metrics(self, resume_step: int) -> MetricsFile:
     """The rows of metrics, without those past this step, open to be continued."""
-    return MetricsFile(self.path / _METRICS, resume_step)
+    file = MetricsFile(self.path / _METRICS, resume_step)
+    config = self.run.config
+    with contextlib.ExitStack() as opened:
+      opened.callback(file.close)
+      file.trackers = trackers.open_all(
+        config.trackers, self.path, config.resolved().to_dict(), file.rows
+      )
+      opened.pop_all()
+    return file
 
   def draw(self, rows: list[dict[str, Any]]) -> None:
     """Draws the learning curve."""
@@ -120,10 +136,44 @@ class Workdir:
     with writing(path):
       learning_curve.draw(path, rows, self.run.config.reference)
 
+  def release(
+    self,
+    step: int,
+    whole: Any,
+    scores: Mapping[str, Any] | None,
+    rows: list[dict[str, Any]],
+  ) -> None:
+    """Writes the weights of a checkpoint to `latest/`, and to `best/` if they are that.
+
+    Args:
+      step: steps taken.
+      whole: the state.
+      scores: of this step, if it was evaluated.
+      rows: of metrics, this step's among them.
+    """
+    variables = {"params": whole.params, "batch_stats": whole.batch_stats}
+    is_best = self.run.config.keep_best and scores and releases.is_best(scores, rows)
+    # At the end `weights/` takes the place of `latest/`.
+    names = ["best"] * bool(is_best) + ["latest"] * (step < self.run.total)
+    if names:
+      released = self._released(step, variables)
+      for name in names:
+        releases.replace(self.path / name, released)
+
   def export(self, step: int, variables: Any) -> None:
     """Writes the weights of the run's end to `weights/`."""
+    where = self.path / "weights"
+    with writing(where):
+      self._released(step, variables).save(where)
+    releases.merge(self.path / "latest", where)
+    best = weights.step_of(self.path / "best")
+    better = f"; those of the best evaluation, at step {best}: {self.path / 'best'}"
+    say(f"weights written to {where}{better if best not in (None, step) else ''}")
+    say(f"next: im21k evaluate {self.path} PHOTOS, or im21k report {self.path}")
+
+  def _released(self, step: int, variables: Any) -> weights.Weights:
     config = self.run.config
-    released = weights.Weights(
+    return weights.Weights(
       model_name=config.model["name"],
       model_fields=config.model_fields(len(self.run.classes)),
       variables=jax.device_get(variables),
@@ -132,9 +182,6 @@ class Workdir:
       scores=last_scores(read_rows(self.path / _METRICS)),
       config={**self.document(), STEP: step},
     )
-    with writing(self.path / "weights"):
-      released.save(self.path / "weights")
-    say(f"weights written to {self.path / 'weights'}")
 
   def result(self, step: int, stopped_by: str | None = None) -> dict[str, Any]:
     """What `train` returns after this step, which a signal may have made the last."""

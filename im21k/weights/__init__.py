@@ -11,6 +11,7 @@ from im21k.weights.release import (
   commit,
   find,
   load,
+  step_of,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
   "find",
   "load",
   "normalize",
+  "step_of",
 ]

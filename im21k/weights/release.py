@@ -8,11 +8,13 @@
 No pickle. `model.json` is written last and holds the checksum of the arrays.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from flax import linen as nn
 from flax import traverse_util
 from safetensors.numpy import save
 
-from im21k import files, models, synsets
+from im21k import files, models, synsets, words
 from im21k.weights import arrays, model_card
 from im21k.weights import document as documents
 from im21k.weights.document import FORMAT_VERSION
@@ -30,6 +32,7 @@ from im21k.weights.input import Input
 
 ARRAYS, DOCUMENT, CLASSES = "weights.safetensors", "model.json", "classes.txt"
 CARD = "README.md"
+_OF_RUN = ("weights", "best", "latest")  # in a work folder
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -108,15 +111,43 @@ class Weights:
 
 
 def find(folder: Path) -> Path:
-  """The release folder that is meant: `folder`, or that of a run's work folder.
+  """The release folder that is meant: `folder`, or one of a run's work folder.
 
-  A folder without a `model.json` whose `weights` has one stands for its `weights`; any
-  other is returned as it is.
+  A folder without a `model.json` stands for its `weights`, which a run writes at its
+  end, else its `best`, else its `latest`: the first that has one. Which it is before
+  the end, is said on standard error. Any other folder is returned as it is.
   """
-  below = folder / "weights"
-  if (below / DOCUMENT).is_file() and not (folder / DOCUMENT).exists():
-    return below
-  return folder
+  found = _found(folder)
+  if found.parent == folder and found.name != _OF_RUN[0]:
+    with contextlib.suppress(OSError):
+      print(
+        f"im21k: {words.visible(str(folder))} has no {_OF_RUN[0]}/ yet: {found.name}/ "
+        f"of step {step_of(found)} is used",
+        file=sys.stderr,
+        flush=True,
+      )
+  return found
+
+
+def step_of(folder: Path) -> int | None:
+  """The step of its run that weights are of; None: nothing says it.
+
+  Args:
+    folder: a release folder, or a work folder: see `find`.
+  """
+  try:
+    step = json.loads((_found(folder) / DOCUMENT).read_bytes())["config"]["step"]
+  except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    return None
+  return step if type(step) is int else None
+
+
+def _found(folder: Path) -> Path:
+  """As `find`; says nothing."""
+  if (folder / DOCUMENT).exists():
+    return folder
+  below = (folder / name for name in _OF_RUN)
+  return next((one for one in below if (one / DOCUMENT).is_file()), folder)
 
 
 def load(folder: Path) -> Weights:
@@ -136,8 +167,8 @@ def load(folder: Path) -> Weights:
     if not (folder / name).exists():
       raise FileNotFoundError(
         f"{folder / name} does not exist: {folder} holds no weights "
-        "(a run writes them to WORKDIR/weights when it ends; before that, `im21k "
-        "export-checkpoint WORKDIR OUT` does)"
+        "(a run writes them with its first checkpoint; see also `im21k "
+        "export-checkpoint WORKDIR OUT`)"
       )
   document = documents.read(folder / DOCUMENT)
   classes = synsets.from_file(folder / CLASSES)

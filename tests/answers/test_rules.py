@@ -119,3 +119,12 @@ def test_subsets_by_hypernym_list_and_kind():
     rules.allowed_classes(
       graph, FULL, under=[TREE], listed=synsets.ClassList("t", ("n01440764",))
     )
+
+
+def test_of_a_chain_the_deepest_node_is_the_lowest_common_one():
+  # root 0 > animal 1 > dog 2, a class, > poodle 3; fir 4 below the root.
+  graph = hierarchy.Hierarchy(
+    [f"n{at:08}" for at in range(5)], [[], [0], [1], [2], [0]], [2, 3, 4]
+  )
+  assert graph.lowest_common(0, 1) == graph.node["n00000002"]
+  assert graph.lowest_common(1, 2) == graph.node["n00000000"]

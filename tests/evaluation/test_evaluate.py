@@ -440,7 +440,13 @@ def test_missing_photos_are_named(saved, tmp_path):
 
 def test_a_split_that_is_not_there_names_those_that_are(few):
   with pytest.raises(ValueError, match=r"no 'eval' photos, only train .*--eval-fract"):
-    evaluate(*few([CAT], TWO))
+    evaluate(*few([CAT], TWO), split="eval")
+
+
+def test_the_only_split_is_scored_and_named(few, capsys):
+  found = evaluate(*few([CAT], TWO), batch_size=8)
+  assert [row["split"] for row in found["rows"]] == ["train"]
+  assert "its only one, train, is used" in capsys.readouterr().err
 
 
 def test_truncated_shard_is_named(packed, saved, tmp_path):

@@ -1,6 +1,7 @@
 """Options of verbs -> photos and devices, the same for every verb that measures."""
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -48,6 +49,48 @@ def test_a_square_is_the_centre_crop_that_is_scored(photos):
   pixels = images.decode((root / photo.key).read_bytes())
   found = inputs.square(photo, weights.Input(size=8, short_side=10))
   np.testing.assert_array_equal(found, crops.center_crop(pixels, 8, 10))
+
+
+def test_the_only_split_is_taken_where_none_is_asked_for(photos, tmp_path, capsys):
+  pack(photos({CAT: 4}, "a"), tmp_path / "one", workers=1)
+  assert inputs.split_for(tmp_path / "one", None, "eval") == "train"
+  assert capsys.readouterr().err == (
+    f"im21k: {tmp_path / 'one'} has no split eval: its only one, train, is used\n"
+  )
+  assert inputs.split_for(tmp_path / "one", None, "train") == "train"
+  with pytest.raises(ValueError, match="has no 'eval' photos, only train"):
+    inputs.split_for(tmp_path / "one", "eval", "eval")
+  pack(photos({CAT: 4}, "b"), tmp_path / "both", workers=1, eval_per_class=1)
+  assert inputs.split_for(tmp_path / "both", None, "eval") == "eval"
+  assert not capsys.readouterr().err
+
+
+def test_a_set_of_held_out_photos_alone_is_taken_by_all(photos, tmp_path, capsys):
+  """Also by what usually takes the train split."""
+  pack(photos({CAT: 4}), tmp_path / "out", workers=1, eval_per_class=1)
+  path = tmp_path / "out" / "manifest.json"
+  document = json.loads(path.read_text())
+  del document["splits"]["train"]
+  path.write_text(json.dumps(document))
+  assert inputs.split_for(tmp_path / "out", None, "train") == "eval"
+  assert "its only one, eval, is used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("splits", "usual", "chosen"),
+  [
+    (["train"], "eval", "train"),
+    (["validation"], "train", "eval"),
+    (["train", "validation"], "eval", "eval"),
+    (["test"], "eval", "eval"),
+    (None, "eval", "eval"),
+  ],
+)
+def test_photos_that_tfds_prepared_may_have_one_split(tmp_path, splits, usual, chosen):
+  document = splits and {"splits": [{"name": name} for name in splits]}
+  (tmp_path / "dataset_info.json").write_text(json.dumps(document))
+  assert inputs.split_for(tmp_path, None, usual) == chosen
+  assert inputs.split_for(tmp_path, "train", "eval") == "train"
 
 
 @pytest.mark.parametrize("option", ["data", "labels", "split", "weights_dir"])

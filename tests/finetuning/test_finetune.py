@@ -13,7 +13,7 @@ from im21k import cli, weights
 from im21k.finetuning import finetune as command
 from im21k.finetuning.finetune import finetune
 from im21k.packing.pack import pack
-from im21k.pages.run_page import report
+from im21k.pages.report import report
 
 
 def digests(folder):

@@ -13,7 +13,7 @@ from im21k.evaluation.evaluate import evaluate
 from im21k.inference.predict import predict, text
 from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
-from im21k.pages import run_page
+from im21k.pages import report
 from im21k.synsets import ClassList
 
 DOG, CAT = "n02084071", "n02121620"
@@ -139,7 +139,7 @@ def test_the_page_of_a_run_compares_own_classes_with_themselves(save, photos, cl
   (workdir / "metrics.jsonl").write_text(
     '{"step": 1, "images": 4, "train_top_1": 0.5}\n'
   )
-  result = run_page.report(workdir, data=photos)
+  result = report.report(workdir, data=photos)
   assert result["images"] == 4
   page = (workdir / "report.html").read_text()
   assert "Compared with the original" not in page and "2015" not in page

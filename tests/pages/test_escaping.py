@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from im21k import synsets
-from im21k.pages import photo_page, run_page
+from im21k.pages import photo_page, report
 from im21k.synsets import hierarchy, lookup
 
 FULL = synsets.imagenet21k()
@@ -19,12 +19,16 @@ TAGS = {
   "html", "head", "meta", "link", "title", "style", "body", "main", "h1", "h2",
   "h3", "section", "img", "table", "thead", "tbody", "tr", "th", "td", "svg",
   "path", "line", "text", "bdi", "details", "summary", "p", "div", "figure",
-  "figcaption",
+  "figcaption", "script", "nav", "a", "dl", "dt", "dd", "small", "span", "ul", "li",
+  "rect", "circle", "strong", "input", "code",
 }  # fmt: skip
 ATTRIBUTES = {
   "lang", "charset", "http-equiv", "name", "content", "rel", "href", "alt", "src",
   "class", "scope", "viewbox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1",
-  "y2", "opacity", "text-anchor", "stroke-width", "open",
+  "y2", "opacity", "text-anchor", "stroke-width", "open", "id", "width", "height",
+  "cx", "cy", "r", "preserveaspectratio", "aria-hidden", "tabindex", "hidden", "type",
+  "placeholder", "aria-describedby", "data-top", "data-base", "data-unit", "data-name",
+  "data-x", "data-texts", "data-rows", "data-path",
 }  # fmt: skip
 
 
@@ -84,7 +88,11 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "places"),
-  [("name", ("bdi", "img alt")), ("heading", ("h3",)), ("answer", ("td",))],
+  [
+    ("name", ("bdi", "img alt")),
+    ("heading", ("h3",)),
+    ("answer", ("bdi", "strong")),
+  ],
 )
 def test_name_of_a_photo_a_heading_or_an_answer(photos, name, places):
   check(photos(**{name: EVIL}), *places)
@@ -92,7 +100,7 @@ def test_name_of_a_photo_a_heading_or_an_answer(photos, name, places):
 
 def test_name_of_a_class_in_plot_and_tree(photos, monkeypatch):
   monkeypatch.setattr(lookup, "distinct_name", lambda synset: f"{EVIL} {synset}")
-  check(photos(), "svg aria-label", "text", "summary", "p")
+  check(photos(), "svg aria-label", "svg data-path", "svg data-name", "title", "p")
 
 
 # The page about a run.
@@ -108,19 +116,19 @@ def released_for():
 
 @pytest.fixture
 def run(released_for, linear_weights, packed, tmp_path):
-  """Writes the page: (name of the work folder, config, environment)."""
+  """Writes the page: (name of the work folder, config, environment, keys of a row)."""
 
-  def run(workdir="run", config=None, environment=None):
+  def run(workdir="run", config=None, environment=None, row=None):
     folder = tmp_path / workdir
     linear_weights(*released_for).save(folder / "weights")
     files = {
       "config.json": {"data": str(packed), **(config or {})},
       "environment.json": environment or {},
-      "metrics.jsonl": {"step": 1, "images": 100, "train_top_1": 0.25},
+      "metrics.jsonl": {"step": 1, "images": 100, "train_top_1": 0.25, **(row or {})},
     }
     for name, document in files.items():
       (folder / name).write_text(json.dumps(document) + "\n")
-    run_page.report(folder, images=20, page_file=tmp_path / "page.html")
+    report.report(folder, images=20, page_file=tmp_path / "page.html")
     return tmp_path / "page.html"
 
   return run
@@ -133,10 +141,26 @@ def run(released_for, linear_weights, packed, tmp_path):
     # A name of a folder has no slash.
     ({"config": {EVIL: 1}}, ("bdi",)),
     ({"config": {"note": EVIL}}, ("bdi",)),
+    ({"config": {"classes": EVIL}}, ("bdi",)),
+    ({"config": {"model": {"name": EVIL}}}, ("bdi",)),
+    ({"config": {"history": [EVIL]}}, ("bdi",)),
     ({"environment": {EVIL: "4"}}, ("bdi",)),
     ({"environment": {"devices": EVIL}}, ("bdi",)),
+    (
+      {"row": {"eval_set": EVIL, "eval_top_1": 0.5}},
+      ("dt", "svg aria-label", "span", "path data-name"),
+    ),
   ],
-  ids=["config key", "config value", "environment key", "environment value"],
+  ids=[
+    "config key",
+    "config value",
+    "differing value",
+    "model",
+    "history",
+    "environment key",
+    "environment value",
+    "evaluation set",
+  ],
 )
 def test_text_of_a_runs_files(run, changed, places):
   check(run(**changed), *places)
@@ -157,7 +181,10 @@ def test_name_of_the_work_folder(run, monkeypatch):
 
 def test_name_of_a_class_or_branch(run, monkeypatch):
   monkeypatch.setattr(lookup, "distinct_name", lambda synset: f"{EVIL} {synset}")
-  check(run(), "th", "img alt", "figcaption")
+  check(
+    run(), "th", "img alt", "strong", "small", "span", "summary", "td",
+    "div aria-label",
+  )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -181,12 +208,16 @@ def test_the_policy_allows_the_styles_of_the_page_alone(photos):
     r'<meta http-equiv="Content-Security-Policy" content="(.*)">', text
   )
   (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
-  digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+  (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+
+  def digest(content):
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
   assert policy == (
-    f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
-    "form-action 'none'"
+    f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; "
+    f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
   )
-  assert "<script" not in text and " style=" not in text
+  assert text.count("<script") == 1 and " style=" not in text
 
 
 def test_the_checks_see_what_is_not_escaped(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from im21k import synsets, weights
 from im21k.answers import calibration
 from im21k.evaluation.results import CSV
-from im21k.pages import run_page
+from im21k.pages import report
 
 FULL = synsets.imagenet21k()
 EVIL = "<script>alert(1)</script>&\"'"
@@ -45,33 +45,64 @@ def run(linear_weights, packed, tmp_path):
 
 
 def test_page_tells_what_was_measured(run):
-  result = run_page.report(run, split="train")
+  result = report.report(run, split="train")
   assert result["images"] == 139 and result["page"] == str(run / "report.html")
   assert result["top_1"] == pytest.approx(13 / 139)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert (
-    "200 in all; at the end 50.0 % on training photos and 12.5 % on held-out" in text
+    "Top-1 accuracy: at the end train 50.00 % at 200 images; held out 12.50 %" in text
   )
-  assert "<td>50.0 %</td><td>37.2 %</td>" in text
-  assert text.count("<td>not measured</td>") == 6
-  assert "139 train photos, top-1 accuracy 9.4 %." in text
-  best, worst = text.split("<h2>Best classes</h2>")[1].split("<h2>Worst classes</h2>")
+  assert "not measured" not in text and "2015" not in text, "nothing to compare"
+  assert "139 train photos, top-1 accuracy 9.4 % (5.5 to 15.3 with 95 %)." in text
+  worst, best = text.split("<h3>Worst</h3>")[1].split("<h3>Best</h3>")
+  best = best.split("<h3>")[0]
   # All that the net ever says is windmill.
-  assert best.count("<figure>") == 1
-  assert worst.split("<section>")[0].count("<figure>") == 6
-  assert "windmill: 13 of 13 correct; this one predicted windmill" in best
-  assert "windmill:" not in worst
-  assert "139 photos, top-1 accuracy 9.35%" in run_page.text(result)
+  assert best.count("<figure>") == 1 and worst.count("<figure>") == 6
+  assert (
+    "windmill</strong><span>13 of 13 correct</span><span>this one predicted" in best
+  )
+  assert "windmill</strong>" not in worst
+  assert "<li><span>right</span><span>13 (9.35 %)</span>" in text
+  assert text.count('<tr><th scope="row">windmill <span class="quiet">n04587559') == 1
+  assert "139 photos, top-1 accuracy 9.35%" in report.text(result)
+
+
+def test_what_differs_from_the_defaults_is_shown_with_its_meaning(run):
+  report.report(run)
+  text = (run / "report.html").read_text(encoding="utf-8")
+  changed = text.split('<table class="settings">')[1].split("</table>")[0]
+  assert "<code>seed</code></th><td><bdi>3</bdi></td>" in changed
+  assert "<code>total</code></th><td><bdi>2 epochs</bdi></td>" in changed
+  assert "written by <code>im21k pack</code>" in changed and "note" not in changed
+
+
+def test_a_run_of_1000_rows_is_a_page_below_a_megabyte(run):
+  rows = [
+    {"step": s, "images": 64 * s, "loss": 9 / s, "train_top_1": s / 1_000, "lr": 0.1,
+     "images_per_s": 100 + s % 7, "data_wait_share": 0.01, "epoch": s / 50,
+     "peak_host_mib": 900 + s, "train_secs": 0.64 * s}
+    for s in range(1, 1_001)
+  ]  # fmt: skip
+  (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  report.report(run, split="train")
+  assert 50_000 < (run / "report.html").stat().st_size < 1_000_000
+  text = (run / "report.html").read_text(encoding="utf-8")
+  assert "each point is the mean of 3 rows" in text and "10.7 min" in text
 
 
 def test_nothing_of_files_becomes_markup_and_nothing_is_fetched(run):
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
-  assert "<script" not in text and "<b>" not in text and "<i>" not in text
-  assert text.count(str(markupsafe.escape(EVIL))) == 1 + 1
+  assert text.count("<script>") == 1 == text.count("<script")
+  assert "<b>" not in text and "<i>" not in text
+  assert text.count(str(markupsafe.escape(EVIL))) == 1 + 1 + 1, (
+    "note; devices above and below"
+  )
   assert "<h1>Run <bdi>&lt;b&gt;run</bdi></h1>" in text
-  assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
-  assert "http" not in text.replace("http-equiv", "") and len(text) < 3_000_000
+  assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", text)
+  namespace = '"http://www.w3.org/2000/svg"'
+  plain = text.replace("http-equiv", "").replace(namespace, "")
+  assert "http" not in plain and len(text) < 3_000_000
 
 
 def test_validation_scores_stand_beside_the_originals(run):
@@ -80,28 +111,49 @@ def test_validation_scores_stand_beside_the_originals(run):
     head + '"all 21,841",50000,0.1,0.2,0.3\n"all 21,841",50000,0.401,0.2,0.3\n'
     '"all 21,841",139,0.9,0.9,0.9\n999 of ilsvrc2012,50000,0.6,0.7,0.8\n'
   )
-  run_page.report(run)
+  report.report(run)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "<td>40.1 %</td><td>41.9 %</td>" in text
   assert "<td>80.0 %</td><td>96.0 %</td>" in text
-  assert "not measured" not in text
+  assert text.count("<td>96.0 %</td>") == 1 and "training photos, top-1" not in text
+
+
+def test_training_accuracy_is_compared_where_a_pass_is_as_long(run):
+  rows = [{"step": 9, "images": 14_197_087, "epoch": 1.0, "train_top_1": 0.25}]
+  (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  report.report(run)
+  text = (run / "report.html").read_text(encoding="utf-8")
+  assert "<td>25.0 %</td><td>37.2 %</td>" in text
 
 
 def test_an_unfinished_run_has_a_page_without_answers(run):
   (run / "weights" / "model.json").unlink()
   (run / "environment.json").unlink()
   (run / "metrics.jsonl").write_text("")
-  result = run_page.report(run)
+  result = report.report(run)
   assert (result["finished"], result["images"], result["top_1"]) == (False, 0, None)
   text = (run / "report.html").read_text(encoding="utf-8")
   assert "has not ended" in text and "did not record it" in text
   assert "Nothing has been measured yet" in text
-  assert "no weights to evaluate" in run_page.text(result)
+  assert "no weights to evaluate" in report.text(result)
+
+
+def test_of_an_unfinished_run_its_weights_until_now_are_evaluated(run):
+  document = json.loads((run / "weights" / "model.json").read_text())
+  document["config"] = {"step": 40}
+  (run / "weights" / "model.json").write_text(json.dumps(document))
+  (run / "weights").rename(run / "latest")
+  result = report.report(run, split="train")
+  assert (result["finished"], result["step"], result["images"]) == (False, 40, 139)
+  text = (run / "report.html").read_text(encoding="utf-8")
+  assert "what follows is about its weights latest/ of step 40." in text
+  assert "Confusion by branch" in text
+  assert "the run has not ended" in report.text(result)
 
 
 def test_calibrated_probabilities_are_shown_where_there_are(run):
   def share():
-    run_page.report(run)
+    report.report(run)
     text = (run / "report.html").read_text(encoding="utf-8")
     return re.search(r"this one predicted windmill \((\d+%)\)", text)[1]
 
@@ -114,23 +166,56 @@ def test_calibrated_probabilities_are_shown_where_there_are(run):
 
 def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
   with pytest.raises(FileNotFoundError, match="holds no run"):
-    run_page.report(tmp_path)
+    report.report(tmp_path)
   with pytest.raises(ValueError, match="images is 0"):
-    run_page.report(run, images=0)
+    report.report(run, images=0)
   (tmp_path / "nothing").mkdir()
   with pytest.raises((OSError, ValueError), match="nothing"):
-    run_page.report(run, data=tmp_path / "nothing")
+    report.report(run, data=tmp_path / "nothing")
   (run / "config.json").write_text("{}")
   with pytest.raises(ValueError, match=r"config\.json names no photos: give --data"):
-    run_page.report(run)
+    report.report(run)
   for wrong in ("{", "[]"):
     (run / "config.json").write_text(wrong)
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
-      run_page.report(run)
+      report.report(run)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "dark"), [(375, False), (375, True), (1280, False)])
+@pytest.mark.parametrize(("width", "dark"), [(375, True), (1280, False), (1920, True)])
 def test_browser_and_axe_find_no_fault(run, check_page, width, dark):
-  run_page.report(run)
-  check_page(run / "report.html", width, dark)
+  report.report(run)
+  driver = check_page(run / "report.html", width, dark)
+  if width == 1280:
+    hovered(driver)
+    searched(driver)
+
+
+def hovered(driver):
+  """A chart that the keyboard reaches says the values at the cursor."""
+  driver.execute_script("document.querySelector('.plot>svg').focus()")
+  tip = "return document.querySelector('.tip:not([hidden])').innerText"
+  assert driver.execute_script(tip).split("\n") == [
+    "200 images", "train 50.00 %", "held out 12.50 %"
+  ]  # fmt: skip
+  key = "new KeyboardEvent('keydown', {key: 'ArrowLeft'})"
+  driver.execute_script(f"document.activeElement.dispatchEvent({key})")
+  assert driver.execute_script(tip).startswith("100 images")
+  driver.execute_script("document.activeElement.blur()")
+  assert driver.execute_script("return document.querySelector('.tip').hidden")
+
+
+def searched(driver):
+  """The field is there with a script only, and leaves what holds its text."""
+  shown = driver.execute_script(
+    """
+    const field = document.querySelector('.filter');
+    field.value = 'N04587559 ';
+    field.dispatchEvent(new Event('input'));
+    const rows = [...document.getElementById('class-rows').children];
+    return [field.hidden, rows.filter((row) => !row.hidden).map((row) => row.innerText),
+            document.getElementById('found').textContent];
+    """
+  )
+  assert not shown[0] and len(shown[1]) == 1 and shown[1][0].startswith("windmill")
+  assert shown[2].startswith("1 of ")

@@ -64,6 +64,8 @@ def is_sound(value, bounds):
       return True
     case int() | float():
       return math.isfinite(value) and bounds.least <= value <= bounds.most
+    case dict():
+      return all(is_sound(part, bounds) for pair in value.items() for part in pair)
     case list() | tuple():
       return all(is_sound(part, bounds) for part in value)
     case _:

@@ -16,7 +16,7 @@ import pytest
 
 from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop
+from im21k.training import configs, learning_curve, loop, trackers
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
@@ -45,6 +45,8 @@ STARTED = {"init.weights": "first"}
 REDUCING = {"model.name": "reducing"}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
+  Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
+       {"eval_data": {"val": "photos"}}),
   Case("classes", "ilsvrc2012", ("error",), "fixed"),
   Case("model.name", "inception_bn_21k", ("model",), "fixed"),
   Case("model.num_classes", 80, ("model", "program"), "fixed"),
@@ -102,6 +104,7 @@ CASES = [
   Case("save_every", {"steps": 7}, ("save_every",), "free"),
   Case("keep_latest", 3, ("checkpoints",), "free"),
   Case("keep_best", 3, ("checkpoints",), "free"),
+  Case("trackers", ("wandb",), ("trackers",), "free"),
   Case("reference.label", "b", ("curve",), "free", MARKS),
   Case("reference.images_per_pass", 70, ("curve",), "free", MARKS),
   Case("reference.top_1", [9, 50], ("curve",), "free", MARKS),
@@ -203,7 +206,7 @@ class Parts:
     state = self.run.shapes()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     batch = {**shapes(self.run), "mask": shapes(self.run)["label"]}
-    return self.run.scorer._step.lower(variables, batch).as_text()
+    return self.run.eval_sets[0].scorer._step.lower(variables, batch).as_text()
 
   @property
   def init(self):
@@ -215,7 +218,25 @@ class Parts:
 
   @property
   def eval_batch(self):
-    return digest(next(iter(self.run.scorer._loader))[0])
+    return digest(next(iter(self.run.eval_sets[0].scorer._loader))[0])
+
+  @property
+  def eval_sets(self):
+    """Names of the sets, and their photos."""
+    return [
+      (one.name, digest(next(iter(one.scorer._loader))[0]))
+      for one in self.run.eval_sets
+    ]
+
+  @property
+  def trackers(self):
+    """What the loop asks of the trackers."""
+    asked = []
+    self._monkeypatch.setattr(
+      trackers, "open_all", lambda names, *_: asked.append(names) or []
+    )
+    Workdir(self._path, self.run).metrics(0).close()
+    return asked
 
   @property
   def rates(self):
@@ -309,7 +330,11 @@ def test_the_seed_is_that_of_the_mixture_too(base, monkeypatch, tmp_path):
 def test_setting_up_twice_changes_nothing(base, monkeypatch, tmp_path):
   """Or the tests above would prove nothing."""
   first, second = (Parts(base, monkeypatch, tmp_path) for _ in range(2))
-  parts = {part for case in CASES for part in case.changes} - {"checkpoints", "curve"}
+  parts = {part for case in CASES for part in case.changes} - {
+    "checkpoints",
+    "curve",
+    "trackers",
+  }
   for part in sorted(parts):
     assert getattr(first, part) == getattr(second, part), part
 
@@ -402,6 +427,68 @@ def test_policies_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   assert not capsys.readouterr().err
   with pytest.raises(ValueError, match=r"model\.remat was .*'norm'.*, is block"):
     Workdir(tmp_path, prepare(config.changed({"model.remat": "block"})))
+
+
+@pytest.mark.parametrize(
+  ("before", "settings", "after"),
+  [
+    (None, {"eval_data": "/a"}, "/a"),
+    (
+      None,
+      {"eval_data.val": "/a=b", "eval_data.v2": "/b"},
+      {"val": "/a=b", "v2": "/b"},
+    ),
+    (None, {"eval_data": "val=/a,v2=/b"}, {"val": "/a", "v2": "/b"}),
+    ("/a", {"eval_data.v2": "/b"}, {"val": "/a", "v2": "/b"}),
+    ("x=/a", {"eval_data.v2": "/b"}, {"x": "/a", "v2": "/b"}),
+    ({"x": "/a"}, {"eval_data.x": "/b"}, {"x": "/b"}),
+    ({"x": "/a"}, {"eval_data": "none"}, None),
+  ],
+)
+def test_sets_of_eval_data_can_be_set_together_or_by_name(
+  base, before, settings, after
+):
+  typed = {name: Text(value) for name, value in settings.items()}
+  document = {**base.to_dict(), "eval_data": before}
+  assert Config.from_dict(document, typed).eval_data == after
+
+
+def test_what_is_given_as_a_whole_and_by_name_is_refused(base):
+  both = {"eval_data": Text("/a"), "eval_data.v2": Text("/b")}
+  with pytest.raises(ValueError, match=r"eval_data is given as a whole and by name"):
+    base.changed(both)
+  with pytest.raises(ValueError, match=r"unknown config key 'eval_data\.a\.b'"):
+    base.changed({"eval_data.a.b": Text("/a")})
+
+
+def test_a_policy_of_a_segment_can_be_set_by_its_name(base):
+  config = base.changed(INCEPTION | {"model.remat.conv1": Text("block")})
+  assert config.model["remat"] == {"conv1": "block"}
+  with pytest.raises(ValueError, match=r"segment 'conv9'; did you mean 'conv2'"):
+    base.changed(INCEPTION | {"model.remat.conv9": Text("block")})
+
+
+@pytest.mark.parametrize(
+  ("value", "names"),
+  [
+    ("tensorboard", ("tensorboard",)),
+    (Text("wandb, tensorboard,wandb"), ("wandb", "tensorboard")),
+    (["wandb"], ("wandb",)),
+    (Text("none"), ()),
+    (None, ()),
+    (Text(""), ()),
+  ],
+)
+def test_trackers_are_names_or_none(base, value, names):
+  assert base.changed({"trackers": value}).trackers == names
+
+
+@pytest.mark.parametrize("value", ["tensorbord", ["wandb", 3], {"wandb": 1}, 3])
+def test_other_trackers_are_refused_with_those_that_there_are(base, value):
+  with pytest.raises(
+    ValueError, match="must be any of tensorboard, wandb separated by"
+  ):
+    Config.from_dict({**base.to_dict(), "trackers": value})
 
 
 OLD_KEYS = (

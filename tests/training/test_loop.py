@@ -2,19 +2,23 @@
 
 import gzip
 import json
+import logging
 import os
 import shutil
 import signal
+import sys
+import warnings
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from im21k import lock, weights
+from im21k import cli, lock, weights
 from im21k.evaluation import score
 from im21k.loading import train as loading
 from im21k.training import log, loop
+from im21k.training import run as command
 
 
 def arrays(folder):
@@ -101,7 +105,9 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
     log.read_rows(tmp_path / name / "metrics.jsonl")[-1]
     for name in ("unbroken", "broken")
   ]
-  assert last[0] == last[1]
+  times = ("time", "train_secs", "eval_secs")
+  first, second = ({k: v for k, v in r.items() if k not in times} for r in last)
+  assert first == second
 
 
 @pytest.mark.slow
@@ -274,6 +280,7 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
           "top_5": 1,
           "top_20": 1,
           "bad": 0,
+          "unknown": 0,
         }
       ]
     ),
@@ -282,6 +289,7 @@ def test_latest_and_best_checkpoints_are_kept(config, tmp_path, monkeypatch):
   loop.train(config.changed(often), tmp_path)
   kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
   assert kept - {"superseded.json"} == {"4", "10", "12"}
+  assert weights.step_of(tmp_path / "best") == 4
 
 
 @pytest.mark.slow
@@ -399,6 +407,7 @@ def test_the_log_alone_tells_what_happened(config, tmp_path, capsys, monkeypatch
       "evaluating 24 held-out photos at step 4 …",
       "evaluated at step 4/4  loss ",
       f"weights written to {exported}",
+      f"next: im21k evaluate {tmp_path} PHOTOS, or im21k report {tmp_path}",
     ],
   ]
   saved = [line for line in said[1] if line.startswith("checkpoint saved")]
@@ -407,3 +416,37 @@ def test_the_log_alone_tells_what_happened(config, tmp_path, capsys, monkeypatch
   for lines, wanted in zip(said, expected, strict=True):
     for line, start in zip(lines, wanted, strict=True):
       assert line.startswith(start), (line, start)
+
+
+def test_no_line_of_a_log_is_longer_than_120(config, tmp_path, capsys, monkeypatch):
+  """Of a run that ends with an error, after warnings of libraries of every kind."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(command.parallel, "set_up", lambda *_, **__: None)
+  monkeypatch.setattr(command.program_cache, "use", lambda: None)
+  (tmp_path / "photos").symlink_to(config.data)
+  document = {**config.to_dict(), "data": "photos", "eval_data": {"n" * 24: "photos"}}
+  (tmp_path / "mine.py").write_text(f"def get_config():\n  return {document}\n")
+  original = log.StepLog.add
+
+  def add(self, metrics):
+    # As Python does where pytest takes no part.
+    text = "a library warns at length " * 9
+    sys.stderr.write(warnings.formatwarning(text, UserWarning, "library.py", 1))
+    record = {"msg": "and says what it does, too, " * 9, "levelno": logging.ERROR}
+    logging.lastResort.handle(logging.makeLogRecord(record))
+    return original(self, metrics)
+
+  monkeypatch.setattr(log.StepLog, "add", add)
+  arguments = ["train", "mine.py", "--workdir", "run", "--config.log_every.steps=1"]
+  assert cli.main([*arguments, "--config.schedule.rates=1e30,1e30"]) == 1
+  lines = capsys.readouterr().err.splitlines()
+  assert max(map(len, lines)) <= 120, [line for line in lines if len(line) > 120]
+  text = " ".join(line.strip() for line in lines)
+  for part in (
+    "eval_data nnnnnnnnnnnnnnnnnnnnnnnn: 24 photos: split eval of photos",
+    "evaluated nnnnnnnnnnnnnnnnnnnnnnnn at step 0/12",
+    "im21k: warning: a library warns at length a library warns",
+    "and says what it does, too, and says",
+    "im21k train: the loss is nan between steps",
+  ):
+    assert part in text, part

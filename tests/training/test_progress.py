@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from im21k.training import progress as progress_of
 from im21k.training.progress import LONGEST, Progress, as_time
 
 ROW = {
@@ -53,6 +54,29 @@ def test_the_time_left_is_that_of_recent_rows(progress):
 
 
 @pytest.mark.parametrize(
+  ("step", "evaluations"),
+  [(10, 4), (29, 4), (30, 4), (31, 3), (90, 2), (91, 1), (99, 1), (100, 1)],
+)
+def test_the_time_left_has_the_evaluations_to_come(monkeypatch, step, evaluations):
+  """At steps 30, 60, 90 and 100, each of two sets of 3 and 4 s; a step takes 0.2 s.
+
+  A row is shown before the evaluation at its step.
+  """
+  now = 0.0
+  monkeypatch.setattr(progress_of.time, "monotonic", lambda: now)
+  counts = dict.fromkeys(("count", "bad", "unknown"), 1)
+  names = ("loss", "top_1", "top_5", "top_20")
+  with contextlib.closing(Progress(100, 0, 8, eval_every=30)) as progress:
+    for at, seconds in ((0, 50), (0, 9), (30, 3), (30, 4)):
+      with progress.evaluating(at, 1) as scores:
+        now += seconds
+        scores |= {**dict.fromkeys(names, 0.5), **counts}
+    progress.row(ROW)
+    left = progress.seconds_left(step)
+  assert left == pytest.approx((100 - step) * 0.2 + evaluations * 7)
+
+
+@pytest.mark.parametrize(
   ("step", "images_per_s"), [(1, 1e6), (10, None)], ids=["compilation", "no time"]
 )
 def test_where_nothing_was_timed_nothing_is_claimed(
@@ -79,8 +103,9 @@ def test_lines_of_enormous_runs_are_no_longer(capsys):
     progress.row(enormous)
     progress.row({**enormous, "step": 2**31 - 2**19, "images_per_s": 1234567.0})
     names = ("loss", "top_1", "top_5", "top_20")
-    with progress.evaluating(2**31 - 1, 10**9) as scores:
-      scores |= {**dict.fromkeys(names, 1 / 3), "count": 10**9, "bad": 10**9}
+    with progress.evaluating(2**31 - 1, 10**9, "n" * 24) as scores:
+      counts = dict.fromkeys(("count", "bad", "unknown"), 10**9)
+      scores |= {**dict.fromkeys(names, 1 / 3), **counts}
   said = lines(capsys)
   assert "loss 1e+38" in said[0] and "left " in said[0] and len(said) == 4
 
@@ -92,12 +117,28 @@ def test_pauses_say_when_they_begin_and_what_came_of_them(progress, capsys):
   with progress.evaluating(6, 24) as scores:
     assert lines(capsys) == ["evaluating 24 held-out photos at step 6 …"]
     scores |= {
-      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 23, "bad": 1
+      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 23, "bad": 1,
+      "unknown": 0,
     }  # fmt: skip
   (line,) = lines(capsys)
   assert line.startswith(
     "evaluated at step 6/100  loss 9.5  top-1 25.00%  top-5 50.00%  "
     "23 photos, 1 unreadable  in 0:0"
+  )
+
+
+def test_a_set_of_eval_data_has_its_name_in_the_log(progress, capsys):
+  with progress.evaluating(6, 1, "v2") as scores:
+    scores |= {
+      "loss": 9.5, "top_1": 0.25, "top_5": 0.5, "top_20": 1, "count": 1, "bad": 0,
+      "unknown": 7,
+    }  # fmt: skip
+  first, second = lines(capsys)
+  assert first == "evaluating 1 photo of v2 at step 6 …"
+  assert re.fullmatch(
+    "evaluated v2 at step 6/100 loss 9.5 top-1 25.00% top-5 50.00% 1 photo, 7 of "
+    "unknown classes in 0:00:0.",
+    second,
   )
 
 
@@ -117,6 +158,7 @@ def test_times_are_hours_minutes_seconds(seconds, text):
 
 BAR = f"""
 from im21k.training.outputs import say
+from im21k.training import progress as progress_of
 from im21k.training.progress import Progress
 progress = Progress(100, 0, 8)
 progress.step()
