@@ -1,12 +1,12 @@
-"""The command `compare`: runs -> curves, settings and scores side by side."""
+"""The command `compare`: runs -> settings, curves and scores side by side; a page."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from im21k import weights
-from im21k.comparing import answers, curves, differences, members, paired, wording
+from im21k import files, targets, weights
+from im21k.comparing import answers, curves, differences, members, page, paired, wording
 from im21k.comparing.answers import Answers
 from im21k.comparing.members import Member
 from im21k.dataset.manifest import Manifest
@@ -14,6 +14,11 @@ from im21k.evaluation import accuracy, inputs, results
 
 MOST_RUNS = 50
 _TOP = (1, 5)
+# In a work folder, what must not be written over.
+_READ = (
+  "config.json", "metrics.jsonl", "environment.json", "finetune.json",
+  "weights", "best", "latest",
+)  # fmt: skip
 
 
 def compare(
@@ -23,6 +28,7 @@ def compare(
   images: int = 2_000,
   batch_size: int = 64,
   axis: curves.Axis = "images",
+  page_file: Path | None = None,
 ) -> dict[str, Any]:
   """Compares runs: settings that differ, curves, and answers on the same photos.
 
@@ -41,13 +47,14 @@ def compare(
     images: Maximum number of photos.
     batch_size: Photos at a time, over all devices.
     axis: What the curves are drawn over: images, steps or hours of training.
+    page_file: HTML file to write; by default compare.html beside the first run.
 
   Returns:
     `runs`: their names, paths, history and the step of their weights; `settings`: rows
     of the keys that differ, and `sentence`, the same in words; `environment`; `curves`:
     points of each run; `summaries`: where each run is; `at_shared`: scores where all
     have been; `scores`: top-1 and top-5 with 95 % intervals (Wilson), `tests` of top-1
-    against the first (None: no scores, for the reason in `no_scores`).
+    against the first (None: no scores, for the reason in `no_scores`); `page`.
 
   Raises:
     FileNotFoundError: a path holds no run, or there are no such photos.
@@ -60,6 +67,9 @@ def compare(
     )
   if images < 1:
     raise ValueError(f"images is {images}, but must be at least 1")
+  target = page_file or runs[0].resolve().parent / "compare.html"
+  inside = [run / name for run in runs for name in _READ]
+  targets.check([*inside, *([data] if data else [])], page_file=target)
   read = members.read(runs)
   result: dict[str, Any] = {
     "runs": [_about(run) for run in read],
@@ -81,7 +91,8 @@ def compare(
     chosen = inputs.split_for(photos, split, "eval")
     result["scores"], failed = _scores(scored, photos, chosen, images, batch_size)
     result |= failed
-  return result
+  files.write_text(target, page.make(result))
+  return {**result, "page": str(target)}
 
 
 def text(result: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def text(result: Mapping[str, Any]) -> str:
     lines += [about(result["scores"]), *aligned(scores(result["scores"])), ""]
     lines += [tested(result["scores"]), *verdicts(result["scores"])]
     lines += results.lines_about({}, result["scores"]["bad"], "")
-  return "\n".join(lines).rstrip("\n")
+  return "\n".join([*lines, "", f"page: {result['page']}"])
 
 
 def changes(history: Sequence[Any]) -> list[str]:
@@ -123,6 +123,23 @@ def verdicts(scores_: Mapping[str, Any]) -> list[str]:
       f"{test['only_first']:,}; {p}"
     )
   return lines
+
+
+def tests(scores_: Mapping[str, Any]) -> list[list[str]]:
+  """The same as head and rows of a table."""
+  several = len(scores_["tests"]) > 1
+  head = ["run", "difference, points", "95 % interval", "right alone", "first alone"]
+  found = [[*head, *(["p (Holm)", "p uncorrected"] if several else ["p"])]]
+  for test in scores_["tests"]:
+    ps = [test["p_holm"], test["p"]] if several else [test["p"]]
+    found.append(
+      [
+        test["run"], f"{100 * test['difference']:+.2f}",
+        f"{100 * test['low']:+.2f} to {100 * test['high']:+.2f}",
+        whole(test["only_this"]), whole(test["only_first"]), *map(p_value, ps),
+      ]
+    )  # fmt: skip
+  return found
 
 
 def p_value(p: float) -> str:
