@@ -11,6 +11,7 @@ from im21k.comparing.answers import Answers
 from im21k.comparing.members import Member
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import accuracy, inputs, results
+from im21k.training import resume
 
 MOST_RUNS = 50
 _TOP = (1, 5)
@@ -123,6 +124,8 @@ def _photos(
     return None, f"{having} yet"
   if data:
     return data, ""
+  if not split and (apart := _eval_data(scored)):
+    return apart, ""
   hashes = {run.hashes.get("data") for run in scored}
   if len(hashes) > 1:
     return None, (
@@ -152,6 +155,20 @@ def _photos(
       "--data"
     )
   return there[0], ""
+
+
+def _eval_data(scored: Sequence[Member]) -> Path | None:
+  """The photos of their own that all runs choose the best by, if they are there."""
+  name = scored[0].hashes.get(resume.MAIN_SET)
+  hashes = {run.hashes.get(f"eval_data.{name}") for run in scored}
+  if name is None or len(hashes) > 1:
+    return None
+  for run in scored:
+    folders = run.settings.get("eval_data")
+    place = Path(str(folders.get(name))) if isinstance(folders, dict) else None
+    if place and inputs.is_packed(place) and Manifest.load(place).digest in hashes:
+      return place
+  return None
 
 
 def _scores(

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import im21k
+from im21k.comparing.grid import Run
 from im21k.training.signals import StopSignals
 
 _ROOT = str(Path(im21k.__file__).parents[1])
@@ -58,6 +60,28 @@ def ask(request: dict[str, Any], signals: StopSignals) -> Outcome:
     lines = answers.read().splitlines()
   answer = _answer(lines, child.returncode)
   return Outcome(answer, time.monotonic() - begun, _processor_s() - before)
+
+
+def check(runs: Sequence[Run], signals: StopSignals) -> list[dict[str, Any]]:
+  """`total` steps and `hashes` of the data of each combination, none after a signal.
+
+  Raises:
+    ValueError: one of them cannot be run.
+  """
+  first = {run.cell: run for run in reversed(runs)}
+  cells = [first[cell] for cell in sorted(first)]
+  request = {"do": "check", "configs": [run.config.to_dict() for run in cells]}
+  answer = ask(request, signals).answer
+  if signals.stop:
+    return []
+  if "error" in answer:
+    raise ValueError(f"the runs cannot be checked: {answer['error']}")
+  found: list[dict[str, Any]] = answer["checked"]
+  for run, one in zip(cells, found, strict=True):
+    if "error" in one:
+      of = " ".join(f"{name}={value}" for name, value in run.values.items())
+      raise ValueError(f"{of}: {one['error']}" if of else one["error"])
+  return found
 
 
 def _wait(

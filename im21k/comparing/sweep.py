@@ -130,7 +130,7 @@ class Sweep:
     self._totals: list[int] = []
     self._places: list[Path] = []
     self._seconds: list[float] = []  # of the runs that have ended here
-    checked = _checked(runs, signals)
+    checked = process.check(runs, signals)
     if signals.stop:
       return
     known = Folders(root)
@@ -235,21 +235,3 @@ class Sweep:
         zip(self._runs, self._places, self._totals, strict=True)
       )
     ]
-
-
-def _checked(runs: list[Run], signals: StopSignals) -> list[dict[str, Any]]:
-  """`total` and `hashes` of each combination; ValueError if one cannot be run."""
-  first = {run.cell: run for run in reversed(runs)}
-  cells = [first[cell] for cell in sorted(first)]
-  request = {"do": "check", "configs": [run.config.to_dict() for run in cells]}
-  answer = process.ask(request, signals).answer
-  if signals.stop:
-    return []
-  if "error" in answer:
-    raise ValueError(f"the runs cannot be checked: {answer['error']}")
-  found: list[dict[str, Any]] = answer["checked"]
-  for run, one in zip(cells, found, strict=True):
-    if "error" in one:
-      of = " ".join(f"{name}={value}" for name, value in run.values.items())
-      raise ValueError(f"{of}: {one['error']}" if of else one["error"])
-  return found

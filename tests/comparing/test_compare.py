@@ -222,6 +222,11 @@ def test_by_default_the_photos_are_those_of_the_runs(run, packed, monkeypatch):
   gone = run("d", 1, hashes=same["hashes"])
   other = run("e", 1, hashes=same["hashes"])
   assert "are not there any more: name some" in compare(gone, other)["no_scores"]
+  # Photos of their own that both were evaluated on come first.
+  hashes = {**HASHES, "data": "x", "eval_set": "val", "eval_data.val": digest}
+  own = {"hashes": hashes, "eval_data": {"val": str(packed)}}
+  g, h = (run(name, at, classes, **own) for at, name in enumerate("gh"))
+  assert compare(g, h)["scores"]["data"] == str(packed)
   begun = run("f", **same)
   assert compare(a, begun)["no_scores"] == "only a has weights yet"
   with pytest.raises(ValueError, match="only a has weights yet: leave data out"):
@@ -234,6 +239,17 @@ def test_weights_without_a_run_are_compared_too(run, many):
   assert [one["name"] for one in result["runs"]] == ["a", "weights"]
   assert result["summaries"][1]["steps"] is None and result["at_shared"] is None
   assert result["scores"]["tests"][0]["p"] < 1
+
+
+def test_an_unfinished_run_is_scored_by_the_weights_it_has(run, many):
+  a, b = run("a", 0), run("b", 1)
+  (b / "weights").rename(b / "latest")
+  document = json.loads((b / "latest" / "model.json").read_text())
+  document["config"]["step"] = 2
+  (b / "latest" / "model.json").write_text(json.dumps(document))
+  result = compare(a, b, data=many, batch_size=8)
+  assert [row["step"] for row in result["scores"]["rows"]] == [4, 2]
+  assert result["runs"][1]["weights"] == str(b / "latest")
 
 
 def test_curves_over_each_axis(run):
