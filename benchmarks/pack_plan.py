@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from im21k import synsets
-from im21k.packing import external_shuffle, outcomes, scratch
+from im21k.packing import outcomes, run_files, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.photo_index import PhotoIndex, placer
 from im21k.packing.selection import Selection
@@ -75,12 +75,12 @@ def _make(folder: Path, count: int) -> None:
       "rejections": outcomes.to_bytes([]),
     }
     head = {"photos": len(keys), "key_bytes": sum(map(len, keys)), "last": True}
-    scratch.save(external_shuffle.run_path(folder, run, 0), head, arrays)
+    scratch.save(run_files.run_path(folder, run, 0), head, arrays)
 
 
 def _external(folder: Path, count: int) -> None:
   start = time.perf_counter()
-  rows, *_ = external_shuffle.gather(sorted(folder.glob("run-*.run")))
+  rows, *_ = run_files.gather(sorted(folder.glob("run-*.run")))
   index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
   held = index.lowest_ranks(lambda size: 50 * (size > 500))
   usable = ~index.repeated() & (rows["lengths"] > 0)

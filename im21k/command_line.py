@@ -128,7 +128,8 @@ def _parameter(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:
   """The parameter as tyro should show it."""
   name = parameter.name.upper()
   if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-    shown = tyro.conf.arg(metavar=f"{name}...", help_behavior_hint="(required)")
+    hint = "(optional)" if parameter.name == "more" else "(required)"
+    shown = tyro.conf.arg(metavar=f"{name}...", help_behavior_hint=hint)
     kind = Annotated[tuple[kind, ...], tyro.conf.Positional, shown]
     return inspect.Parameter(
       parameter.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind

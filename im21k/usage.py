@@ -128,7 +128,7 @@ def _arguments(
       continue
     many = parameter.kind is inspect.Parameter.VAR_POSITIONAL
     named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    required = parameter.default is inspect.Parameter.empty
+    required = parameter.default is inspect.Parameter.empty and name != "more"
     label = _option(name) if named else name.upper()
     yield _argument(label, hints[name], required, many)
   yield _argument("--json", bool, False, False)

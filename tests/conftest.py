@@ -154,6 +154,17 @@ def photos(jpeg, tmp_path):
   return make
 
 
+@pytest.fixture(scope="session")
+def ilsvrc2012_like():
+  """The module that makes three archives shaped as ILSVRC2012's downloads."""
+  path = ROOT / "benchmarks" / "ilsvrc2012_like.py"
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[path.stem] = module
+  spec.loader.exec_module(module)
+  return module
+
+
 @pytest.fixture
 def rng():
   """A generator that draws the same in every run."""

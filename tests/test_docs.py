@@ -235,7 +235,7 @@ def lines_to_run():
 
 
 @pytest.fixture(scope="module")
-def data(packed, sample_photos, tmp_path_factory):
+def data(packed, sample_photos, ilsvrc2012_like, tmp_path_factory):
   """What the pages call /data: sample photos in place of millions."""
   root = tmp_path_factory.mktemp("data")
   (root / "packed").symlink_to(packed)
@@ -246,6 +246,12 @@ def data(packed, sample_photos, tmp_path_factory):
   for number, photo in enumerate(some, 1):
     name = f"ILSVRC2012_val_{number:08}.JPEG"
     (root / "ILSVRC2012_img_val" / name).symlink_to(photo)
+  ilsvrc2012_like.make(sample_photos, root / "downloads")
+  (root / "split").mkdir()
+  (root / "split" / "train").symlink_to(sample_photos)
+  for photo in some:
+    (root / "split" / "val" / photo.parent.name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(photo, root / "split" / "val" / photo.parent.name)
   thousand = set(synsets.ilsvrc2012().synsets)
   for name in ("fall11_whole.tar", "ILSVRC2012_img_train.tar"):
     with tarfile.open(root / name, "w") as whole:
@@ -277,7 +283,10 @@ def workshop(data, linear_weights, sample_photos, tmp_path, monkeypatch):
     shutil.copy(min(sample_photos.rglob("*.jpg")), tmp_path / name)
   monkeypatch.chdir(tmp_path)
   return {"/data/": f"{data}/", "fall11_whole": str(data / "fall11_whole"),
-          "ILSVRC2012_img_train": str(data / "ILSVRC2012_img_train")}  # fmt: skip
+          "ILSVRC2012_img_train": str(data / "ILSVRC2012_img_train"),
+          "ILSVRC2012_img_val": str(data / "downloads" / "ILSVRC2012_img_val"),
+          "downloads": str(data / "downloads"),
+          "photos/": f"{data}/split/"}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -38,6 +38,24 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
+class SourceOf:
+  """One of several sources.
+
+  Attributes:
+    name: its name, with which the keys of its photos may begin.
+    split: what its photos are for; "" where options divided them.
+    packed, rejected: numbers of photos.
+    labels: name of the file that said their classes; "" for none.
+  """
+
+  name: str
+  split: str
+  packed: int
+  rejected: int
+  labels: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
   """The content of a packed data set; `manifest.json` in the folder of its shards.
 
@@ -48,6 +66,7 @@ class Manifest:
     options: the options of `pack` that decide the bytes (`PackOptions.recorded`).
     splits: shards of `train` and, if photos were held out, of `eval`.
     rejected: number of photos in `rejected.tsv`.
+    sources: of several sources, or of one for each split: what each has brought.
   """
 
   class_list: str
@@ -56,6 +75,7 @@ class Manifest:
   options: dict[str, Any]
   splits: dict[str, tuple[Shard, ...]]
   rejected: int
+  sources: tuple[SourceOf, ...] = ()
 
   @property
   def digest(self) -> str:
@@ -82,6 +102,9 @@ class Manifest:
       for split, shards in self.splits.items()
     }
     document = {"format_version": FORMAT_VERSION, **vars(self), "splits": splits}
+    del document["sources"]
+    if self.sources:
+      document["sources"] = [dataclasses.asdict(source) for source in self.sources]
     text = json.dumps(document, indent=1) + "\n"
     files.write_text(folder / MANIFEST, text, aside)
 
@@ -111,6 +134,7 @@ class Manifest:
       options=fields.object("options").document,
       splits={name: _shards(split) for name, split in fields.object("splits").parts()},
       rejected=fields.integer("rejected", at_least=0),
+      sources=_sources(fields),
     )
     fields.done()
     places: dict[str, str] = {}
@@ -144,11 +168,12 @@ class Manifest:
       ValueError: there is no such split, or a shard is missing or has another size.
     """
     if split not in self.splits:
-      remedy = {"eval": "im21k pack --eval-fraction or --eval-per-class holds some out"}
-      remedy["train"] = "all of them were held out: pack photos to train on"
+      remedy = "--eval-fraction or --eval-per-class holds some out, --eval adds some"
+      if split == "train":
+        remedy = "it packs photos to train on, unless --eval-fraction is 1"
       raise ValueError(
-        f"{folder} has no {split!r} photos, only {', '.join(self.splits)}"
-        f" ({remedy.get(split, 'splits are train and eval')})"
+        f"{folder} has no {split!r} photos, only {', '.join(self.splits)} "
+        f"(im21k pack: {remedy})"
       )
     paths = []
     for shard in self.splits[split]:
@@ -181,6 +206,24 @@ def check_count(path: str, count: int, stated: int) -> None:
     raise ValueError(
       f"shard {path} has {count:,} records, but its manifest says {stated:,}: {REMEDY}"
     )
+
+
+def _sources(fields: Fields) -> tuple[SourceOf, ...]:
+  if "sources" not in fields:
+    return ()
+  found = []
+  for one in fields.objects("sources"):
+    found.append(
+      SourceOf(
+        name=one.text("name"),
+        split=one.text("split", one_of=("", *SPLITS)),
+        packed=one.integer("packed", at_least=0),
+        rejected=one.integer("rejected", at_least=0),
+        labels=one.text("labels"),
+      )
+    )
+    one.done()
+  return tuple(found)
 
 
 def _short(fields: Fields, name: str) -> str:

@@ -29,7 +29,7 @@ def packed_at(
   if inputs.is_packed(packed):
     result = final_files.result(packed, options)
   else:
-    result = pack(photos, packed, options)
+    result = pack(photos, packed, options=options)
     counts = f"{result['train']:,} train and {result['eval']:,} held-out photos"
     say(f"packed {counts} into {packed}")
   return packed, Manifest.load(packed), result.get("failed")

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from im21k.packing.config import PackOptions
-from im21k.photos import packed, sources, tfds
+from im21k.packing.parts import Parts
+from im21k.photos import downloads, listings, packed, tfds
 
 
 def check_places(source: Path, destination: Path) -> None:
@@ -33,24 +34,28 @@ def check_places(source: Path, destination: Path) -> None:
   raise ValueError(f"{destination} {where}: give another folder for the shards")
 
 
-def check_used(
-  options: PackOptions, where: Path, source: sources.Source, direct: bool
-) -> None:
-  """Refuses options that this source, or the other options, leave without effect.
+def check_used(options: PackOptions, parts: Parts, direct: bool) -> None:
+  """Refuses options that these sources, or the other options, leave without effect.
 
   Raises:
     NotADirectoryError: `root` is no folder.
     ValueError: an option would have no effect; the message says which and why.
   """
-  by_name = str(where).startswith(tfds.PREFIX)
-  if by_name and options.root is not None:
+  where, divided = parts.text, [part for part in parts if part.split != "eval"]
+  by_name = all(str(part.path).startswith(tfds.PREFIX) for part in divided)
+  is_listed = any(isinstance(s, listings.Listed) for s in parts.joined.streams)
+  if options.root is not None and not is_listed:
     raise _unused("root", "it is for the paths in a .lst or .tsv")
   if options.root is not None and not options.root.is_dir():
     raise NotADirectoryError(f"root {options.root} is no folder")
   if options.source_split is not None:
     if by_name:
       raise _unused("source_split", f"{where} names its split")
-    if not any(isinstance(s, packed.Shard | tfds.Prepared) for s in source.streams):
+    kinds = packed.Shard | tfds.Prepared
+    has_splits = any(
+      isinstance(stream, kinds) for part in divided for stream in part.source.streams
+    )
+    if not has_splits and not any(downloads.find(part.path) for part in parts):
       raise _unused("source_split", f"{where} has no splits")
   if options.memory is not None and direct:
     raise _unused("memory", "it is for shuffle external, and this one is direct")

@@ -3,13 +3,12 @@
 # ruff: noqa: RUF009 (`_option` returns a field)
 
 import dataclasses
-import difflib
 import hashlib
-import typing
 from pathlib import Path
 from typing import Any, Literal
 
 from im21k import machine
+from im21k.packing.option_checks import check_choices, check_memory, nearest
 
 
 def _option(default: Any, text: str, at_least: float | None = None) -> Any:
@@ -28,6 +27,11 @@ class PackOptions:
     "Class list: a known name such as imagenet21k or ilsvrc2012; folders (the names of "
     "the class folders); or a text file of ids or a CSV with header id,name,under; by "
     "default folders where none is named by a synset id, and else imagenet21k.",
+  )
+  eval: Path | None = _option(
+    None,
+    "Photos to evaluate on, from any source: all of them become the eval split, and "
+    "all others are trained on.",
   )
   root: Path | None = _option(
     None,
@@ -51,7 +55,9 @@ class PackOptions:
   )
   seed: int = _option(0, "Seed of the shuffle, and of which photos are held out.")
   eval_fraction: float = _option(
-    0.0, "Hold out this share of every class, rounded to whole photos."
+    0.0,
+    "Hold out this share of every class, rounded to whole photos; 1 makes a set for "
+    "evaluation alone.",
   )
   eval_per_class: int = _option(
     0, "Hold out this many photos of every class.", at_least=0
@@ -127,10 +133,10 @@ class PackOptions:
   )
 
   def __post_init__(self) -> None:
-    self._check_choices()
-    if not 0 <= self.eval_fraction < 1:
+    check_choices(self)
+    if not 0 <= self.eval_fraction <= 1:
       raise ValueError(
-        f"eval_fraction is {self.eval_fraction}, but must be at least 0 and below 1"
+        f"eval_fraction is {self.eval_fraction}, but must be at least 0 and at most 1"
       )
     for field in dataclasses.fields(self):
       value, least = getattr(self, field.name), field.metadata["at_least"]
@@ -154,33 +160,10 @@ class PackOptions:
       raise ValueError(
         "quality has no effect without resize: it is that of photos that are downscaled"
       )
-    self._check_memory()
+    check_memory(self.memory)
     if not -(1 << 127) <= self.seed < 1 << 127:
       raise ValueError(f"seed is {self.seed}, but must fit 128 bits")
     self.share()
-
-  def _check_memory(self) -> None:
-    if self.memory is None:
-      return
-    if not self.memory > 0:
-      raise ValueError(f"memory is {self.memory} GB, but must be more than 0")
-    installed = machine.memory() / 1e9
-    if self.memory > installed:
-      raise ValueError(
-        f"memory is {self.memory} GB, but this machine has {installed:.1f} GB"
-      )
-
-  def _check_choices(self) -> None:
-    for name, kind in typing.get_type_hints(type(self)).items():
-      if typing.get_origin(kind) is not Literal:
-        continue
-      known, value = typing.get_args(kind), getattr(self, name)
-      if value not in known:
-        *others, last = map(repr, known)
-        raise ValueError(
-          f"{name} is {value!r}, but must be {', '.join(others)} or {last}"
-          f"{nearest(str(value), known)}"
-        )
 
   def share(self) -> tuple[int, int]:
     """Zero-based number of the part of the work to do, and the number of parts."""
@@ -216,6 +199,7 @@ class PackOptions:
   def resume_key(self) -> dict[str, Any]:
     """The options that must be the same when a run is resumed."""
     return {
+      "eval": str(self.eval) if self.eval else None,
       "root": str(self.root.resolve()) if self.root else None,
       "labels": _sha256(self.labels),
       "source_split": self.source_split,
@@ -238,12 +222,6 @@ def with_changes(options: PackOptions | None, changes: dict[str, Any]) -> PackOp
     if name not in names:
       raise TypeError(f"pack has no option {name!r}{nearest(name, names)}")
   return dataclasses.replace(options or PackOptions(), **changes)
-
-
-def nearest(word: str, known: typing.Sequence[str]) -> str:
-  """`: did you mean 'skip'?`, or nothing where no known word is similar."""
-  close = difflib.get_close_matches(word, known, n=1)
-  return f": did you mean {close[0]!r}?" if close else ""
 
 
 def _sha256(path: Path | None) -> str | None:

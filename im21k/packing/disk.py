@@ -44,12 +44,12 @@ def read_into(path: Path, start: int, view: memoryview) -> None:
       got += count
 
 
-def size_of(root: Path, keys: list[bytes]) -> int:
-  """Bytes of the files with these paths below `root`; of missing ones none."""
-  folder, total = os.path.join(os.fsencode(root), b""), 0
-  for key in keys:
+def size_of(paths: list[bytes]) -> int:
+  """Bytes of the files with these paths; of missing ones none."""
+  total = 0
+  for path in paths:
     try:
-      total += os.stat(folder + key).st_size
+      total += os.stat(path).st_size
     except OSError:
       continue  # It will be rejected.
   return total

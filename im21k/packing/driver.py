@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any
 from im21k import machine, synsets
 from im21k.packing import (
   completion,
-  disk,
   estimate,
   external_shuffle,
   final_files,
+  part_counts,
   progress,
+  recording,
+  run_files,
   scratch,
   shard_writer,
   source_state,
@@ -25,10 +26,10 @@ from im21k.packing import (
 from im21k.packing import selection as selections
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Outcomes, Rejection
+from im21k.packing.parts import Parts
 from im21k.packing.photo_index import PhotoIndex
 from im21k.packing.selection import Selection
 from im21k.packing.shard_plan import ShardPlan, ShardTask
-from im21k.photos import sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +37,12 @@ class Packer:
   """A data set to pack; `pack` packs it, or a part of it.
 
   Attributes:
-    path, source: the source of photos, as given and as opened.
+    parts: the sources of photos.
     destination: folder for the shards.
     options, classes, selection: how to pack, and which photos with which label.
   """
 
-  path: Path
-  source: sources.Source
+  parts: Parts
   destination: Path
   options: PackOptions
   classes: synsets.ClassList
@@ -69,29 +69,33 @@ class Packer:
 
   def _pack_direct(self) -> dict[str, Any]:
     """Reads each photo when its shard is written."""
-    root = self.source.root
-    assert root is not None
-    left_out, skipped = list[Rejection](), Counter[str]()
+    roots, left_out, skipped = self.parts.roots, list[Rejection](), Counter[str]()
     with source_state.recording(self.scratch) as recorder:
-      streams = map(recorder.entries, self.source.streams)
-      entries = selections.usable(itertools.chain.from_iterable(streams), left_out)
+      first, *more = (
+        selections.usable(recording.entries(self.parts, part, recorder), left_out)
+        for part in self.parts
+      )
       label, seed = self.selection.label, self.options.seed
-      index = PhotoIndex.read(entries, label, seed, skipped)
+      index = PhotoIndex.read(first, label, seed, skipped, more)
       # Nothing is written where this fails.
-      held_out = selections.held_out(self.options, index, self.path, left_out)
+      held_out = selections.held_out(self.options, index, self.parts, left_out)
       self._begin({"shuffle": "direct", "memory": None}, recorder)
     repeated = index.repeated()
     plan = ShardPlan(index, held_out, ~repeated, self.options.shards)
     write = functools.partial(
-      shard_writer.write_direct, root, self.destination, self.selection
+      shard_writer.write_direct, roots, self.destination, self.selection
     )
-    missing = self._write_shards(
-      write, plan, lambda task: task, lambda task: disk.size_of(root, task.keys)
-    )
+    size = functools.partial(shard_writer.size_of, roots)
+    missing = self._write_shards(write, plan, lambda task: task, size)
     if missing:
       return {"waiting": missing, "part": self.options.part}
     rejections = selections.reject_repeated(index, repeated, self.classes)
-    return self._complete(plan, rejections=left_out + rejections, skipped=skipped)
+    return self._complete(
+      plan,
+      placed=part_counts.placed(self.parts, index, ~repeated),
+      rejections=left_out + rejections,
+      skipped=skipped,
+    )
 
   def _pack_external(self) -> dict[str, Any]:
     """Reads the source in sequence into sorted runs, and those into shards."""
@@ -99,10 +103,10 @@ class Packer:
     if missing:
       return {"waiting": missing, "part": self.options.part}
     paths = sorted(self.scratch.glob("run-*.run"))
-    rows, rejections, skipped = external_shuffle.gather(paths)
-    index = PhotoIndex(*(rows[name] for name in ("keys", "ends", "labels", "places")))
+    rows, rejections, skipped = run_files.gather(paths)
+    index = PhotoIndex.of(rows)
     per_photo = Outcomes(index.labels, rows["kinds"], rows["digests"], rejections)
-    held_out = selections.held_out(self.options, index, self.path, rejections)
+    held_out = selections.held_out(self.options, index, self.parts, rejections)
     repeated = index.repeated()
     left_out = selections.reject_repeated(index, repeated, self.classes)
     usable = ~repeated & (rows["lengths"] > 0)
@@ -114,6 +118,7 @@ class Packer:
         rows["digests"],
         self.classes,
         self.destination if several else None,
+        held_out if self.parts.are_divided else None,
       )
       left_out += dropped
     # Rejected photos have their place in a shard too, as in the direct way.
@@ -132,6 +137,7 @@ class Packer:
       return {"waiting": missing, "part": self.options.part}
     return self._complete(
       plan,
+      placed=part_counts.placed(self.parts, index, usable),
       per_photo=per_photo.where(usable),
       train_labels=index.labels[usable & ~held_out],
       rejections=left_out,
@@ -141,8 +147,8 @@ class Packer:
   def _write_runs(self) -> int:
     """First pass of the external shuffle; returns how many tasks other parts have."""
     with source_state.recording(self.scratch) as recorder:
-      streams = recorder.add(self.source)
-      total: int = sum(stream.size for stream in streams)
+      streams = recording.add(self.parts, recorder)
+      total: int = sum(stream.size for _, some in streams for stream in some)
       memory: float = (
         self.options.memory
         or scratch.begun(self.destination).get("memory")
@@ -151,11 +157,16 @@ class Packer:
       self._begin({"shuffle": "external", "memory": memory}, recorder)
     limit = int(memory * 1e9)
     part, parts = self.options.share()
-    tasks = list(enumerate(external_shuffle.grouped(streams, limit)))
+    groups = (
+      (group, number)
+      for number, some in streams
+      for group in run_files.grouped(some, limit)
+    )
+    tasks = [(at, *group) for at, group in enumerate(groups)]
     todo = [
       task
       for task in tasks[part::parts]
-      if not external_shuffle.is_done(self.scratch, task[0])
+      if not run_files.is_done(self.scratch, task[0])
     ]
 
     def needed() -> int:
@@ -167,11 +178,9 @@ class Packer:
     write = functools.partial(
       external_shuffle.write_runs, self.scratch, self.selection, limit
     )
-    size = sum(stream.size for _, streams in todo for stream in streams)
+    size = sum(stream.size for _, some, _ in todo for stream in some)
     self._run("read", write, todo, needed, size=size)
-    return sum(
-      not external_shuffle.is_done(self.scratch, number) for number, _ in tasks
-    )
+    return sum(not run_files.is_done(self.scratch, number) for number, *_ in tasks)
 
   def _write_shards(
     self,
@@ -227,7 +236,7 @@ class Packer:
   def _begin(self, how: dict[str, Any], recorder: source_state.Recorder) -> None:
     """Begins or resumes; `how` is what data and machine decide."""
     run = {
-      "source": str(self.path.resolve()),
+      "source": self.parts.resolved,
       "classes": self.classes.fingerprint,
       **how,
       **self.options.resume_key(),
@@ -237,13 +246,5 @@ class Packer:
 
   def _complete(self, plan: ShardPlan, **left: Any) -> dict[str, Any]:
     """Writes the last files; `left` is what else `final_files.Written` needs."""
-    written = final_files.Written(self.destination, list(plan.counts), **left)
-    result = completion.complete(
-      written, self.path, self.source, self.options, self.classes
-    )
-    if result is None:
-      raise ValueError(
-        f"none of the {plan.to_train:,} files to train on in {self.path} is a sound "
-        f"photo: see {self.destination / 'rejected.tsv'}"
-      )
-    return result
+    written = final_files.Written(self.destination, self.parts, [*plan.counts], **left)
+    return completion.complete(written, plan, self.options, self.classes)

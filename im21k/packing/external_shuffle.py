@@ -7,7 +7,7 @@ disk hardly seeks. What is packed does not depend on which photos share a run.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from im21k import files
 from im21k.dataset import records
-from im21k.packing import disk, outcomes, repair, scratch, workers
+from im21k.packing import disk, outcomes, repair, run_files, scratch, workers
 from im21k.packing.photo_index import placer
 from im21k.packing.selection import NO_CLASS, Selection
 from im21k.photos.sources import Photo
@@ -26,33 +26,11 @@ _GAP = 1 << 20  # bytes; a disk reads over them in less time than it seeks
 _buffer = np.empty(0, np.uint8)
 
 
-def run_path(folder: Path, task: int, index: int) -> Path:
-  """Path of a run's side file; its records are in the .bin file of the same name."""
-  return folder / f"run-{task:05d}-{index:05d}.run"
-
-
-def is_done(folder: Path, task: int) -> bool:
-  """Whether all runs of a task exist."""
-  return any(
-    scratch.load_head(path)["last"] for path in folder.glob(f"run-{task:05d}-*.run")
-  )
-
-
-def grouped(streams: Iterable[Any], limit: int) -> list[tuple[Any, ...]]:
-  """Streams in their order, grouped up to about `limit` bytes: the tasks."""
-  groups: list[list[Any]] = [[]]
-  size = 0
-  for stream in streams:
-    if groups[-1] and size + stream.size > limit:
-      groups.append([])
-      size = 0
-    groups[-1].append(stream)
-    size += stream.size
-  return [tuple(group) for group in groups]
-
-
 def write_runs(
-  folder: Path, selection: Selection, limit: int, task: tuple[int, tuple[Any, ...]]
+  folder: Path,
+  selection: Selection,
+  limit: int,
+  task: tuple[int, tuple[Any, ...], int],
 ) -> None:
   """Reads streams of photos into runs, resuming after those that exist.
 
@@ -60,34 +38,36 @@ def write_runs(
     folder: the scratch folder.
     selection: which photos to pack, with which label.
     limit: bytes of a run.
-    task: number of the task, and its streams.
+    task: number of the task, its streams, and the number of the source that all of
+      them are of.
   """
-  number, streams = task
+  number, streams, part = task
   index = consumed = 0
-  while (path := run_path(folder, number, index)).exists():
+  while (path := run_files.run_path(folder, number, index)).exists():
     head = scratch.load_head(path)
     consumed, index = head["consumed"], index + 1
     if head["last"]:
       return
   everything = itertools.chain.from_iterable(stream.photos() for stream in streams)
-  run, counter = _Run(selection, limit), workers.PhotoCounter()
+  run, counter = _Run(selection, limit, part), workers.PhotoCounter()
   for photo in itertools.islice(everything, consumed, None):
     rejected = len(run.rejections)
     if not run.add(photo):
-      run.save(run_path(folder, number, index), consumed, False)
-      index, run, rejected = index + 1, _Run(selection, limit), 0
+      run.save(run_files.run_path(folder, number, index), consumed, False)
+      index, run, rejected = index + 1, _Run(selection, limit, part), 0
       run.add(photo)
     consumed += 1
     counter.add(len(photo.data), len(run.rejections) > rejected)
   counter.flush()
-  run.save(run_path(folder, number, index), consumed, True)
+  run.save(run_files.run_path(folder, number, index), consumed, True)
 
 
 class _Run:
   """The photos of a run: their records in the buffer, and a row for each."""
 
-  def __init__(self, selection: Selection, limit: int):
+  def __init__(self, selection: Selection, limit: int, part: int):
     self._selection, self._limit, self._size = selection, limit, 0
+    self._part = part
     self._synsets, self._place = tuple(selection.labels), placer(selection.seed)
     self._rows: list[tuple[bytes, bytes, int, bytes, int, int, int]] = []
     self.rejections: list[outcomes.Rejection] = []
@@ -148,6 +128,7 @@ class _Run:
     head = {
       "consumed": consumed,
       "last": last,
+      "part": self._part,
       "photos": len(keys),
       "key_bytes": sum(map(len, keys)),
       "skipped": self.skipped,
@@ -164,45 +145,6 @@ class _Run:
       "rejections": outcomes.to_bytes(self.rejections),
     }
     scratch.save(path, head, arrays)
-
-
-def gather(
-  paths: list[Path],
-) -> tuple[dict[str, np.ndarray], list[outcomes.Rejection], Counter[str]]:
-  """Reads the side files of all runs.
-
-  Returns:
-    The rows of all photos as arrays: `keys` (all bytes), `ends` (of each key among
-    them), `labels`, `places`, `digests`, `kinds`, `runs`, `offsets` and `lengths` (0
-    for a rejected photo); the rejections; the number of photos left out by synset.
-  """
-  heads = [scratch.load_head(path) for path in paths]
-  total = sum(head["photos"] for head in heads)
-  rows = {
-    "keys": np.empty(sum(head["key_bytes"] for head in heads), np.uint8),
-    "ends": np.empty(total, np.int64),
-    "labels": np.empty(total, np.int32),
-    "places": np.empty((total, 2), np.uint64),
-    "digests": np.empty((total, 2), np.uint64),
-    "kinds": np.empty(total, np.uint32),
-    "runs": np.empty(total, np.int32),
-    "offsets": np.empty(total, np.int64),
-    "lengths": np.empty(total, np.int32),
-  }
-  rejections, skipped = list[outcomes.Rejection](), Counter[str]()
-  at = key_at = 0
-  for index, (path, head) in enumerate(zip(paths, heads, strict=True)):
-    _, run = scratch.load(path)
-    skipped.update(head["skipped"])
-    rejections += outcomes.from_bytes(run.pop("rejections"))
-    run["ends"] += key_at
-    run["runs"] = np.full(head["photos"], index)
-    keys = run.pop("keys")
-    rows["keys"][key_at : key_at + len(keys)] = keys
-    for name, array in run.items():
-      rows[name][at : at + len(array)] = array
-    at, key_at = at + head["photos"], key_at + len(keys)
-  return rows, rejections, skipped
 
 
 def read_records(

@@ -13,9 +13,17 @@ import numpy as np
 from im21k import files
 from im21k.dataset import manifest
 from im21k.dataset.manifest import Manifest, Shard
-from im21k.packing import class_choice, outcomes, scratch, shard_writer
+from im21k.packing import (
+  class_choice,
+  hints,
+  outcomes,
+  part_counts,
+  scratch,
+  shard_writer,
+)
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Outcomes, Rejection
+from im21k.packing.parts import Parts
 from im21k.synsets import ClassList, as_text
 
 
@@ -25,26 +33,32 @@ class Written:
 
   Attributes:
     destination: folder of the shards.
+    parts: the sources.
     shards: their names.
     rejections: photos that were left out before there were shards.
     skipped: number of photos that were left out for their class, by synset.
     per_photo: outcomes of all photos; None if they are in the shards' side files.
     train_labels: labels `[n]` of the packed photos that are not held out, or None too.
+    placed: number of photos of each source that have a place in a shard, or, where
+      `per_photo` is given, that are in one.
   """
 
   destination: Path
+  parts: Parts
   shards: list[str]
+  placed: tuple[int, ...]
   rejections: list[Rejection]
   skipped: Counter[str]
   per_photo: Outcomes | None = None
   train_labels: np.ndarray | None = None
 
 
-def complete(written: Written, options: PackOptions, classes: ClassList) -> bool:
+def complete(written: Written, options: PackOptions, classes: ClassList) -> set[str]:
   """Writes reports, class list and manifest, and removes the scratch folder.
 
   Returns:
-    False if there is no photo to train on; then only the reports are written.
+    The splits that have no photo, of those that there should be: train, but in a set
+    for evaluation alone, and eval of a source for it. Then only reports are written.
   """
   destination = written.destination
   aside = destination / scratch.FOLDER
@@ -57,10 +71,14 @@ def complete(written: Written, options: PackOptions, classes: ClassList) -> bool
   if train_labels is None:
     of_train = [name.startswith("train-") for name in written.shards]
     labels = [each.labels for each in itertools.compress(outcomes_of, of_train)]
-    train_labels = np.concatenate(labels)
+    train_labels = np.concatenate(labels) if labels else np.empty(0, np.int32)
+  not_written = [] if written.per_photo else per_photo.rejections
   del outcomes_of  # As large as all outcomes together.
   per_photo = dataclasses.replace(
     per_photo, rejections=per_photo.rejections + written.rejections
+  )
+  sources = part_counts.rows(
+    written.parts, written.placed, not_written, per_photo.rejections
   )
   rejected = outcomes.write(
     destination,
@@ -70,9 +88,11 @@ def complete(written: Written, options: PackOptions, classes: ClassList) -> bool
     train_labels,
     written.skipped,
     aside,
+    part_counts.text(sources),
   )
   splits = _splits(destination, shards)
-  if "train" in splits:
+  missing = _splits_needed(written.parts, options) - splits.keys()
+  if not missing:
     text = as_text(classes)
     files.write_text(destination / manifest.CLASSES, text, aside)
     Manifest(
@@ -82,9 +102,17 @@ def complete(written: Written, options: PackOptions, classes: ClassList) -> bool
       options=options.recorded(),
       splits=splits,
       rejected=rejected,
+      sources=sources,
     ).save(destination, aside)
   shutil.rmtree(aside, ignore_errors=True)  # Another part may be removing it too.
-  return "train" in splits
+  return missing
+
+
+def _splits_needed(parts: Parts, options: PackOptions) -> set[str]:
+  """The splits without which there is nothing to pack."""
+  if parts.are_divided:
+    return {part.split for part in parts}
+  return {"eval"} if options.eval_fraction == 1 else {"train"}
 
 
 def is_complete(destination: Path, options: PackOptions, classes: ClassList) -> bool:
@@ -113,7 +141,7 @@ def result(destination: Path, options: PackOptions) -> dict[str, Any]:
   report = json.loads((destination / outcomes.REPORT).read_text(encoding="utf-8"))
   shards = [shard for split in packed.splits.values() for shard in split]
   counts = {
-    "train": packed.count("train"),
+    "train": packed.count("train") if "train" in packed.splits else 0,
     "eval": packed.count("eval") if "eval" in packed.splits else 0,
     "rejected": packed.rejected,
     "classes": report["classes"],
@@ -121,7 +149,12 @@ def result(destination: Path, options: PackOptions) -> dict[str, Any]:
     "shards": len(shards),
     "manifest": str(destination / manifest.MANIFEST),
   }
-  counts |= class_choice.note(packed.classes(destination))
+  classes = packed.classes(destination)
+  if packed.sources:
+    counts["sources"] = [dataclasses.asdict(source) for source in packed.sources]
+  counts |= class_choice.note(classes)
+  if hint := hints.about_thousand(report.get("train_classes", ()), classes):
+    counts["hint"] = hint
   if skipped := sum(report.get("skipped", {}).values()):
     counts["skipped"] = skipped
   if lost := report.get("damaged_archives"):

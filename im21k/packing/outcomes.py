@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,7 @@ def write(
   train_labels: Int[np.ndarray, " n"],
   skipped: Counter[str] | None = None,
   aside: Path | None = None,
+  about_sources: Sequence[str] = (),
 ) -> int:
   """Writes report.json, report.txt and rejected.tsv.
 
@@ -141,6 +143,7 @@ def write(
     train_labels: labels of the packed photos that are not held out.
     skipped: number of photos that were left out for their class, by synset.
     aside: folder for temporary files, on the same disk; by default `folder`.
+    about_sources: lines about each of several sources.
 
   Returns:
     The number of rejected photos.
@@ -169,6 +172,7 @@ def write(
     document["skipped"] = dict(sorted(skipped.items()))
   files.write_text(folder / REPORT, json.dumps(document, indent=1) + "\n", aside)
   lines = [f"{len(outcomes.labels):,} packed, {len(outcomes.rejections):,} rejected"]
+  lines += about_sources
   lines += about_damage(lost)
   if skipped:
     lines.append(_most(skipped, "skip", "class to be left out"))

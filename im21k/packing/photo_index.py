@@ -26,7 +26,12 @@ def placer(seed: int) -> Callable[[bytes], bytes]:
 
 
 class PhotoIndex:
-  """One row a photo: its key, label and place."""
+  """One row a photo: its key, label and place.
+
+  Attributes:
+    labels, places: of each photo, [n] and [n, 2].
+    parts: number of each photo's source [n]; None where there is one source.
+  """
 
   def __init__(
     self,
@@ -34,10 +39,16 @@ class PhotoIndex:
     ends: Int[np.ndarray, " n"],
     labels: Int[np.ndarray, " n"],
     places: UInt64[np.ndarray, "n 2"],
+    parts: Int[np.ndarray, " n"] | None = None,
   ):
     """Takes the concatenated keys, and where in them each ends."""
-    self.labels, self.places = labels, places
+    self.labels, self.places, self.parts = labels, places, parts
     self._keys, self._ends = keys, ends
+
+  @classmethod
+  def of(cls, rows: dict[str, np.ndarray]) -> "PhotoIndex":
+    """The index of the rows of all runs, see `run_files.gather`."""
+    return cls(*(rows[name] for name in ("keys", "ends", "labels", "places", "parts")))
 
   @classmethod
   def read(
@@ -46,6 +57,7 @@ class PhotoIndex:
     label_of: Callable[[str, str], int | None],
     seed: int,
     skipped: Counter[str] | None = None,
+    more: Iterable[Iterable[sources.Entry]] = (),
   ) -> "PhotoIndex":
     """The index of listed photos.
 
@@ -54,29 +66,37 @@ class PhotoIndex:
       label_of: gives the label for synset and path, None for photos to leave out.
       seed: seed of the shuffle.
       skipped: gets the number of photos to leave out, by synset.
+      more: photos of other sources.
     """
     keys, places = bytearray(), bytearray()
     ends, labels = array.array("q"), array.array("i")
     place = placer(seed)
-    latest: str | None = None
-    label: int | None = None
-    for name, synset, path, _ in entries:
-      if synset != latest:
-        latest, label = synset, label_of(synset, path)
-      if label is None:
-        if skipped is not None:
-          skipped[synset] += 1
-        continue
-      key = name.encode("utf-8", "surrogateescape")
-      keys += key
-      ends.append(len(keys))
-      labels.append(label)
-      places += place(key)
+    stops: list[int] = []
+    for of_part in (entries, *more):
+      latest: str | None = None
+      label: int | None = None
+      for name, synset, path, _ in of_part:
+        if synset != latest:
+          latest, label = synset, label_of(synset, path)
+        if label is None:
+          if skipped is not None:
+            skipped[synset] += 1
+          continue
+        key = name.encode("utf-8", "surrogateescape")
+        keys += key
+        ends.append(len(keys))
+        labels.append(label)
+        places += place(key)
+      stops.append(len(ends))
+    counts = np.diff(stops, prepend=0)
     return cls(
       np.frombuffer(keys, np.uint8),
       np.frombuffer(ends, np.int64),
       np.frombuffer(labels, np.int32),
       np.frombuffer(places, "<u8").reshape(-1, 2),
+      np.repeat(np.arange(len(stops), dtype=np.int16), counts)
+      if len(stops) > 1
+      else None,
     )
 
   def __len__(self) -> int:

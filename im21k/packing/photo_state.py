@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from im21k.dataset.manifest import MANIFEST, Manifest
-from im21k.packing import class_choice, completion, source_state
+from im21k.packing import parts, source_state
 from im21k.packing.config import PackOptions
 from im21k.photos import Source
 
@@ -41,7 +41,7 @@ def to_pack(photos: Path, classes: str | None) -> str | None:
     classes: as of pack.
   """
   try:
-    listed = class_choice.choose(classes, photos)
-    return of(photos, completion.find(photos, PackOptions(classes=classes), listed))
+    _, found = parts.open_all([photos], PackOptions(classes=classes))
+    return of(photos, found.joined)
   except (OSError, ValueError):
     return None  # They are gone, or packing says what is wrong.

@@ -14,6 +14,7 @@ from im21k.dataset import records
 from im21k.packing import option_files, outcomes, repair, scratch
 from im21k.packing.config import PackOptions
 from im21k.packing.outcomes import Rejection
+from im21k.packing.parts import Parts
 from im21k.packing.photo_index import PhotoIndex
 from im21k.photos.folders import ClassFolder
 from im21k.photos.photo import Entry
@@ -112,15 +113,18 @@ class Selection:
 def held_out(
   options: PackOptions,
   index: PhotoIndex,
-  source: Path,
+  parts: Parts,
   rejections: Sequence[Rejection] = (),
 ) -> Bool[np.ndarray, " n"]:
   """Mask of the photos to hold out; `rejections` may say why there are none.
+
+  Of several sources, they are those of the sources of split eval.
 
   Raises:
     ValueError: there are no photos, no key to hold out is known, or no photo would be
       left to train on.
   """
+  source = parts.text
   if not len(index) and rejections:
     first = rejections[0]
     remedy = ""
@@ -135,6 +139,8 @@ def held_out(
       f"{source} has no photo to pack: its synset folders hold no file, or all their "
       "classes are left out (--unlisted, --remap)"
     )
+  if parts.are_divided:
+    return _by_part(index, parts)
   if options.eval_keys:
     mask = index.with_keys(frozenset(options.eval_keys.read_bytes().splitlines()))
     if not mask.any():
@@ -149,12 +155,25 @@ def held_out(
     mask = index.lowest_ranks(lambda size: options.eval_per_class * (size >= least))
   else:
     mask = np.zeros(len(index), bool)
-  if mask.all():
+  if mask.all() and options.eval_fraction != 1:
     raise ValueError(
       f"all {len(index):,} photos of {source} would be held out and none left to train "
       "on: hold out fewer"
     )
   return mask
+
+
+def _by_part(index: PhotoIndex, parts: Parts) -> Bool[np.ndarray, " n"]:
+  numbers = np.zeros(len(index), int) if index.parts is None else index.parts
+  counts = np.bincount(numbers, minlength=len(parts.parts)).tolist()
+  for part, count in zip(parts, counts, strict=True):
+    if not count:
+      raise ValueError(
+        f"{part.path} has no photo to pack: it holds none, or all their classes are "
+        "left out (--unlisted, --remap), or nothing says them"
+      )
+  of_eval = np.array([part.split == "eval" for part in parts])
+  return np.asarray(of_eval[numbers], bool)
 
 
 def drop_duplicates(
@@ -163,6 +182,7 @@ def drop_duplicates(
   digests: np.ndarray,
   classes: ClassList,
   destination: Path | None,
+  preferred: Bool[np.ndarray, " n"] | None = None,
 ) -> tuple[Bool[np.ndarray, " n"], list[Rejection]]:
   """Of usable photos with equal bytes, keeps the one whose key sorts first.
 
@@ -171,6 +191,8 @@ def drop_duplicates(
     classes: the class list.
     destination: folder for labels.tsv, which lists the synsets of kept photos that
       have several; None writes no such file.
+    preferred: mask of the photos that are kept rather than others, such as those of a
+      source to evaluate on.
 
   Returns:
     Mask of the photos that are kept, and the rejections of the others.
@@ -180,6 +202,8 @@ def drop_duplicates(
   rejections: list[Rejection] = []
   for group in outcomes.groups(digests[rows]):
     first, *others = sorted(rows[group], key=index.key)
+    if preferred is not None:
+      first, *others = sorted((first, *others), key=lambda row: not preferred[row])
     kept[others] = False
     name = index.name(first)
     rejections += _reject(index, others, classes, "duplicate", f"the same as {name}")

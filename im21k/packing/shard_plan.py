@@ -15,12 +15,16 @@ _LEAST_SHARDS = 16  # so that many readers can work at once
 
 @dataclasses.dataclass(frozen=True)
 class ShardTask:
-  """A shard to write: rows of the photo index `[n]`, in order; labels `[n]`; keys."""
+  """A shard to write: rows of the photo index `[n]`, in order; labels `[n]`; keys.
+
+  `parts` is the number of each photo's source `[n]`; None where there is one source.
+  """
 
   name: str
   rows: np.ndarray
   labels: np.ndarray
   keys: list[bytes]
+  parts: np.ndarray | None = None
 
 
 def default_shards(photos: int) -> int:
@@ -33,7 +37,7 @@ class ShardPlan:
 
   Attributes:
     counts: number of photos that each shard has room for, by its name.
-    to_train: number of photos that are not held out.
+    to_train, to_evaluate: number of photos that are not held out, and that are.
   """
 
   def __init__(
@@ -49,7 +53,7 @@ class ShardPlan:
       ("eval", held_out & placed, None),
     )
     self._index = index
-    self.to_train = int(np.sum(~held_out))
+    self.to_train, self.to_evaluate = int(np.sum(~held_out)), int(np.sum(held_out))
     self.counts: dict[str, int] = {}
     for split, mask, count in self._splits:
       names, total = _names(split, mask, count), int(mask.sum())
@@ -71,7 +75,8 @@ def shard_tasks(
   cuts = np.arange(len(names) + 1) * len(order) // max(len(names), 1)
   for i, name in enumerate(names):
     rows = order[cuts[i] : cuts[i + 1]]
-    yield ShardTask(name, rows, index.labels[rows], index.keys(rows))
+    parts = None if index.parts is None else index.parts[rows]
+    yield ShardTask(name, rows, index.labels[rows], index.keys(rows), parts)
 
 
 def _permutation(

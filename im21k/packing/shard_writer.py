@@ -16,7 +16,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from im21k import files
 from im21k.dataset import records
 from im21k.dataset.manifest import Shard
-from im21k.packing import external_shuffle, outcomes, repair, scratch, workers
+from im21k.packing import disk, external_shuffle, outcomes, repair, scratch, workers
 from im21k.packing.outcomes import Outcomes, Rejection
 from im21k.packing.selection import Selection
 from im21k.packing.shard_plan import ShardTask
@@ -24,13 +24,18 @@ from im21k.photos import photo_file
 
 
 def write_direct(
-  root: Path, destination: Path, selection: Selection, task: ShardTask
+  roots: tuple[tuple[Path, int], ...],
+  destination: Path,
+  selection: Selection,
+  task: ShardTask,
 ) -> None:
-  """Writes a shard from photos that are files below `root`, read in its order."""
+  """Writes a shard from photos that are files, read in its order; see `paths`."""
   kept: list[tuple[int, int, bytes]] = []
   rejections: list[Rejection] = []
   checksum = records.Checksum()
-  encoded = _read_direct(root, selection, task, kept, rejections, checksum)
+  encoded = _read_direct(
+    paths(roots, task), selection, task, kept, rejections, checksum
+  )
   shard = write(destination, task.name, encoded, checksum)
   labels, kinds, digests = zip(*kept, strict=True) if kept else ((), (), ())
   per_photo = Outcomes(
@@ -115,20 +120,46 @@ def load_side_file(destination: Path, name: str) -> tuple[Shard, Outcomes | None
   return Shard(**shard), per_photo
 
 
+def paths(roots: tuple[tuple[Path, int], ...], task: ShardTask) -> list[bytes]:
+  """Path of each photo of a shard.
+
+  Args:
+    roots: of each source the folder of its photos, and how many bytes at the beginning
+      of a key are no part of the path in it.
+    task: the shard.
+  """
+  folders = [(os.path.join(os.fsencode(root), b""), skip) for root, skip in roots]
+  if task.parts is None:
+    ((folder, skip),) = folders
+    assert not skip
+    return [folder + key for key in task.keys]
+  found = []
+  for key, part in zip(task.keys, task.parts.tolist(), strict=True):
+    folder, skip = folders[part]
+    found.append(folder + key[skip:])
+  return found
+
+
+def size_of(roots: tuple[tuple[Path, int], ...], task: ShardTask) -> int:
+  """Bytes of the files of a shard's photos; see `paths`."""
+  return disk.size_of(paths(roots, task))
+
+
 def _read_direct(
-  root: Path,
+  files_of: list[bytes],
   selection: Selection,
   task: ShardTask,
   kept: list[tuple[int, int, bytes]],
   rejections: list[Rejection],
   checksum: records.Checksum,
 ) -> Iterator[bytes]:
-  folder, synsets = os.path.join(os.fsencode(root), b""), tuple(selection.labels)
+  synsets = tuple(selection.labels)
   counter = workers.PhotoCounter()
-  for key, label in zip(task.keys, task.labels.tolist(), strict=True):
+  labels = task.labels.tolist()
+  for path, key, label in zip(files_of, task.keys, labels, strict=True):
     data = b""
     try:
-      data = photo_file.read(folder + key)
+      data = photo_file.read(path)
       jpeg, kinds, digest = selection.prepare(data)
     except (repair.Rejected, OSError) as error:
       rejections.append(outcomes.rejection(key, synsets[label], error))

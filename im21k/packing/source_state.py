@@ -79,9 +79,18 @@ class Recorder:
       else:
         paths |= self._facts(stream)
       streams.append(stream)
-    for path in sorted(paths):
+    for path in sorted(paths | set(source.files)):
       self._file_at(path)
     return streams
+
+  def begin(self, name: str) -> None:
+    """Says that what follows is of another one of several sources."""
+    self._fact(name, "source")
+
+  def others(self, source: sources.Source) -> None:
+    """Records the files of a source of loose files that say their classes."""
+    for path in sorted(source.files):
+      self._file_at(path)
 
   def digest(self) -> str:
     """The digest of the list, which is then on the disk."""

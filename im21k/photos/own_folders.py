@@ -56,7 +56,7 @@ def check_are_classes(root: Path, found: list[str]) -> None:
     shown = " and ".join(sorted(found)[:3])
     raise ValueError(
       f"{root}: its folders, {shown}, have the names of splits, not of classes: give "
-      f"one of them, such as {first}; {otherwise}"
+      f"one of them, such as {first}, another one with --eval; {otherwise}"
     )
   with os.scandir(first) as entries:
     has_files = any(entry.is_file() for entry in entries)

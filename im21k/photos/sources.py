@@ -5,107 +5,38 @@ order, each photo with its key, its class and its bytes. This is the only list o
 readers; every command uses it.
 """
 
-import dataclasses
-import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from im21k import synsets as synset_lists
 from im21k.dataset import manifest
-from im21k.photos import folders, image_files, listings, names, packed, rec, tars, tfds
-from im21k.photos.photo import Chosen, Entry, Photo, Stream
+from im21k.photos import (
+  downloads,
+  folders,
+  image_files,
+  listings,
+  names,
+  packed,
+  rec,
+  tars,
+  tfds,
+  validation,
+)
+from im21k.photos.photo import Entry, Photo, Stream
+from im21k.photos.source import Source, WithoutEffect
 from im21k.photos.tars import Tar
 
-__all__ = ["Entry", "Photo", "Source", "Stream", "Tar", "find", "open"]
+__all__ = [
+  "Entry", "Photo", "Source", "Stream", "Tar", "WithoutEffect", "find", "open",
+]  # fmt: skip
 
 WHAT = (
   "a folder from `im21k pack`, of class folders such as n01440764/, of tars such as "
-  "n01440764.tar, of photos, or prepared by TFDS; a tar or tar.gz, a .rec, .lst or "
-  f".tsv, a photo, or {tfds.PREFIX}NAME:SPLIT"
+  "n01440764.tar, of ImageNet's archives as downloaded, of photos, or prepared by "
+  "TFDS; a tar or tar.gz, a .rec, .lst or .tsv, a photo, or "
+  f"{tfds.PREFIX}NAME:SPLIT"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-  """Photos in their natural order; iterating gives each `Photo` once.
-
-  Attributes:
-    streams: parts that can be read independently of each other, and pickled.
-    root: the folder that the keys are paths in, where each photo is a file; else None.
-  """
-
-  streams: tuple[Any, ...]
-  root: Path | None = None
-
-  def __iter__(self) -> Iterator[Photo]:
-    return itertools.chain.from_iterable(stream.photos() for stream in self.streams)
-
-  @functools.cached_property
-  def count(self) -> int | None:
-    """Number of photos; None if it is not known before reading. Lists folders."""
-    total = 0
-    for stream in self.streams:
-      count: int | None = stream.count
-      if count is None:
-        return None
-      total += count
-    return total
-
-  def shuffled(self, seed: int = 0) -> "Source":
-    """The same photos in a random order, none read before its turn.
-
-    Photos that `im21k pack` wrote keep their order, for packing has shuffled them.
-    The first pass over an archive finds out where its photos are.
-
-    Raises:
-      ValueError: the source is a gzipped tar, which has one order only.
-    """
-    if all(isinstance(stream, packed.Shard) for stream in self.streams):
-      return self
-    located = [photo for stream in self.streams for photo in stream.located()]
-    order = np.random.default_rng(seed).permutation(len(located))
-    return Source((Chosen(tuple(located[index] for index in order)),))
-
-  def pick(self, positions: Sequence[int]) -> list[Photo]:
-    """The photos at these positions of the iteration, in the order asked for."""
-    picked: dict[int, Photo] = {}
-    wanted, start = sorted(set(positions)), 0
-    for stream in self.streams:
-      if len(picked) == len(wanted):
-        break
-      if isinstance(stream, packed.Shard | Chosen):
-        stop = start + stream.count
-        inside = (at for at in wanted if start <= at < stop)
-        picked |= {at: stream.at(at - start) for at in inside}
-        start = stop
-        continue
-      for photo in itertools.islice(stream.photos(), wanted[-1] + 1 - start):
-        if start in wanted:
-          picked[start] = photo
-        start += 1
-    return [picked[position] for position in positions]
-
-  def entries(self) -> Iterator[Entry]:
-    """The list of photos, none of them read; only with `root`."""
-    for stream in self.streams:
-      yield from stream.entries()
-
-  def measured(self) -> "Source":
-    """The same with the bytes of each stream, which are looked up for files."""
-    of_files = folders.ClassFolder | folders.PhotoFolder | listings.Listed
-    sized = (
-      dataclasses.replace(
-        stream, size=sum(folders.size_of(e.path) for e in stream.entries())
-      )
-      if isinstance(stream, of_files)
-      else stream
-      for stream in self.streams
-    )
-    return Source(tuple(sized), self.root)
 
 
 def open(
@@ -147,7 +78,7 @@ def open(
     return Source((tfds.by_name(str(where)),))
   path = Path(where)
   if root is not None and path.suffix.lower() not in (".lst", ".tsv"):
-    raise ValueError(
+    raise WithoutEffect(
       f"root is only used for the paths in a .lst or .tsv, and {where} is neither: "
       "leave root out"
     )
@@ -162,7 +93,8 @@ def open(
     path
   ):
     own = frozenset(one for one in ids or () if not synset_lists.is_synset(one))
-    return Source(tuple(tars.in_file(path, _read(labels), own)))
+    said, files = _labels_of(path, labels)
+    return Source(tuple(tars.in_file(path, said, own)), files=files)
   _refuse_labels(where, labels)
   if suffix in (".lst", ".rec") and not ids:
     raise ValueError(f"{path}: its labels are numbers, so a class list must be given")
@@ -216,15 +148,47 @@ def _in_folder(
   if (path / tfds.INFO).is_file():
     _refuse_labels(path, labels)
     return Source((tfds.in_folder(path, split),))
+  if layout := downloads.find(path):
+    return _of_layout(path, layout, labels, split, ids, mixed)
   inside = class_tars(path)
   if not inside and (photos := folders.photo_names(path)):
-    return Source((folders.numbered(path, photos, _read(labels)),), path)
+    said, files = _labels_of(path, labels)
+    return Source((folders.numbered(path, photos, said),), path, files)
   classes = folders.class_folders(path, bool(inside), ids, mixed)
   photos = folders.beside_classes(path)
   if not any(map(names.VALIDATION.fullmatch, photos)):
     _refuse_labels(path, labels)
   beside = [folders.numbered(path, photos, _read(labels))] if photos else []
   return Source((*classes, *inside, *beside), None if inside else path)
+
+
+def _of_layout(
+  path: Path,
+  layout: downloads.Layout,
+  labels: Path | None,
+  split: str | None,
+  ids: tuple[str, ...],
+  mixed: bool,
+) -> Source:
+  """The photos of ImageNet as downloaded: those of a split, or of both."""
+  chosen = [
+    place
+    for name, place in (("train", layout.train), ("eval", layout.eval))
+    if place and split in (None, name)
+  ]
+  if not chosen:
+    raise ValueError(f"{path} has no {split!r} photos: leave the split out")
+  opened = [
+    open(
+      place,
+      classes=ids,
+      labels=labels if place is layout.eval else None,
+      mixed=mixed,
+    )
+    for place in chosen
+  ]
+  streams = tuple(itertools.chain.from_iterable(one.streams for one in opened))
+  return Source(streams, None, tuple(file for one in opened for file in one.files))
 
 
 def class_tars(folder: Path) -> list[Tar]:
@@ -234,13 +198,23 @@ def class_tars(folder: Path) -> list[Tar]:
   return [Tar(path, 0, path.stat().st_size, match[1]) for match, path in named if match]
 
 
+def _labels_of(
+  path: Path, labels: Path | None
+) -> tuple[tuple[str, ...] | None, tuple[Path, ...]]:
+  """Labels of numbered photos, as given or lying beside, and the file that has them."""
+  if labels is not None:
+    return _read(labels), (labels,)
+  found = validation.labels_beside(path)
+  return (found.synsets, (found.file,)) if found else (None, ())
+
+
 def _read(labels: Path | None) -> tuple[str, ...] | None:
   return None if labels is None else tuple(synset_lists.validation_labels(labels))
 
 
 def _refuse_labels(where: Path | str, labels: Path | None) -> None:
   if labels is not None:
-    raise ValueError(
+    raise WithoutEffect(
       "labels are only used for numbered photos, such as ILSVRC2012_val_*.JPEG, in one "
       f"folder or tar, and {where} is not such a place: leave labels out"
     )

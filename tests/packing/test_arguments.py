@@ -11,6 +11,7 @@ import pytest
 from im21k.packing import arguments
 from im21k.packing.config import PackOptions
 from im21k.packing.pack import pack
+from im21k.packing.parts import Part, Parts
 from im21k.photos import sources
 
 FISH = "n01440764"
@@ -91,9 +92,8 @@ def test_options_without_effect_are_refused(source, tmp_path):
   assert refused(source, out, "eval_min_class_size has no", eval_min_class_size=2)
   for option in ({"root": source}, {"source_split": "test"}):
     with pytest.raises(ValueError, match=rf"{next(iter(option))} has no effect"):
-      arguments.check_used(
-        PackOptions(**option), "tfds:a:train", sources.Source(()), False
-      )
+      part = Part(Path("tfds:a:train"), "", sources.Source(()), "tfds:a:train")
+      arguments.check_used(PackOptions(**option), Parts((part,)), False)
 
 
 def test_make_takes_any_name(source, tmp_path):

@@ -49,6 +49,14 @@ def tsv(folder: Path) -> tuple[Path, Path]:
   return of_text(folder.parent, "list.tsv", "".join(lines)), other
 
 
+def other_photos(folder: Path) -> Path:
+  """One photo of the same class elsewhere."""
+  path = folder.with_name("val") / FISH / "a.jpg"
+  path.parent.mkdir(parents=True)
+  path.write_bytes(next(folder.glob("*/*")).read_bytes())
+  return folder.with_name("val")
+
+
 def cut(folder: Path) -> Path:
   """A tar of the photos whose end is missing."""
   path = folder.with_name("cut.tar")
@@ -124,6 +132,7 @@ def case_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     "classes": lambda: Case(
       "imagenet21k", str(of_text(temporary, "two.txt", f"{SHARK}\n{FISH}\n"))
     ),
+    "eval": lambda: Case(None, other_photos(folder)),
     "root": lambda: Case(folder, tsv(folder)[1], tsv(folder)[0]),
     "labels": lambda: Case(
       of_text(temporary, "a.txt", f"{FISH}\n{SHARK}\n"),

@@ -141,7 +141,9 @@ def test_the_result_agrees_with_the_manifest(photos, tmp_path):
     "bytes": sum(shard.bytes for shard in shards),
     "shards": len(shards),
     "manifest": str(tmp_path / "out" / "manifest.json"),
+    "hint": result["hint"],
   }
+  assert "--classes ilsvrc2012" in result["hint"]
   assert result["train"] + result["eval"] == 8
   text = packing.text(result)
   assert "held-out photos of 2 classes" in text and "1 rejected" in text
@@ -315,9 +317,9 @@ def test_a_packed_data_set_is_never_overwritten(packed, sample_photos):
   ("options", "message"),
   [
     ({"check": "no"}, "check is 'no', but must be 'decode' or 'header'"),
-    ({"eval_fraction": 1.0}, "but must be at least 0 and below 1"),
-    ({"eval_fraction": -0.1}, "but must be at least 0 and below 1"),
-    ({"eval_fraction": float("nan")}, "but must be at least 0 and below 1"),
+    ({"eval_fraction": 1.01}, "but must be at least 0 and at most 1"),
+    ({"eval_fraction": -0.1}, "but must be at least 0 and at most 1"),
+    ({"eval_fraction": float("nan")}, "but must be at least 0 and at most 1"),
     ({"eval_per_class": -1}, "eval_per_class is -1, but must be at least 0"),
     ({"eval_fraction": 0.1, "eval_per_class": 1}, "not both"),
     ({"eval_min_class_size": 3}, "has no effect without eval_per_class"),
