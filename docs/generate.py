@@ -44,6 +44,7 @@ ROOMS = {
   "training": "batches + model -> weights",
   "planning": "what fits, how fast, what limits?",
   "pages": "show me",
+  "comparing": "which setting is better?",
   "finetuning": "weights and photos of other classes -> weights for these",
   "inference": "what is it?",
   "serving": "a page and JSON on this machine",

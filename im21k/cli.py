@@ -38,6 +38,8 @@ COMMANDS = {
   "verify": Command("im21k.packing.verify", "verify"),
   "bench-loader": Command("im21k.planning.bench_loader", "bench_loader", "table"),
   "train": Command("im21k.training.run", "train", settings=True),
+  "sweep": Command("im21k.comparing.sweep", "sweep", settings=True),
+  "compare": Command("im21k.comparing.compare", "compare"),
   "finetune": Command("im21k.finetuning.finetune", "finetune"),
   "configs": Command("im21k.training.run", "configs", "configs_text"),
   "export-checkpoint": Command("im21k.training.export_checkpoint", "export_checkpoint"),

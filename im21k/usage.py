@@ -22,7 +22,7 @@ _WRITTEN = {
   "DESTINATION", "OUT", "--class-csv", "--csv-file", "--dump", "--page-file",
   "--picture", "--plot", "--report", "--scratch", "--workdir",
 }  # fmt: skip
-_REPEATED = {"--price"}  # the values are put together, with commas between
+_REPEATED = {"--over": "\n", "--price": ","}  # what is put between the values
 _NAMES_OR_FILES = {"CONFIG", "--classes", "--gpu"}
 
 
@@ -102,7 +102,8 @@ def ordered(
         raise UsageError(f"{label} needs a value: {option.values}")
       value = waiting.pop(0)
     _check(option, value)
-    given[label] = f"{given[label]},{value}" if label in given else f"{label}={value}"
+    before = f"{given[label]}{_REPEATED[label]}" if label in given else f"{label}="
+    given[label] = f"{before}{value}"
   _check_positional([one for one in arguments if one.label not in options], rest)
   if missing := [
     one for one in options.values() if one.required and one.label not in given

@@ -203,6 +203,8 @@ NOT_RUN = {
   "python docs/generate.py": "--check is run by a test here",
   "python experiments/run.py": "trains for minutes; tests/test_end_to_end.py",
   "im21k train": "trains for minutes or days; tests/test_end_to_end.py",
+  "im21k sweep": "trains for minutes; tests/comparing/test_sweep.py",
+  "im21k compare": "needs two runs; tests/comparing/test_compare.py",
   "im21k plan": "compiles for a minute; tests/planning/test_plan.py",
   "im21k recalibrate": "needs a batch of 256 photos; tests/evaluation",
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",

@@ -24,7 +24,7 @@ ORDER = (
   ("features", "training"),
   ("planning",),
   ("pages",),
-  ("finetuning", "inference"),
+  ("comparing", "finetuning", "inference"),
   ("export", "serving"),
   ("terminal", "command_line", "log_lines"),
   ("usage",),

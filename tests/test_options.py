@@ -23,6 +23,8 @@ from flax import linen as nn
 
 from im21k import cli, models, synsets, usage, weights
 from im21k.answers import calibration
+from im21k.comparing import process
+from im21k.comparing import sweep as sweeps
 from im21k.convert import mxnet
 from im21k.features.part_files import Parts, Place
 from im21k.features.stream import Rows
@@ -46,6 +48,8 @@ BASE = {
   "verify": "verify {packed}",
   "bench-loader": "bench-loader {packed} --batch-size 2",
   "train": "train demo",
+  "sweep": "sweep demo --workdir {out}/s",
+  "compare": "compare {run} {calibrated} --data {packed}",
   "configs": "configs",
   "plan": "plan --config {config}",
   "evaluate": "evaluate {weights} {packed}",
@@ -153,6 +157,17 @@ OPTIONS = {
   "report --images": "1",
   "report --batch-size": "0",
   "report --page-file": "{out}/other.html",
+  "compare --data": "{missing}",
+  "compare --split": "train",
+  "compare --images": "1",
+  "compare --batch-size": "0",
+  "compare --axis": "steps",
+  "compare --page-file": "{out}/other.html",
+  "sweep --over": "batch_size=8,16",
+  "sweep --seeds": "2",
+  "sweep --workdir": "{out}/elsewhere",
+  "sweep --part": "1/2",
+  "sweep --dry-run": "",
   "train --workdir": "{out}/elsewhere",
   "train --profile": "",
   "classes suggest --weights": "{missing}",
@@ -335,6 +350,21 @@ REFUSED = {
   "serve {weights} --port 65536": "port is 65536, but must be 0 to 65,535",
   "serve {weights} --port -1": "port is -1, but must be 0 to 65,535",
   "convert to-mxnet {mxnet} {mxnet}/model.json/a/b": "is not a folder",
+  "compare {run}": "compare needs 2 to 50 runs, but was given 1",
+  "compare {run} {weights} --page-file {run}/metrics.jsonl": "would overwrite",
+  "compare {run} {run}": "is given twice: name each run once",
+  "compare {run} {photos}": "holds neither a run nor weights: no config.json",
+  "compare {run} {weights} --data {photos} --split eval": "split is for photos that",
+  "compare {run} {weights} --images 0": "images is 0, but must be at least 1",
+  "sweep demo --over seed=1,2": "over varies seed, as --seeds does: leave it out",
+  "sweep demo --over batch_size": "over is 'batch_size', but must be KEY=VALUE,VALUE",
+  "sweep demo --over batch_size=8,8": "over has batch_size=8 twice: remove one",
+  "sweep demo --over batch_size=8,x": "batch_size=x: batch_size is 'x', but must be a",
+  "sweep demo --over batch_sise=8": "did you mean 'batch_size'",
+  "sweep demo --over batch_size=8 --config.batch_size=8": "remove one",
+  "sweep demo --seeds 0": "seeds is 0, but must be at least 1",
+  "sweep demo --part 3/2": "part is '3/2', but must be I/N",
+  "sweep demo --workdir {run}": "which holds a run itself: name another folder",
 }  # fmt: skip
 
 
@@ -598,6 +628,8 @@ def record_slow_parts(monkeypatch, calls, root):
   result = {"step": 1, "finished": False, "weights": None, "train_top_1": None}
   result["eval_top_1"] = None
   monkeypatch.setattr(training.loop, "train", record("train", result))
+  monkeypatch.setattr(process, "ask", lambda request, signals: asked(request, calls))
+  monkeypatch.setattr(sweeps, "say", lambda line: None)
   nothing = {"top_1": None, "calibrated": False, "page": ""}
   monkeypatch.setattr(finetuning, "_measured", record("measured", nothing))
   monkeypatch.setattr(training.parallel, "set_up", lambda devices, **_: None)
@@ -631,6 +663,18 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(serve, "run", record("serve", {"address": "", "photos": 0}))
   monkeypatch.setattr(mxnet.mxnet_params, "read", lambda path: {})
   monkeypatch.setattr(mxnet.layouts, "variables", lambda *_: {"params": {}})
+
+
+def asked(request, calls):
+  """What a process of a sweep answers; its run is finished at once."""
+  calls.append(request)
+  if request["do"] == "check":
+    answer = {"checked": [{"total": 1, "hashes": {}} for _ in request["configs"]]}
+    return process.Outcome(answer, 1.0, 1.0)
+  released = Path(request["workdir"]) / "weights"
+  released.mkdir(exist_ok=True)
+  (released / "model.json").write_text('{"config": {"step": 1}}')
+  return process.Outcome({"finished": True}, 1.0, 1.0)
 
 
 def write_run(root, released):

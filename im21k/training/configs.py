@@ -83,14 +83,23 @@ def _where(path: Path, error: BaseException) -> str:
   return f"{path}{line}: {kind}{one_line(error)}"
 
 
+def document(name_or_path: str | Path) -> Mapping[str, Any]:
+  """The nested keys in a config file, not checked yet.
+
+  Raises:
+    ValueError: there is no such file, or it returns something else.
+  """
+  config = get_config(name_or_path)
+  found = config.to_dict() if hasattr(config, "to_dict") else config
+  if not isinstance(found, Mapping):
+    raise ValueError(f"get_config() of {name_or_path} must return a dict or ConfigDict")
+  return found
+
+
 def load(name_or_path: str | Path, settings: Mapping[str, Any] | None = None) -> Config:
   """The config in a file, with settings by dotted name in place of its values.
 
   Raises:
     ValueError: there is no such file, or a key or value is wrong.
   """
-  config = get_config(name_or_path)
-  document = config.to_dict() if hasattr(config, "to_dict") else config
-  if not isinstance(document, Mapping):
-    raise ValueError(f"get_config() of {name_or_path} must return a dict or ConfigDict")
-  return Config.from_dict(document, settings)
+  return Config.from_dict(document(name_or_path), settings)

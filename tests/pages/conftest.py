@@ -30,7 +30,8 @@ def check_page(browse, need):
     result = driver.execute_async_script(run)
     passed = {rule["id"] for rule in result["passes"]}
     # It did look.
-    assert {"color-contrast", "image-alt", "document-title"} <= passed
+    photos = {"image-alt"} if driver.find_elements("tag name", "img") else set()
+    assert {"color-contrast", "document-title"} | photos <= passed
     violations = [
       (rule["id"], [node["html"][:200] for node in rule["nodes"]])
       for rule in first["violations"] + result["violations"]
