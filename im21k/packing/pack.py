@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from im21k import words
-from im21k.dataset.manifest import MANIFEST, SourceOf
+from im21k.dataset.manifest import MANIFEST
+from im21k.dataset.source_rows import SourceOf
 from im21k.packing import (
   arguments,
   class_choice,
