@@ -7,6 +7,7 @@ import pytest
 
 from im21k import log_lines
 
+NOTE = "11-28 08:15:48 run runs/21k\n"
 LONG = " ".join(f"word-{n}" for n in range(40))
 
 
@@ -27,23 +28,28 @@ def test_lines_that_fit_and_long_words_stay_as_they_are():
   assert log_lines.wrapped(f"see {word} there").split() == ["see", word, "there"]
 
 
-def test_the_line_of_an_error_stays_one():
-  line = f"im21k train: {LONG}"
-  assert log_lines.wrapped(line) == line
-
-
 def test_only_whole_lines_are_written_and_other_commands_are_left_alone(monkeypatch):
   stream = io.StringIO()
   monkeypatch.setattr(sys, "stderr", stream)
   with log_lines.of("evaluate"):
     assert sys.stderr is stream
   with log_lines.of("train"):
-    for part in (LONG[:100], LONG[100:], "\n", "next\n", "no ", "end"):
+    for part in (
+      f"{LONG}\n",
+      NOTE,
+      LONG[:100],
+      LONG[100:],
+      "\n",
+      "next\n",
+      "no ",
+      "end",
+    ):
       sys.stderr.write(part)
     sys.stderr.flush()
     assert not sys.stderr.isatty()
   assert sys.stderr is stream
-  assert stream.getvalue() == f"{log_lines.wrapped(LONG)}\nnext\nno end"
+  before, log = f"{LONG}\n{NOTE}", f"{log_lines.wrapped(LONG)}\nnext\nno end"
+  assert stream.getvalue() == before + log, "an error before the run stays one line"
 
 
 def test_on_a_terminal_nothing_is_wrapped(monkeypatch):

@@ -73,7 +73,7 @@ def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
   """
   if is_packed(where):
     packed = manifest.Manifest.load(where)
-    chosen = asked or only_split(list(packed.splits), usual)
+    chosen = asked or only_split(packed_splits(packed), usual)
     if chosen not in packed.splits:
       packed.shard_paths(where, chosen)  # Raises, saying which there are.
   elif (where / tfds.INFO).is_file():
@@ -98,6 +98,11 @@ def only_split(there: Sequence[str], usual: Split) -> Split:
     case ["eval"] | ["validation"]:  # As TFDS calls it.
       return "eval"
   return usual
+
+
+def packed_splits(packed: manifest.Manifest) -> list[str]:
+  """Names of the splits that have photos."""
+  return [name for name in packed.splits if packed.count(name)]
 
 
 def _prepared_splits(where: Path) -> list[str]:

@@ -77,7 +77,7 @@ def open_all(
   """
   folder, trained = data
   places: dict[str, tuple[Path, inputs.Split, Manifest]] = {}
-  if "eval" in trained.splits:
+  if "eval" in inputs.packed_splits(trained):
     places[""] = folder, "eval", trained
   main = "" if places else main_of(named)
   for name, place in named.items():
@@ -109,7 +109,7 @@ def _opened(
   key = f"eval_data.{name}"
   try:
     manifest = Manifest.load(folder)
-    split = inputs.only_split(list(manifest.splits), "eval")
+    split = inputs.only_split(inputs.packed_splits(manifest), "eval")
   except (ValueError, OSError) as error:
     raise type(error)(f"{key}: {error}") from error
   own = {shard.xxh3_128 for shard in trained.splits.get("train", ())}

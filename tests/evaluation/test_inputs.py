@@ -70,10 +70,13 @@ def test_a_set_of_held_out_photos_alone_is_taken_by_all(photos, tmp_path, capsys
   pack(photos({CAT: 4}), tmp_path / "out", workers=1, eval_per_class=1)
   path = tmp_path / "out" / "manifest.json"
   document = json.loads(path.read_text())
-  del document["splits"]["train"]
-  path.write_text(json.dumps(document))
-  assert inputs.split_for(tmp_path / "out", None, "train") == "eval"
-  assert "its only one, eval, is used" in capsys.readouterr().err
+  for left in ({"count": 0, "bytes": 0, "shards": []}, None):
+    document["splits"]["train"] = left
+    if left is None:
+      del document["splits"]["train"]
+    path.write_text(json.dumps(document))
+    assert inputs.split_for(tmp_path / "out", None, "train") == "eval"
+    assert "its only one, eval, is used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def test_an_event_file_has_the_rows_of_before_and_each_at_once(tmp_path):
     (folder / "events.out.tfevents.1.host.im21k").write_bytes(b"of before")
     (opened,) = trackers.open_all(["tensorboard"], tmp_path, {}, rows)
     opened.write({**TRAIN, "step": 10})
+    assert len([*folder.glob("*.im21k")]) == 1, "what was written before is there, too"
     assert len(events(folder)) == len(rows) + 1, "it is not there before the close"
     opened.close()
   (folder / "events.out.tfevents.1.other").write_bytes(b"")
