@@ -128,7 +128,7 @@ def verdicts(scores_: Mapping[str, Any]) -> list[str]:
 def tests(scores_: Mapping[str, Any]) -> list[list[str]]:
   """The same as head and rows of a table."""
   several = len(scores_["tests"]) > 1
-  head = ["run", "difference, points", "95 % interval", "right alone", "first alone"]
+  head = ["run", "points", "95 % interval", "right alone, it : first"]
   found = [[*head, *(["p (Holm)", "p uncorrected"] if several else ["p"])]]
   for test in scores_["tests"]:
     ps = [test["p_holm"], test["p"]] if several else [test["p"]]
@@ -136,7 +136,7 @@ def tests(scores_: Mapping[str, Any]) -> list[list[str]]:
       [
         test["run"], f"{100 * test['difference']:+.2f}",
         f"{100 * test['low']:+.2f} to {100 * test['high']:+.2f}",
-        whole(test["only_this"]), whole(test["only_first"]), *map(p_value, ps),
+        f"{test['only_this']:,} : {test['only_first']:,}", *map(p_value, ps),
       ]
     )  # fmt: skip
   return found

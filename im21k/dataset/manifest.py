@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im21k import documents, files
-from im21k.dataset import records
+from im21k.dataset import records, source_rows
 from im21k.dataset.records import FORMAT_VERSION
 from im21k.fields import Fields
 from im21k.synsets import ClassList
@@ -38,24 +38,6 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
-class SourceOf:
-  """One of several sources.
-
-  Attributes:
-    name: its name, with which the keys of its photos may begin.
-    split: what its photos are for; "" where options divided them.
-    packed, rejected: numbers of photos.
-    labels: name of the file that said their classes; "" for none.
-  """
-
-  name: str
-  split: str
-  packed: int
-  rejected: int
-  labels: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Manifest:
   """The content of a packed data set; `manifest.json` in the folder of its shards.
 
@@ -75,7 +57,7 @@ class Manifest:
   options: dict[str, Any]
   splits: dict[str, tuple[Shard, ...]]
   rejected: int
-  sources: tuple[SourceOf, ...] = ()
+  sources: tuple[source_rows.SourceOf, ...] = ()
 
   @property
   def digest(self) -> str:
@@ -134,7 +116,7 @@ class Manifest:
       options=fields.object("options").document,
       splits={name: _shards(split) for name, split in fields.object("splits").parts()},
       rejected=fields.integer("rejected", at_least=0),
-      sources=_sources(fields),
+      sources=source_rows.read(fields, SPLITS),
     )
     fields.done()
     places: dict[str, str] = {}
@@ -206,24 +188,6 @@ def check_count(path: str, count: int, stated: int) -> None:
     raise ValueError(
       f"shard {path} has {count:,} records, but its manifest says {stated:,}: {REMEDY}"
     )
-
-
-def _sources(fields: Fields) -> tuple[SourceOf, ...]:
-  if "sources" not in fields:
-    return ()
-  found = []
-  for one in fields.objects("sources"):
-    found.append(
-      SourceOf(
-        name=one.text("name"),
-        split=one.text("split", one_of=("", *SPLITS)),
-        packed=one.integer("packed", at_least=0),
-        rejected=one.integer("rejected", at_least=0),
-        labels=one.text("labels"),
-      )
-    )
-    one.done()
-  return tuple(found)
 
 
 def _short(fields: Fields, name: str) -> str:

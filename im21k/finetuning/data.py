@@ -9,7 +9,7 @@ from im21k.evaluation import inputs
 from im21k.packing import class_choice, final_files, outcomes
 from im21k.packing.config import PackOptions
 from im21k.packing.pack import pack
-from im21k.photos import own_folders
+from im21k.photos import downloads, own_folders
 from im21k.training.outputs import say
 
 _EVAL_FRACTION = 0.2
@@ -24,7 +24,9 @@ def packed_at(
     return photos, Manifest.load(photos), None
   classes = classes_of(photos, classes)
   packed = out / "packed"
-  fraction = _EVAL_FRACTION if eval_fraction is None else eval_fraction
+  layout = downloads.find(photos)
+  usual = 0.0 if layout and layout.eval else _EVAL_FRACTION
+  fraction = usual if eval_fraction is None else eval_fraction
   options = PackOptions(classes=classes, eval_fraction=fraction, seed=seed)
   if inputs.is_packed(packed):
     result = final_files.result(packed, options)

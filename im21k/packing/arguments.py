@@ -15,6 +15,9 @@ def check_places(source: Path, destination: Path) -> None:
     NotADirectoryError: the destination, or what it should be in, is no folder.
     ValueError: one of both is within the other, or they are the same.
   """
+  if any("\ud800" <= character <= "\udfff" for character in str(destination)):
+    # The library that writes shards takes no other names.
+    raise ValueError(f"{str(destination)!r} must be a name in UTF-8, for the shards")
   for path in (destination, *destination.absolute().parents):
     if path.is_dir():
       break

@@ -152,6 +152,9 @@ def result(destination: Path, options: PackOptions) -> dict[str, Any]:
   classes = packed.classes(destination)
   if packed.sources:
     counts["sources"] = [dataclasses.asdict(source) for source in packed.sources]
+  untrained = report["classes"] - len(report["train_classes"])
+  if untrained and packed.sources and len(packed.splits) > 1:
+    counts["untrained"] = untrained
   counts |= class_choice.note(classes)
   if hint := hints.about_thousand(report.get("train_classes", ()), classes):
     counts["hint"] = hint

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from im21k import words
-from im21k.dataset.manifest import MANIFEST, SourceOf
+from im21k.dataset.manifest import MANIFEST
+from im21k.dataset.source_rows import SourceOf
 from im21k.packing import (
   arguments,
   class_choice,
@@ -54,8 +55,9 @@ def pack(
 
   Returns:
     Counts: `train`, `eval`, `rejected`, `classes`, `bytes`, `shards`, and the path
-    `manifest`; of several sources, or of one for each split, `sources`; where archives
-    are damaged, `damaged_archives`, the bytes that could not be read by name of the
+    `manifest`; of several sources, or of one for each split, `sources`, and
+    `untrained`, the number of classes that only the eval split has; where archives are
+    damaged, `damaged_archives`, the bytes that could not be read by name of the
     archive, and `failed`, unless they are allowed; `own_classes` and `hint`, lines
     about the class list, where there is something to say. Or `waiting`, the number of
     tasks that other parts have still to do.
@@ -122,6 +124,8 @@ def text(result: dict[str, Any]) -> str:
 def _about(result: dict[str, Any]) -> Iterator[str]:
   """Lines about sources and classes."""
   yield from part_counts.text(SourceOf(**row) for row in result.get("sources", ()))
+  if count := result.get("untrained"):
+    yield f"{words.counted(count, 'class')} to evaluate on without a photo to train on"
   for name in ("own_classes", "hint"):
     if line := result.get(name):
       yield line

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from im21k import words
-from im21k.dataset.manifest import SourceOf
+from im21k.dataset.source_rows import SourceOf
 from im21k.packing.outcomes import Rejection
 from im21k.packing.parts import Parts
 from im21k.packing.photo_index import PhotoIndex

@@ -57,7 +57,9 @@ def named(places: Sequence[Given]) -> list[str]:
   found: list[str] = []
   for one in places:
     text = str(one.path)
-    name = one.path.resolve().name if is_path(one.path) else text.replace("/", ":")
+    is_named = one.path.name not in ("", "..")
+    name = one.path.name if is_named else one.path.resolve().name
+    name = name if is_path(one.path) else text.replace("/", ":")
     name, number = name or "photos", 1
     while (called := name if number == 1 else f"{name}-{number}") in found:
       number += 1

@@ -5,7 +5,7 @@ from typing import Any
 
 from im21k import files, words
 from im21k.dataset.manifest import Manifest
-from im21k.pages import charts, render, settings, survey, ticks
+from im21k.pages import charts, histograms, render, settings, survey, ticks
 from im21k.synsets import ClassList
 
 _MOST_CLASSES = 2_500  # Rows of the table of classes: more make the page slow.
@@ -38,7 +38,9 @@ def write(folder: Path, target: Path, images: int) -> dict[str, Any]:
     about=f"{classes.name}, {words.counted(len(classes), 'class')}",
     stats=_stats(manifest, classes, report),
     by_size=_by_size(report),
-    classes_by_size=survey.classes_by_size(report.classes, len(classes)),
+    classes_by_size=histograms.classes_by_size(
+      [row.train for row in report.classes], len(classes)
+    ),
     sample=sample,
     classes=report.classes[:_MOST_CLASSES],
     left_out=left_out,
@@ -48,6 +50,16 @@ def write(folder: Path, target: Path, images: int) -> dict[str, Any]:
     damaged=sorted(report.damaged.items()),
     rejections=survey.rejections(folder),
     rejected=manifest.rejected,
+    sources=[
+      (
+        one.name,
+        one.split,
+        f"{one.packed:,}",
+        f"{one.rejected:,}",
+        one.labels,
+      )
+      for one in manifest.sources
+    ],
     options=settings.everything(manifest.options),
   )
   files.write_text(target, page)
@@ -88,7 +100,7 @@ def _stats(
     (
       "Photos",
       f"{total:,}",
-      f"{survey.shown_bytes(size)} in {words.counted(shards, 'shard')}",
+      f"{histograms.shown_bytes(size)} in {words.counted(shards, 'shard')}",
     ),
     ("To train on", f"{count.get('train', 0):,}", ""),
     ("Held out", f"{held_out:,}", f"{ticks.share(held_out / max(1, total))} of all"),

@@ -7,18 +7,14 @@ of a sample: the first photos of the shards, which packing has shuffled.
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from im21k import documents, synsets, words
+from im21k import documents, synsets
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import inputs
 from im21k.fields import Fields
 from im21k.packing.outcomes import REJECTED, REPORT
-from im21k.pages import render, ticks
+from im21k.pages import histograms, render
 from im21k.photos import images
 
 _THUMBNAILS = 60
@@ -57,22 +53,13 @@ class Thumbnail:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bin:
-  """A bar of a histogram: what it holds, its share of the photos, and that in words."""
-
-  name: str
-  share: float
-  text: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Sample:
   """A fair sample of the photos: thumbnails, one of a class; histograms by title."""
 
   photos: int
   bad: int
   thumbnails: list[Thumbnail]
-  histograms: list[tuple[str, list[Bin]]]
+  histograms: list[tuple[str, list[histograms.Bin]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,77 +171,17 @@ def sample(
       sides.append((height, width, len(data)))
       if photo.synset not in shown and len(shown) < _THUMBNAILS:
         name = (names.get(photo.synset) or synsets.name(photo.synset)).split(",")[0]
-        size = f"{width:,} × {height:,}, {shown_bytes(len(data))}"
+        size = f"{width:,} × {height:,}, {histograms.shown_bytes(len(data))}"
         shown[photo.synset] = Thumbnail(
           name, render.data_uri(render.thumbnail(pixels)), (name, size)
         )
-  return Sample(len(sides), bad, list(shown.values()), _histograms(sides))
+  return Sample(len(sides), bad, list(shown.values()), histograms.of_sizes(sides))
 
 
 def _photos(manifest: Manifest) -> int:
   return sum(manifest.count(split) for split in manifest.splits)
 
 
-def _histograms(
-  sides: Sequence[tuple[int, int, int]],
-) -> list[tuple[str, list[Bin]]]:
-  """Of short sides in pixels, widths over heights, and bytes."""
-  if not sides:
-    return []
-  height, width, size = np.array(sides, np.float64).T
-  short, ratio = np.minimum(height, width), width / height
-  return [
-    ("Short side, pixels", _bins(short, [64, 128, 192, 256, 320, 400, 512, 768, 1024])),
-    (
-      "Width over height",
-      _bins(ratio, [0.5, 0.7, 0.9, 1.1, 1.3, 1.45, 1.6, 2.0]),
-    ),
-    (
-      "Size of the JPEG",
-      _bins(size, [2_000 * 2**power for power in range(10)], shown_bytes),
-    ),
-  ]
-
-
-def _bins(values: Any, edges: list[float], text: Any = None) -> list[Bin]:
-  """Shares of values below the first edge, between two, and from the last one on."""
-  text = text or (lambda edge: f"{edge:g}")
-  place = np.searchsorted(edges, values, side="right")
-  counts = np.bincount(place, minlength=len(edges) + 1)
-  names = [f"below {text(edges[0])}"]
-  names += [f"{text(a)} to {text(b)}" for a, b in itertools.pairwise(edges)]
-  names.append(f"{text(edges[-1])} and more")
-  used = np.flatnonzero(counts)
-  return [
-    Bin(names[at], counts[at] / len(values), f"{100 * counts[at] / len(values):.3g} %")
-    for at in range(used[0], used[-1] + 1)
-  ]
-
-
-def shown_bytes(size: float) -> str:
-  """Bytes with a unit: 19.8 kB."""
-  text = ticks.compact(size)
-  digits = text.rstrip("kMGT")
-  return f"{digits} {text[len(digits) :]}B"
-
-
 def counted_kinds(report: Report, rule: str) -> int:
   """Photos of all kinds about which packing did this; a photo may be of several."""
   return sum(row.count for row in report.kinds if row.rule == rule)
-
-
-def classes_by_size(rows: Sequence[ClassRow], listed: int) -> list[Bin]:
-  """How many classes of the list have so many training photos."""
-  edges = [1, 10, 50, 100, 300, 500, 1_000, 1_300]
-  names = ["none", "1 to 9", "10 to 49", "50 to 99", "100 to 299", "300 to 499"]
-  names += ["500 to 999", "1,000 to 1,299", "1,300 and more"]
-  train = [row.train for row in rows]
-  counts = np.bincount(
-    np.searchsorted(edges, train, side="right"), minlength=len(edges) + 1
-  )
-  counts[0] += max(0, listed - len(rows))
-  return [
-    Bin(name, n / max(1, counts.sum()), words.counted(int(n), "class"))
-    for name, n in zip(names, counts, strict=True)
-    if n
-  ]

@@ -112,7 +112,7 @@ def _unpacked(kit: Path) -> dict[str, bytes]:
 
 
 def _in_archive(kit: Path) -> dict[str, bytes]:
-  """The two files; nothing behind them is read."""
+  """The two files; what is behind them counts for the checksum of a gzipped kit."""
   found: dict[str, bytes] = {}
   with gzips.Gzip(kit) if gzips.is_gzip(kit) else kit.open("rb") as file:
     reader = Reader(tar_input.Input(file))
@@ -135,6 +135,9 @@ def _in_archive(kit: Path) -> dict[str, bytes]:
       found[path.name] = data
       if len(found) == len(_MOST):
         break
+    left = _MOST_CONTENT if isinstance(file, gzips.Gzip) else 0
+    while left > 0 and (data := file.read(1 << 20)):
+      left -= len(data)
     if isinstance(file, gzips.Gzip) and file.damages:
       raise ValueError(f"{kit} is damaged: {file.damages[0].reason}; get it again")
   return found

@@ -60,12 +60,13 @@ def _of_kaggle(folder: Path) -> Layout | None:
 
 
 def _of_archives(folder: Path) -> Layout | None:
+  known = (TRAIN_ARCHIVE, validation.ARCHIVE, *WHOLE)
+  if not any((folder / name).is_file() for name in known):
+    return None
   found = {path.name: path for path in folder.iterdir() if path.is_file()}
   train, val = found.get(TRAIN_ARCHIVE), found.get(validation.ARCHIVE)
   whole = [name for name in WHOLE if name in found]
   of_2012 = [path.name for path in (train, val) if path]
-  if not whole and not of_2012:
-    return None
   is_class = any(map(names.CLASS_TAR.fullmatch, found)) or any(
     synsets.is_synset(path.name) for path in folder.iterdir() if path.is_dir()
   )

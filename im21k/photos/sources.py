@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from im21k import synsets as synset_lists
+from im21k import words
 from im21k.dataset import manifest
 from im21k.photos import (
   downloads,
@@ -128,11 +129,25 @@ def find(
     case (folders.PhotoFolder() as stream,):
       entries = list(stream.entries())
       if not any(entry.synset for entry in entries):
+        _refuse_archives(path, entries)
         raise ValueError(
           f"{entries[0].path}: nothing says its class: put photos into folders named "
           "by their classes, or list them in a .tsv of path and synset"
         )
   return source
+
+
+def _refuse_archives(folder: Path, entries: Sequence[Entry]) -> None:
+  """ValueError if a folder holds archives, none of which says its photos' class."""
+  keys = (entry.key for entry in entries)
+  found = [name for name in keys if name.lower().endswith(tars.SUFFIXES)]
+  if found:
+    what = words.counted(len(found), "archive")
+    first = min(found, key=lambda name: ("devkit" in name, name))
+    raise ValueError(
+      f"{folder} holds {what}, and no photo of a class: give one of them, such as "
+      f"{folder / first}, and another one with --eval, if it is for evaluation"
+    )
 
 
 def _in_folder(

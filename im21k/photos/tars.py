@@ -21,6 +21,7 @@ from im21k.photos.tar_links import Link, Place, by_target
 from im21k.photos.tar_members import DAMAGED, Walk
 from im21k.photos.tar_parts import Lost, Member
 
+SUFFIXES = ".tar", ".tar.gz", ".tgz"
 _MOST_OF_A_CLASS = 10_000  # photos, and more
 
 
@@ -164,7 +165,7 @@ def in_file(
 
 def is_tar(path: Path) -> bool:
   """Whether a file is a tar, gzipped or not."""
-  if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+  if path.name.lower().endswith(SUFFIXES):
     return True
   with path.open("rb") as file:
     head = file.read(265)

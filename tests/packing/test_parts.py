@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,7 +101,11 @@ def test_both_ways_all_workers_and_all_parts_give_the_same_bytes(
   train, val = sources
   pack(train, tmp_path / "first", eval=val, workers=1, shards=2, shuffle="direct")
   expected = contents(tmp_path / "first")
-  again = {"external": {"shuffle": "external", "memory": 1e-6}, "two": {"workers": 2}}
+  again = {
+    "external": {"shuffle": "external", "memory": 1e-6},
+    "two": {"workers": 2},
+    "both": {"workers": 2, "shuffle": "external"},
+  }
   for name, options in again.items():
     options = {"workers": 1, "shards": 2, **options}
     pack(train, tmp_path / name, eval=val, **options)
@@ -320,3 +325,52 @@ def test_a_dry_run_counts_each_source(sources, tmp_path):
   text = packing.text(result)
   assert "eval: 5 photos of val" in text and "8 train shards and 5 eval shards" in text
   assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_only_the_eval_split_has_are_counted(photos, sources, tmp_path):
+  train, _ = sources
+  val = photos({FISH: 1, RAY: 1}, "other")
+  result = pack(train, tmp_path / "out", eval=val, workers=1)
+  assert result["untrained"] == 1
+  assert "1 class to evaluate on without a photo to train on" in packing.text(result)
+  assert "untrained" not in pack(train, tmp_path / "one", workers=1, eval_per_class=1)
+
+
+def test_the_last_of_several_paths_must_be_a_name_in_utf_8(sources, tmp_path):
+  with pytest.raises(ValueError, match="must be a name in UTF-8"):
+    pack(*sources, tmp_path / "caf\udce9", workers=1)
+  assert not (tmp_path / "caf\udce9").exists()
+
+
+def test_a_folder_of_archives_of_any_names_leads_to_one_of_them(sources, tmp_path):
+  (tmp_path / "archives").mkdir()
+  for folder in sources:
+    tar_of(folder, tmp_path / "archives" / f"{folder.name}.tar")
+  first = tmp_path / "archives" / "train.tar"
+  message = rf"holds 2 archives, and no photo of a class: .* {first}, and .* --eval"
+  with pytest.raises(ValueError, match=message):
+    pack(tmp_path / "archives", tmp_path / "out", workers=1)
+
+
+def test_prepared_data_sets_give_their_splits(sources, tmp_path, monkeypatch):
+  images = {
+    split: [{"image": p.read_bytes(), "label": 0} for p in folder.glob(f"{FISH}/*.jpg")]
+    for split, folder in zip(("train", "validation"), sources, strict=True)
+  }
+  builder = SimpleNamespace(
+    info=SimpleNamespace(features={"label": SimpleNamespace(names=[FISH])}),
+    as_data_source=lambda split, decoders: images[split],
+    data_path=tmp_path,
+  )
+  module = SimpleNamespace(
+    builder=lambda name, data_dir: builder,
+    decode=SimpleNamespace(SkipDecoding=lambda: None),
+  )
+  monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+  train, val = (Path(f"tfds:photos:{split}") for split in images)
+  result = pack(train, tmp_path / "out", eval=val, workers=1)
+  assert (result["train"], result["eval"]) == (5, 2)
+  assert result["sources"][1]["name"] == "tfds:photos:validation"
+  estimate = pack(train, tmp_path / "dry", eval=val, workers=1, dry_run=True)
+  assert (estimate["photos"], estimate["eval"]) == (7, 2)
+  assert estimate["source_bytes"] == estimate["packed_bytes"] > 0

@@ -113,3 +113,14 @@ def test_a_link_in_place_of_a_file_is_refused(tmp_path):
     tar.addfile(info, io.BytesIO())
   with pytest.raises(ValueError, match=r"meta.mat is there twice, or no file"):
     devkit.labels(path)
+
+
+def test_a_digit_that_was_flipped_in_the_file_is_found_by_its_checksum(kit):
+  """Stored, not compressed, so that the flip changes one digit and nothing else."""
+  path = kit(truth=(3, 1, 1, 1))
+  data = gzip.decompress(path.read_bytes())
+  stored = bytearray(gzip.compress(data, 0))
+  stored[stored.index(b"3\n1\n1\n1\n")] = ord("2")
+  path.write_bytes(stored)
+  with pytest.raises(ValueError, match="is damaged: incorrect data check"):
+    devkit.labels(path)
