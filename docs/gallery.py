@@ -20,8 +20,9 @@ PAGES, PICTURES = Path("runs/gallery"), Path("docs/gallery")
 OTHER = PAGES / "demo-half-rate"
 # Photos of different kinds; some are held out, some were trained on.
 SHOWN = (
-  "n01443537", "n02128925", "n02374451", "n02691156", "n03001627", "n03147509",
-  "n03481172", "n04258138", "n04587559", "n02691156", "n04148054", "n01818515",
+  "n01443537", "n02128925", "n02374451", "n03001627", "n03147509", "n04258138",
+  "n04587559", "n04148054", "n01818515", "n02510455", "n02512053", "n04486054",
+  "n02984061", "n02395406",
 )  # fmt: skip
 # Page, width and height in pixels, dark: each is a picture.
 SHOTS = {
@@ -48,12 +49,12 @@ def main() -> None:
   command("report", str(PHOTOS), "--page-file", str(PAGES / "data.html"))
   page = str(PAGES / "compare.html")
   command("compare", str(DEMO), str(OTHER), "--page-file", page)
+  shutil.rmtree(PICTURES, ignore_errors=True)
   PICTURES.mkdir(exist_ok=True)
   for name, (page, width, height, dark) in SHOTS.items():
-    taken(PAGES / page, width, height, dark).save(
-      PICTURES / f"{name}.png", optimize=True
-    )
-    print(PICTURES / f"{name}.png")
+    picture = PICTURES / f"{name}.webp"
+    taken(PAGES / page, width, height, dark).save(picture, quality=85, method=6)
+    print(picture)
 
 
 def command(*arguments: str) -> None:
@@ -63,7 +64,7 @@ def command(*arguments: str) -> None:
 
 def photos() -> list[str]:
   """The first sample photo of each class that is shown, of those that there are."""
-  folders = (Path("data/sample_photos") / synset for synset in dict.fromkeys(SHOWN))
+  folders = (Path("data/sample_photos") / synset for synset in SHOWN)
   return [str(min(one.glob("*.jpg"))) for one in folders if one.is_dir()]
 
 
@@ -82,11 +83,9 @@ def taken(page: Path, width: int, height: int, dark: bool) -> Image.Image:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     file, _, place = str(page.resolve()).partition("#")
     driver.get(Path(file).as_uri() + (f"#{place}" if place else ""))
-    image = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
+    return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
   finally:
     driver.quit()
-  # Few colours are enough for letters and lines, and photos stay legible.
-  return image.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 if __name__ == "__main__":
