@@ -11,7 +11,7 @@ ARGS ?=
 PACKING := array-record numpy simplejpeg opencv-python-headless xxhash pillow tqdm tyro \
   safetensors absl-py scipy jaxtyping
 
-.PHONY: install demo check docs test test-fast format plan pack clean
+.PHONY: install demo gallery check docs test test-fast format plan pack clean
 
 install: $(INSTALLED)
 
@@ -72,6 +72,12 @@ format: install
 docs: install
 	$(BIN)/python docs/generate.py
 	$(BIN)/python benchmarks/tables.py
+
+# Pictures of all pages, of the demo's run.
+gallery: $(BROWSER)
+	test -d runs/demo/weights || $(MAKE) demo
+	$(PIP) -e '.[browser]'
+	$(BIN)/python docs/gallery.py
 
 # Every test.
 test: $(PLANNER) $(BEAM)/.installed $(BROWSER) check

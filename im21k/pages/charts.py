@@ -122,7 +122,7 @@ def chart(
   if left_out := sum(map(len, series.values())) - len(every):
     notes.append(f"{left_out:,} values are not finite")
   end = max(x_end or 0.0, float(every[:, 0].max())) or 1.0
-  low, high, clipped = _range(every[:, 1], clip)
+  low, high, clipped = _range(every, clip)
   if clipped:
     largest = unit.exact(float(every[:, 1].max()))
     notes.append(f"{clipped:,} above the axis, up to {largest}")
@@ -162,11 +162,14 @@ class _Axes:
 
 
 def _range(
-  values: Float64[np.ndarray, " points"], clip: bool
+  points: Float64[np.ndarray, "points 2"], clip: bool
 ) -> tuple[float, float, int]:
   """Both ends of the vertical axis, and how many values are above it."""
+  values = points[:, 1]
   low, high = min(0.0, float(values.min())), float(values.max())
-  usual = float(np.percentile(values, 95, method="lower"))
+  # What is measured before the first step says nothing of what is usual.
+  begun = values[points[:, 0] > 0] if (points[:, 0] > 0).any() else values
+  usual = float(np.percentile(begun, 95, method="lower"))
   if clip and high > _OUTLIER * usual > 0 and len(values) > 2:
     high = 1.15 * usual
   else:

@@ -65,6 +65,14 @@ def test_what_is_not_drawn_as_it_is_is_told():
   assert chart.label.startswith("Loss: at the end train 5 at 19 images")
 
 
+def test_what_was_measured_before_the_first_step_does_not_flatten_the_rest():
+  losses = {name: [(0, 9e7), (10, 5.0), (20, 4.0)] for name in "ab"}
+  chart = charts.chart("Loss", losses)
+  assert chart.notes == ["2 above the axis, up to 90,000,000"]
+  (_, middle, _) = points(chart.lines[0].path)
+  assert middle[1] < (chart.top + chart.base) / 2
+
+
 def test_many_rows_are_drawn_as_means_with_their_range():
   rows = [(x, float(x % 2)) for x in range(4_001)]
   chart = charts.chart("a", {"rate": rows})
