@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from im21k import documents, parallel, photos, synsets, weights, words
 from im21k.dataset import manifest
-from im21k.photos import Photo, Source, crops, folders, images, tfds
+from im21k.photos import Photo, Source, crops, downloads, folders, images, tfds
 
 Split = Literal["eval", "train"]
 _MOST_DEVICES = 256
@@ -78,6 +78,9 @@ def split_for(where: Path, asked: Split | None, usual: Split) -> Split | None:
       packed.shard_paths(where, chosen)  # Raises, saying which there are.
   elif (where / tfds.INFO).is_file():
     chosen = asked or only_split(_prepared_splits(where), usual)
+  elif layout := downloads.find(where):
+    there = [name for name in ("train", "eval") if getattr(layout, name)]
+    chosen = asked or only_split(there, usual)
   elif asked:
     raise ValueError(
       f"split is for photos that im21k pack or TFDS has divided, which {where} is not: "

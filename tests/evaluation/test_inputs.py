@@ -65,6 +65,21 @@ def test_the_only_split_is_taken_where_none_is_asked_for(photos, tmp_path, capsy
   assert not capsys.readouterr().err
 
 
+def test_of_imagenet_as_downloaded_the_validation_photos_are_measured(
+  photos, ilsvrc2012_like, tmp_path, capsys
+):
+  made = ilsvrc2012_like.make(photos({GOLDFISH: 4, CAT: 3}), tmp_path / "downloads")
+  assert inputs.split_for(made.folder, None, "eval") == "eval"
+  assert inputs.split_for(made.folder, "train", "eval") == "train"
+  val = keys(inputs.open_photos(made.folder, "eval"))
+  assert val == ["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"]
+  assert len(keys(inputs.open_photos(made.folder, "train"))) == 5
+  assert not capsys.readouterr().err
+  (made.folder / "ILSVRC2012_img_train.tar").unlink()
+  assert inputs.split_for(made.folder, None, "train") == "eval"
+  assert "its only one, eval, is used" in capsys.readouterr().err
+
+
 def test_a_set_of_held_out_photos_alone_is_taken_by_all(photos, tmp_path, capsys):
   """Also by what usually takes the train split."""
   pack(photos({CAT: 4}), tmp_path / "out", workers=1, eval_per_class=1)
