@@ -105,7 +105,7 @@ def _rest(x: float, mass: float, row: int, path: tuple[str, ...]) -> Rectangle:
     "rest",
     fitted(text, "other", mass * _WIDE),
     fitted(text, "other", mass * _NARROW),
-    " › ".join([*path, f"others, below 1 % each: {percent(mass)} in all"]),
+    " › ".join([*path, f"others: {percent(mass)} in all"]),
     text,
   )
 

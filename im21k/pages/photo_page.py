@@ -56,20 +56,31 @@ def _shown(hierarchy: Hierarchy, photo: PhotoAnswers) -> dict[str, Any]:
       (top["name"], top["probability"], icicle.percent(top["probability"]))
       for top in answer
     ]
-    for heading, answer in distinct(photo.answers).items()
+    for heading, answer in sorted(distinct(photo.answers).items(), key=_is_not_hedged)
   }
-  # The hedged answer, where there is one, is the one to trust.
-  best = next(reversed(answers.values()), None)
+  best = _best(photo.answers)
   return {
     "name": photo.name,
     "source": render.data_uri(photo.thumbnail),
     "small": render.data_uri(render.thumbnail(photo.thumbnail)),
-    "best": (best[0][0].partition(",")[0], best[0][2]) if best else None,
+    "best": best
+    and (best["name"].partition(",")[0], icicle.percent(best["probability"])),
     "answers": answers,
     "icicle": icicle.layout(names, nodes),
     "path": " › ".join(names),
     "tree": nodes,
   }
+
+
+def _is_not_hedged(item: tuple[str, Any]) -> bool:
+  """Sorts what is to be trusted most before the rest."""
+  return not item[0].startswith("Hedged")
+
+
+def _best(answers: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
+  """The hedged answer, which is the one to trust; without one the likeliest class."""
+  hedged = [top for heading, top in answers.items() if heading.startswith("Hedged")]
+  return next((top[0] for top in (*hedged, *answers.values()) if top), None)
 
 
 def distinct(

@@ -96,6 +96,14 @@ def test_the_icicle_is_as_wide_as_the_mass_and_names_what_fits():
   assert len(rest) == 1 and rest[0].kind == "rest" and rest[0].width == pytest.approx(1)
 
 
+def test_the_rest_claims_nothing_of_its_parts():
+  """A class that one below it stands for may have more than others shown."""
+  names, nodes = tree(0.02, 0.78, 0.2)
+  rest = icicle.layout(names, nodes).rectangles[-1]
+  assert (rest.kind, rest.width) == ("rest", pytest.approx(2))
+  assert rest.path == "root › thing › others: 2.0 % in all"
+
+
 @pytest.mark.parametrize(
   ("width", "text"),
   [(200, "poodle 50.0 %"), (60, "poodle"), (50, "pood…"), (30, ""), (0, "")],

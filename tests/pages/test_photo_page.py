@@ -10,6 +10,7 @@ from im21k import synsets, weights
 from im21k.answers import calibration
 from im21k.inference.predict import predict
 from im21k.pages import photo_page
+from im21k.synsets import hierarchy
 
 FULL = synsets.imagenet21k()
 
@@ -55,7 +56,7 @@ def test_browser_and_axe_find_no_fault(written, check_page, width, dark):
   assert driver.execute_script("return getComputedStyle(document.body).color") == (
     "rgb(232, 235, 238)" if dark else "rgb(23, 26, 31)"
   )
-  if width == 1280:  # The overview is within two screens.
+  if width < 1920:  # The overview is within two screens.
     end = "return document.querySelector('.overview').getBoundingClientRect().bottom"
     assert driver.execute_script(end) < 2 * 800
 
@@ -97,6 +98,54 @@ def test_answers_that_read_the_same_have_one_heading():
   assert list(photo_page.distinct(answers)) == ["Flat", "Diverse", "Hedged"]
   alike = {"Flat": [fir], "Diverse": [fir], "Hedged": [fir]}
   assert list(photo_page.distinct(alike)) == ["Flat and diverse and hedged"]
+
+
+@pytest.mark.parametrize(
+  ("headings", "name"),
+  [
+    ({"Flat": "fir", "Diverse": "tree"}, "fir"),
+    ({"Flat": "fir", "Diverse": "tree", "Hedged for 90% accuracy": "fir"}, "fir"),
+    ({"Flat": "fir", "Diverse": "tree", "Hedged for 90% accuracy": "plant"}, "plant"),
+    ({"Flat": ""}, None),
+  ],
+)
+def test_the_overview_names_the_hedged_answer_or_else_the_likeliest(headings, name):
+  answers = {
+    heading: [{"synset": one, "name": f"{one}, a", "probability": 0.5}] if one else []
+    for heading, one in headings.items()
+  }
+  photo = photo_page.PhotoAnswers(
+    "a", np.zeros((8, 8, 3), np.uint8), np.full(len(FULL), 1e-4, np.float32), answers
+  )
+  shown = photo_page._shown(hierarchy.over(FULL), photo)["best"]
+  assert shown == (name and (name, "50.0 %"))
+
+
+@pytest.mark.slow
+def test_what_is_enlarged_is_named_where_there_is_room(browse, tmp_path):
+  graph = hierarchy.over(FULL)
+  p = np.zeros(len(FULL), np.float32)
+  p[graph.below(graph.node["n02084071"])[:6]] = 0.02  # Dogs, too narrow for a name.
+  p[graph.below(graph.node["n13104059"])[:4]] = 0.22
+  photo = photo_page.PhotoAnswers("a", np.zeros((8, 8, 3), np.uint8), p, {})
+  photo_page.write(tmp_path / "page.html", graph, [photo])
+  driver = browse(tmp_path / "page.html", 1280)
+  texts = """
+    const nodes = [...document.querySelectorAll('.icicle .node')];
+    return nodes.filter((node) => node.getAttribute('visibility') !== 'hidden'
+      && node.getBoundingClientRect().width > 100).map((node) => {
+        const text = node.querySelector('.wide-only');
+        return [node.dataset.name, text.textContent,
+          text.getComputedTextLength() < node.getBoundingClientRect().width];
+      })"""
+  driver.execute_script(
+    "document.querySelector('.icicle .node[data-name^=\"dog 1\"]')"
+    ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+  )
+  shown = driver.execute_script(texts)
+  assert len(shown) >= 6
+  assert all(text and (text == name or text[-1] == "…") for name, text, _ in shown)
+  assert all(fits for _, _, fits in shown)
 
 
 @pytest.mark.slow

@@ -105,6 +105,15 @@ for (const figure of document.querySelectorAll(".icicle")) {
     said.textContent = index < 0 ? usual : nodes[index].element.dataset.path;
     at = index;
   };
+  // As much of a name as the rectangle has room for.
+  const fit = (text, name, room) => {
+    text.textContent = name;
+    const length = text.getComputedTextLength();
+    const letters = Math.floor((name.length * room) / Math.max(length, 1));
+    if (length > room) {
+      text.textContent = letters > 4 ? `${name.slice(0, letters - 1)}…` : "";
+    }
+  };
   const enlarge = (chosen) => {
     enlarged = chosen;
     const [start, width] = chosen ? [chosen.x, chosen.width] : [0, 100];
@@ -115,7 +124,10 @@ for (const figure of document.querySelectorAll(".icicle")) {
       node.element.setAttribute("x", `${left}%`);
       node.element.setAttribute("width", `${Math.max(0, right - left)}%`);
       for (const [text, before] of node.texts) {
-        text.textContent = chosen ? node.element.dataset.name : before;
+        text.textContent = before;
+        if (chosen) {
+          fit(text, node.element.dataset.name, ((right - left) / 100) * svg.clientWidth - 12);
+        }
       }
     }
   };
