@@ -134,11 +134,8 @@ class Config:
     for name, value in (("mean", self.mean), ("std", self.std)):
       if isinstance(value, tuple) and len(value) != 3:
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
-    if self.split_head and not isinstance(self.loss, losses.CrossEntropy):
-      raise ValueError(
-        f"loss {self.loss.name!r} needs the logits of all classes on each device, and "
-        "split_head divides them: set split_head to False"
-      )
+    if self.split_head:
+      split_head.check(self.loss, self.optimizer.clip_norm)
 
   @classmethod
   def from_dict(
@@ -234,6 +231,7 @@ class Config:
       model=model, optimizer=optimizer, mean=self.mean, std=self.std,
       overlap=self.overlap, wire_dtype=self.wire_dtype, split_head=self.split_head,
       frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
+      smoothing=getattr(self.loss, "smoothing", 0.0),
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes
@@ -241,7 +239,7 @@ class Config:
   def make_loss(self) -> losses.Loss:
     """The loss over the classes."""
     if isinstance(self.loss, losses.CrossEntropy):
-      return losses.cross_entropy  # Needs no hierarchy, a second to read.
+      return self.loss.make()  # Needs no hierarchy, a second to read.
     return self.loss.make(hierarchy.over(synsets.get(self.classes)))
 
 

@@ -114,11 +114,19 @@ def listing(cls: type, prefix: str = "") -> Iterator[Key]:
       chosen: Any = Literal[tuple(variants)]
       default = REQUIRED if field.default is REQUIRED else variant_name(field.default)
       yield Key(f"{name}.name", chosen, default, field.metadata["text"], None, fixed)
-      for chosen_by, variant in variants.items():
-        for one in listing(variant, f"{name}."):
-          yield dataclasses.replace(one, variants=(chosen_by,))
+      yield from _of_variants(name, variants)
     else:
       yield from listing(section_class(field), f"{name}.")
+
+
+def _of_variants(name: str, variants: Mapping[str, type]) -> Iterator[Key]:
+  """The keys of a section's variants; one that several share comes once."""
+  owners: dict[Key, list[str]] = {}
+  for chosen_by, variant in variants.items():
+    for one in listing(variant, f"{name}."):
+      owners.setdefault(one, []).append(chosen_by)
+  for one, names in owners.items():
+    yield dataclasses.replace(one, variants=tuple(names))
 
 
 def section_class(field: dataclasses.Field[Any]) -> type:

@@ -44,13 +44,18 @@ def make(hierarchy: Hierarchy, name: str, **fields: Any) -> Loss:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
-  """Keys of the usual cross-entropy over all classes: none."""
+  """Keys of the usual cross-entropy over all classes."""
 
   name: ClassVar[str] = "cross_entropy"
+  smoothing: float = key(
+    0.0,
+    "Share of each label that is spread evenly over all classes (label smoothing).",
+    bounds=Bounds(0, 1, below=True),
+  )
 
-  def make(self, hierarchy: Hierarchy) -> Loss:
+  def make(self, hierarchy: Hierarchy | None = None) -> Loss:
     """The loss; the hierarchy is not used."""
-    return cross_entropy
+    return evenly_smoothed(self.smoothing) if self.smoothing else cross_entropy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,21 @@ class Smoothed:
 LOSSES: dict[str, type[Any]] = {
   loss.name: loss for loss in (CrossEntropy, SemanticSoftmax, Smoothed)
 }
+
+
+def evenly_smoothed(smoothing: float) -> Loss:
+  """Cross-entropy with a share of each label spread evenly over all classes.
+
+  Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
+  """
+
+  def loss(logits: jax.Array, label: jax.Array) -> jax.Array:
+    # Of all classes equally right: the normaliser minus the mean logit.
+    everywhere = jax.nn.logsumexp(logits, -1) - logits.mean(-1)
+    own = cross_entropy(logits, label)
+    return (1 - smoothing) * own + smoothing * everywhere
+
+  return loss
 
 
 def semantic_softmax(hierarchy: Hierarchy, flat: float) -> Loss:

@@ -52,6 +52,20 @@ def axes(state: Any) -> Any:
   )
 
 
+def check(loss: Any, clip_norm: float | None) -> None:
+  """ValueError if a run whose head is split cannot have this loss or clipping."""
+  if loss.name != "cross_entropy":
+    raise ValueError(
+      f"loss {loss.name!r} needs the logits of all classes on each device, and "
+      "split_head divides them: set split_head to False"
+    )
+  if clip_norm is not None:
+    raise ValueError(
+      "optimizer.clip_norm needs the norm of all gradients on each device, and "
+      "split_head divides them: set split_head to False"
+    )
+
+
 def on_head(function: Any, state: Any) -> Any:
   """Applies a function to the head's arrays in a state, and to no other."""
   return jax.tree_util.tree_map_with_path(
@@ -65,6 +79,7 @@ def loss(
   label: Int[Array, " b"],
   num_classes: int,
   dtype: Any,
+  smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
   """Cross-entropy over all classes, inside a mapped step.
 
@@ -74,6 +89,7 @@ def loss(
     label: int `[b]`, of all classes.
     num_classes: without the filling.
     dtype: of the product.
+    smoothing: share of each label that is spread evenly over all classes.
 
   Returns:
     The mean loss and the share of right first answers over all devices' examples. The
@@ -81,13 +97,18 @@ def loss(
     the mean over this device's examples, so that the trunk's is to be averaged.
   """
   result: tuple[jax.Array, jax.Array] = _loss(
-    features, head, label, num_classes, jnp.dtype(dtype)
+    features, head, label, num_classes, jnp.dtype(dtype), smoothing
   )
   return result
 
 
 def _forward(
-  features: jax.Array, head: Any, label: jax.Array, num_classes: int, dtype: Any
+  features: jax.Array,
+  head: Any,
+  label: jax.Array,
+  num_classes: int,
+  dtype: Any,
+  smoothing: float,
 ) -> Any:
   everyone, label = parallel.gather(features), parallel.gather(label)
 
@@ -108,25 +129,38 @@ def _forward(
   # The first of equal answers counts, as in argmax.
   answer = jnp.where(logits == largest[:, None], own, num_classes).min(-1)
   answer = -parallel.largest(-answer)
+  is_wanted = is_right.astype(jnp.float32)
+  if smoothing:
+    is_class = (own < num_classes).astype(jnp.float32)
+    mean = parallel.total(jnp.where(own < num_classes, logits, 0).sum(-1)) / num_classes
+    right = (1 - smoothing) * right + smoothing * mean
+    is_wanted = (1 - smoothing) * is_wanted + smoothing / num_classes * is_class
   value = (largest + jnp.log(normalizer) - right).mean()
   top_1 = (answer == label).mean(dtype=jnp.float32)
   return (value, top_1), (
     pull,
-    exponents / normalizer[:, None] - is_right.astype(jnp.float32),
+    exponents / normalizer[:, None] - is_wanted,
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _loss(
-  features: jax.Array, head: Any, label: jax.Array, num_classes: int, dtype: Any
+  features: jax.Array,
+  head: Any,
+  label: jax.Array,
+  num_classes: int,
+  dtype: Any,
+  smoothing: float,
 ) -> tuple[jax.Array, jax.Array]:
   result: tuple[jax.Array, jax.Array]
-  result, _ = _forward(features, head, label, num_classes, dtype)
+  result, _ = _forward(features, head, label, num_classes, dtype, smoothing)
   return result
 
 
-def _backward(num_classes: int, dtype: Any, saved: Any, cotangents: Any) -> Any:
-  del num_classes, dtype
+def _backward(
+  num_classes: int, dtype: Any, smoothing: float, saved: Any, cotangents: Any
+) -> Any:
+  del num_classes, dtype, smoothing
   pull, errors = saved
   everyone, head = pull(errors * (cotangents[0] / errors.shape[0]))
   features = parallel.scatter(everyone) * parallel.axis_size()

@@ -72,7 +72,8 @@ class TrainStep:
     frozen: the head alone is trained; the trunk computes as it does in use.
     mix: changes of the photos on the device.
     seed: of these.
-    loss: of logits and labels; a split head has its own cross-entropy.
+    loss: of logits and labels; a split head has its own cross-entropy,
+    smoothing: which spreads this share of each label evenly.
   """
 
   model: Any
@@ -86,6 +87,7 @@ class TrainStep:
   mix: Mix = dataclasses.field(default_factory=Mix)
   seed: int = 0
   loss: training_losses.Loss = training_losses.cross_entropy
+  smoothing: float = 0.0
 
   def take(self, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Any]:
     """Takes a step, inside a mapped function.
@@ -162,8 +164,9 @@ class TrainStep:
     """Mean loss and share of right first answers."""
     if self.split_head:
       return split_head_loss(
-        outputs, params[HEAD], label, self.model.num_classes, self.model.dtype
-      )
+        outputs, params[HEAD], label, self.model.num_classes, self.model.dtype,
+        self.smoothing,
+      )  # fmt: skip
     correct = outputs.argmax(-1) == label
     return self.loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
 

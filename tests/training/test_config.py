@@ -74,6 +74,8 @@ CASES = [
   Case("optimizer.momentum", 0.5, ("program",), "fixed"),
   Case("optimizer.weight_decay", 0.1, ("program",), "fixed"),
   Case("optimizer.decay", "kernels", ("program",), "fixed"),
+  Case("optimizer.nesterov", True, ("program",), "fixed"),
+  Case("optimizer.clip_norm", 0.5, ("program",), "fixed"),
   Case("augment.crop", "inception", ("batch",), "fixed"),
   Case("augment.mirror", False, ("batch",), "fixed"),
   Case("augment.order", "global", ("batch",), "fixed"),
@@ -84,6 +86,7 @@ CASES = [
   Case("mix.mixup", 0.5, ("program",), "fixed"),
   Case("mix.cutmix", 0.5, ("program",), "fixed"),
   Case("loss.name", "smoothed", ("program",), "fixed"),
+  Case("loss.smoothing", 0.1, ("program",), "fixed"),
   Case("loss.flat", 0.25, ("program",), "fixed", {"loss.name": "semantic_softmax"}),
   Case("loss.beta", 3.0, ("program",), "fixed", {"loss.name": "smoothed"}),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
@@ -614,8 +617,9 @@ def test_the_shipped_original_is_the_original():
   assert (config.mean, config.std, config.sync_bn) == (117, 1, False)
   assert config.to_dict()["optimizer"] == {
     "momentum": 0.9, "weight_decay": 1e-5, "decay": "all",
+    "nesterov": False, "clip_norm": None,
   }  # fmt: skip
-  assert config.to_dict()["loss"] == {"name": "cross_entropy"}
+  assert config.to_dict()["loss"] == {"name": "cross_entropy", "smoothing": 0.0}
 
 
 def test_variants_differ_from_the_original_in_one_section():

@@ -239,11 +239,35 @@ def run_with(loss, **more):
       "loss.flat is 2.0, but must be from 0",
     ),
     ({"name": "smoothed"}, {"split_head": True}, "set split_head to False"),
+    (
+      {"name": "cross_entropy"},
+      {"split_head": True, "optimizer": {"clip_norm": 1.0}},
+      "clip_norm needs the norm of all gradients",
+    ),
+    (
+      {"name": "cross_entropy", "smoothing": 1},
+      {},
+      "loss.smoothing is 1.0, but must be",
+    ),
   ],
 )
 def test_wrong_losses_are_refused(loss, more, message):
   with pytest.raises(ValueError, match=message):
     run_with(loss, **more).make_loss()
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+def test_evenly_smoothed_labels_are_those_written_out(smoothing):
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(6, 7)).astype(np.float32)
+  labels = rng.integers(0, 7, 6)
+  wanted = np.full((6, 7), smoothing / 7)
+  wanted[np.arange(6), labels] += 1 - smoothing
+  p = np.exp(logits.astype(np.float64))
+  p /= p.sum(1, keepdims=True)
+  loss = run_with({"name": "cross_entropy", "smoothing": smoothing}).make_loss()
+  found = loss(jnp.asarray(logits), jnp.asarray(labels))
+  np.testing.assert_allclose(found, -(wanted * np.log(p)).sum(1), rtol=1e-5)
 
 
 def test_without_a_loss_it_is_cross_entropy():

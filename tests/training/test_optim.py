@@ -69,3 +69,55 @@ def test_warm_up_longer_than_the_run_is_an_error():
     ValueError, match=r"10 steps .* 9 steps of the run: set schedule.w"
   ):
     optim.cosine(0.4, 10, 9)
+
+
+@pytest.mark.parametrize(
+  ("keys", "form"),
+  [(optim.Linear, lambda z: z), (optim.Rex, lambda z: z / (0.5 + 0.5 * z))],
+)
+def test_rates_that_fall_otherwise_do_so_from_the_peak_to_nothing(keys, form):
+  warmup = optim.Duration(10, "steps")
+  schedule = keys(peak=0.4, warmup=warmup).make(8, 800, 110)
+  np.testing.assert_allclose(schedule(5), 0.2, rtol=1e-6)
+  for step in (10, 35, 60, 85, 110):
+    wanted = 0.4 * form(1 - (step - 10) / 100)
+    np.testing.assert_allclose(schedule(step), wanted, rtol=1e-5, atol=1e-8)
+  assert float(schedule(500)) == 0.0
+  with pytest.raises(ValueError, match=r"warm-up of 10 steps must be shorter"):
+    keys(peak=0.4, warmup=warmup).make(8, 800, 10)
+
+
+def test_nesterov_is_that_of_pytorch():
+  """Where the rate is constant, their forms with the rate inside and outside agree."""
+  optimizer = optim.sgd(
+    optax.constant_schedule(0.1), momentum=0.9, weight_decay=0.05, nesterov=True
+  )
+  rng = np.random.default_rng(0)
+  weight, buffer = rng.normal(size=(3, 2)), np.zeros((3, 2))
+  params = {"kernel": jnp.asarray(weight, jnp.float32)}
+  state = optimizer.init(params)
+  for _ in range(8):
+    gradient = rng.normal(size=(3, 2))
+    with_decay = gradient + 0.05 * weight
+    buffer = 0.9 * buffer + with_decay
+    weight = weight - 0.1 * (with_decay + 0.9 * buffer)
+    as_jax = {"kernel": jnp.asarray(gradient, jnp.float32)}
+    updates, state = optimizer.update(as_jax, state, params)
+    params = optax.apply_updates(params, updates)
+  np.testing.assert_allclose(params["kernel"], weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_gradients_are_clipped_by_their_norm_over_all_parameters(scale):
+  optimizer = optim.sgd(
+    optax.constant_schedule(1.0), momentum=0.0, weight_decay=0.5, clip_norm=2.0
+  )
+  rng = np.random.default_rng(1)
+  params = {key: rng.normal(size=4).astype(np.float32) for key in "ab"}
+  gradient = {key: scale * rng.normal(size=4).astype(np.float32) for key in "ab"}
+  norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+  assert (norm > 2) == (scale > 1)
+  updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+  for key in "ab":  # The decay is added to what was clipped.
+    wanted = -(gradient[key] * min(1, 2 / norm) + 0.5 * params[key])
+    np.testing.assert_allclose(updates[key], wanted, rtol=1e-5)
