@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -238,7 +239,8 @@ def lines_to_run():
 def data(packed, sample_photos, ilsvrc2012_like, tmp_path_factory):
   """What the pages call /data: sample photos in place of millions."""
   root = tmp_path_factory.mktemp("data")
-  (root / "packed").symlink_to(packed)
+  # A folder of its own, for a page is written there.
+  shutil.copytree(packed, root / "packed", copy_function=os.link)
   for name in ("imagenet", "photos"):
     (root / name).symlink_to(sample_photos)
   (root / "ILSVRC2012_img_val").mkdir()

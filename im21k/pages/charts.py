@@ -39,7 +39,7 @@ class Line:
     band: SVG path around the smallest and largest values of each point, or "".
     dots: (x, y) of each point where there are few.
     across: x of each point in the chart, separated by spaces.
-    texts: x and y of each point, written out, in the same order: `12,800|41.9 %`.
+    texts: x and y of each point, written out, in the same order: `12,800|25.00 %`.
   """
 
   name: str

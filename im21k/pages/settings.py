@@ -21,9 +21,6 @@ def changed(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
   for key, described in zip(every, describe(every), strict=True):
     if key.name not in flat or key.name in seen:
       continue
-    chosen = flat.get(f"{key.name.partition('.')[0]}.name")
-    if key.variants and chosen not in key.variants:
-      continue
     seen.add(key.name)
     value = flat[key.name]
     if key.default is REQUIRED or _plain(value) != _plain(key.default):

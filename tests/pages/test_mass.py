@@ -45,9 +45,19 @@ def test_what_has_nearly_all_stands_for_what_is_above_it():
   assert names + nodes[0].above == ("root", "thing", "animal", "dog")
 
 
-def test_a_node_with_two_hypernyms_counts_once():
+def test_a_node_with_two_hypernyms_counts_once_below_the_likelier():
   _, nodes = tree(0.3, 0.4, 0.3)
   assert [node.name for node in nodes] == ["dog", "fir"], "pets are counted as dogs"
+  # root 0 > dog 1, pet 2; poodle 3 is both, cat 4 a pet: pets are likelier than dogs.
+  graph = hierarchy.Hierarchy(
+    [f"n{at:08}" for at in range(5)], [[], [0], [0], [1, 2], [2]], [3, 4],
+    {f"n{at:08}": name for at, name in enumerate(
+      ("root", "dog", "pet", "poodle", "cat")
+    )},
+  )  # fmt: skip
+  names, nodes = mass.tree(graph, np.array([0.6, 0.4], np.float32))
+  assert names == ("root", "pet")
+  assert [node.name for node in nodes] == ["poodle", "cat"]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -20,10 +20,10 @@ def texts(one):
 
 
 def test_rows_are_of_100_photos_and_the_diagonal_is_right():
-  labels = np.array([FIR, FIR, OAK, OAK, CAT, DOG])
-  answers = np.array([FIR, OAK, OAK, CAT, CAT, CAT])
+  labels = np.array([FIR, FIR, OAK, OAK, CAT, CAT, DOG])
+  answers = np.array([FIR, OAK, OAK, CAT, CAT, CAT, CAT])
   table, opened = matrix.confusion(GRAPH, answers, labels, most=2)
-  assert [row.photos for row in table.rows] == [4, 2] and not table.outside
+  assert [row.photos for row in table.rows] == [4, 3] and not table.outside
   assert texts(table) == [["75", "25"], ["", "100"]]
   assert [[cell.right for cell in row.cells] for row in table.rows] == [
     [True, False],
@@ -37,9 +37,9 @@ def test_rows_are_of_100_photos_and_the_diagonal_is_right():
     ["50", "50", ""],
     ["", "50", "50"],
   ]
-  assert animals.top_1 == 0.5 and not animals.matrix.outside
-  # Dogs are first, by their id; both photos are predicted to be cats.
-  assert texts(animals.matrix) == [["", "100"], ["", "100"]]
+  assert animals.top_1 == 2 / 3 and not animals.matrix.outside
+  # All three photos are predicted to be cats.
+  assert texts(animals.matrix) == [["100", ""], ["100", ""]]
 
 
 def test_answers_outside_all_branches_have_a_column():
