@@ -148,11 +148,10 @@ def as_time(seconds: float) -> str:
 
 
 def _fitted(first: str, second: str, *parts: str) -> str:
-  """Parts as a line; where it is too long closer together, or without `second`."""
+  """Parts as a line; where it would be too long, without `second`."""
   room = LONGEST - len(time.strftime(STAMP)) - 1
-  lines = [gap.join((first, second, *parts)) for gap in ("  ", " ")]
-  lines.append(" ".join((first, *parts)))
-  return next((line for line in lines if len(line) <= room), lines[-1][:room])
+  whole = " ".join((first, second, *parts))
+  return whole if len(whole) <= room else " ".join((first, *parts))[:room]
 
 
 def _plain(number: str) -> str:

@@ -35,8 +35,8 @@ def lines(capsys):
 def test_a_row_is_a_line(progress, capsys):
   progress.row(ROW)
   assert lines(capsys) == [
-    "step 10/100  epoch 0.80  loss 7.2500  top-1 12.5%  rate 0.05  40 images/s  "
-    "data wait 2%  left 0:00:18"
+    "step 10/100 epoch 0.80 loss 7.2500 top-1 12.5% rate 0.05 40 images/s "
+    "data wait 2% left 0:00:18"
   ]
 
 
@@ -84,7 +84,7 @@ def test_where_nothing_was_timed_nothing_is_claimed(
 ):
   """The first step is timed with the compilation: its row knows no speed."""
   progress.row({**ROW, "step": step, "images_per_s": images_per_s})
-  assert lines(capsys)[0].endswith("  ? images/s  data wait ?  left ?")
+  assert lines(capsys)[0].endswith(" ? images/s data wait ? left ?")
 
 
 def test_a_resumed_run_leaves_its_first_step_out(capsys):
@@ -122,8 +122,8 @@ def test_pauses_say_when_they_begin_and_what_came_of_them(progress, capsys):
     }  # fmt: skip
   (line,) = lines(capsys)
   assert line.startswith(
-    "evaluated at step 6/100  loss 9.5  top-1 25.00%  top-5 50.00%  "
-    "23 photos, 1 unreadable  in 0:0"
+    "evaluated at step 6/100 loss 9.5 top-1 25.00% top-5 50.00% "
+    "23 photos, 1 unreadable in 0:0"
   )
 
 
