@@ -91,7 +91,7 @@ def test_a_resumed_run_leaves_its_first_step_out(capsys):
   with contextlib.closing(Progress(100, 50, batch_size=8)) as progress:
     progress.row({**ROW, "step": 51, "images_per_s": 1e6})
     progress.row({**ROW, "step": 52, "images_per_s": 8.0})
-  assert [line[-12:] for line in lines(capsys)] == ["it ?  left ?", "left 0:00:48"]
+  assert [line[-12:] for line in lines(capsys)] == ["ait ? left ?", "left 0:00:48"]
 
 
 def test_lines_of_enormous_runs_are_no_longer(capsys):
