@@ -59,7 +59,6 @@ COMMANDS = {
   "convert to-mxnet": Command("im21k.convert.mxnet", "to_mxnet"),
   "completion": Command("im21k.cli", "completion", "script", raw=True),
 }
-
 _HELP = ("-h", "--help")
 
 

@@ -137,8 +137,7 @@ def section_class(field: dataclasses.Field[Any]) -> type:
 
 def variant_name(variant: Any) -> str:
   """By which `name` a config chooses this variant of a section."""
-  name: str = variant.name
-  return name
+  return str(variant.name)
 
 
 def build(cls: type, document: Any, known: tuple[str, ...], prefix: str = "") -> Any:
