@@ -9,7 +9,7 @@ A state is split while it trains only: checkpoints and weights have the usual fo
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,19 +97,21 @@ def loss(
     the mean over this device's examples, so that the trunk's is to be averaged.
   """
   result: tuple[jax.Array, jax.Array] = _loss(
-    features, head, label, num_classes, jnp.dtype(dtype), smoothing
+    features, head, label, _Fixed(num_classes, jnp.dtype(dtype), smoothing)
   )
   return result
 
 
-def _forward(
-  features: jax.Array,
-  head: Any,
-  label: jax.Array,
-  num_classes: int,
-  dtype: Any,
-  smoothing: float,
-) -> Any:
+class _Fixed(NamedTuple):
+  """The arguments of `loss` that are no arrays."""
+
+  num_classes: int
+  dtype: Any
+  smoothing: float
+
+
+def _forward(features: jax.Array, head: Any, label: jax.Array, fixed: _Fixed) -> Any:
+  num_classes, dtype, smoothing = fixed
   everyone, label = parallel.gather(features), parallel.gather(label)
 
   def product(features: jax.Array, head: Any) -> jax.Array:
@@ -143,24 +145,17 @@ def _forward(
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _loss(
-  features: jax.Array,
-  head: Any,
-  label: jax.Array,
-  num_classes: int,
-  dtype: Any,
-  smoothing: float,
+  features: jax.Array, head: Any, label: jax.Array, fixed: _Fixed
 ) -> tuple[jax.Array, jax.Array]:
   result: tuple[jax.Array, jax.Array]
-  result, _ = _forward(features, head, label, num_classes, dtype, smoothing)
+  result, _ = _forward(features, head, label, fixed)
   return result
 
 
-def _backward(
-  num_classes: int, dtype: Any, smoothing: float, saved: Any, cotangents: Any
-) -> Any:
-  del num_classes, dtype, smoothing
+def _backward(fixed: _Fixed, saved: Any, cotangents: Any) -> Any:
+  del fixed
   pull, errors = saved
   everyone, head = pull(errors * (cotangents[0] / errors.shape[0]))
   features = parallel.scatter(everyone) * parallel.axis_size()
