@@ -126,7 +126,7 @@ def _broadcast(graph: Graph, inputs: list[Value], p: Any, out: Any) -> list[Valu
   rank = len(out.shape)
   new = [axis for axis in range(rank) if axis not in kept]
   if isinstance(x, np.ndarray):
-    return [np.expand_dims(x, new)]
+    return [np.expand_dims(x, tuple(new))]
   if not new:
     return [x]
   return [Tensor(graph.add("Unsqueeze", x, np.array(new, np.int64))[0], rank)]

@@ -74,7 +74,5 @@ def _unit(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
   x = vectors.astype(np.float32)
   # Numbers of any size: their squares could be beyond float32.
   x /= np.maximum(np.abs(x).max(1, keepdims=True), np.finfo(np.float32).tiny)
-  unit: npt.NDArray[np.float32] = x / np.maximum(
-    np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny
-  )
-  return unit
+  x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+  return x

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from im21k import files, words
+from im21k import files, synsets, words
 from im21k.dataset.manifest import Manifest
 from im21k.pages import charts, histograms, render, settings, survey, ticks
 from im21k.synsets import ClassList
@@ -46,7 +46,10 @@ def write(folder: Path, target: Path, images: int) -> dict[str, Any]:
     left_out=left_out,
     found=[row for row in report.kinds if row.count],
     not_found=[row.kind for row in report.kinds if not row.count],
-    skipped=sorted(report.skipped.items(), key=lambda item: -item[1])[:50],
+    skipped=[
+      (" ".join(dict.fromkeys((one, synsets.name(one)))), f"{count:,}")
+      for one, count in sorted(report.skipped.items(), key=lambda item: -item[1])[:50]
+    ],
     damaged=sorted(report.damaged.items()),
     rejections=survey.rejections(folder),
     rejected=manifest.rejected,

@@ -77,8 +77,9 @@ def classes_by_size(train: Sequence[int], listed: int) -> list[Bin]:
     np.searchsorted(edges, train, side="right"), minlength=len(edges) + 1
   )
   counts[0] += max(0, listed - len(train))
+  total = max(1, int(counts.sum()))
   return [
-    Bin(name, n / max(1, counts.sum()), words.counted(int(n), "class"))
+    Bin(name, int(n) / total, words.counted(int(n), "class"))
     for name, n in zip(names, counts, strict=True)
     if n
   ]

@@ -62,9 +62,9 @@ def _cost(one: remat.Observed) -> Cost:
 
   traced = jax.make_jaxpr(forward)(one.params, one.statistics, one.x).jaxpr
   given = set(traced.invars[:-1])
-  output, *read = traced.outvars
+  output, *saved = traced.outvars
   # What the backward pass reads, each tensor once.
-  read = {v for v in read if isinstance(v, core.Var)} - given
+  read = {v for v in saved if isinstance(v, core.Var)} - given
   convolved = [v for each in traced.eqns if _named(each) for v in each.outvars]
   size, entered = sum(map(_bytes, read)), _bytes(one.x)
   tensors = [_bytes(v) for each in traced.eqns for v in each.outvars]
