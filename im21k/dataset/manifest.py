@@ -119,6 +119,9 @@ class Manifest:
       sources=source_rows.read(fields, SPLITS),
     )
     fields.done()
+    total = sum(map(manifest.count, manifest.splits))
+    if manifest.sources and sum(one.packed for one in manifest.sources) != total:
+      raise fields.error("sources", f"do not sum to the {total:,} photos of the splits")
     places: dict[str, str] = {}
     for split, shards in manifest.splits.items():
       if split not in SPLITS:

@@ -90,7 +90,7 @@ def seconds_of(rows: Rows) -> float | None:
     return float(recorded[-1])
   total, seen, timed = 0.0, 0, False
   for row in rows:
-    if row.get("images_per_s"):
+    if (row.get("images_per_s") or 0) > 0:
       total += (row["images"] - seen) / row["images_per_s"]
       timed = True
     if "loss" in row:

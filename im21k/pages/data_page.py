@@ -29,7 +29,7 @@ def write(folder: Path, target: Path, images: int) -> dict[str, Any]:
   """
   manifest = Manifest.load(folder)
   classes = manifest.classes(folder)
-  report = survey.read_report(folder, classes)
+  report = survey.read_report(folder, manifest, classes)
   sample = survey.sample(folder, manifest, classes, images)
   left_out = max(0, len(report.classes) - _MOST_CLASSES)
   page = render.page(

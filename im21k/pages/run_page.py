@@ -28,6 +28,8 @@ def write(
   targets.check([*read, *([data] if data else [])], page_file=page_file)
   config, fitted = _config(workdir)
   rows = read_rows(workdir / "metrics.jsonl")
+  if any("images" not in row for row in rows):
+    raise ValueError(f"{workdir / 'metrics.jsonl'} has a row without images: mend it")
   finished = (workdir / "weights" / weights.DOCUMENT).is_file()
   folder = weights.find(workdir)
   evaluated: dict[str, Any] = {"images": 0, "top_1": None, "counts": None}

@@ -81,7 +81,7 @@ class Report:
   duplicates: str
 
 
-def read_report(folder: Path, classes: synsets.ClassList) -> Report:
+def read_report(folder: Path, manifest: Manifest, classes: synsets.ClassList) -> Report:
   """The report of packing, checked.
 
   Raises:
@@ -93,6 +93,13 @@ def read_report(folder: Path, classes: synsets.ClassList) -> Report:
   names = dict(zip(classes.synsets, classes.names, strict=True))
   train = _counts(fields, "train_classes")
   held_out = _counts(fields, "eval_classes") if "eval_classes" in fields else None
+  for name, split, counts in (
+    ("train_classes", "train", train), ("eval_classes", "eval", held_out)
+  ):  # fmt: skip
+    stated = manifest.count(split) if split in manifest.splits else 0
+    if counts is not None and sum(counts.values()) != stated:
+      problem = f"sums to {sum(counts.values()):,}, but the manifest says {stated:,}"
+      raise fields.error(name, problem)
   rows = [
     ClassRow(
       one,

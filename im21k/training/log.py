@@ -72,11 +72,24 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
   except (ValueError, RecursionError):
     row = None
   if not isinstance(row, dict) or type(row.get("step")) is not int:
-    raise ValueError(
-      f"line {number} of {path} is damaged: it is no JSON object with a step: remove "
-      "or mend that line"
-    )
-  return row
+    wrong = "it is no JSON object with a step"
+  elif name := next((n for n, value in row.items() if not _fits(n, value)), None):
+    wrong = f"{name[:60]!r} is {str(row[name])[:60]!r}"
+  else:
+    known: dict[str, Any] = row
+    return known
+  raise ValueError(
+    f"line {number} of {path} is damaged: {wrong}: remove or mend that line"
+  )
+
+
+def _fits(name: str, value: Any) -> bool:
+  """Whether a row may have this: a name of a set, a number, or null."""
+  if name == "eval_set":
+    return isinstance(value, str)
+  if name in ("step", "images"):
+    return type(value) is int and value >= 0
+  return value is None or type(value) in (int, float)
 
 
 def last_scores(rows: list[dict[str, Any]]) -> dict[str, float | None]:

@@ -93,6 +93,10 @@ def test_photos_of_eval_are_the_eval_split_from_any_reader(
   assert len(set(keys)) == 12
   assert all(key.startswith((f"{train.name}/", f"{val.name}/")) for key in keys)
   assert verify(out, workers=1)["photos"] == 12
+  document["sources"][0]["packed"] += 1
+  (out / "manifest.json").write_text(json.dumps(document))
+  with pytest.raises(ValueError, match="sources do not sum to the 12 photos"):
+    Manifest.load(out)
 
 
 def test_both_ways_all_workers_and_all_parts_give_the_same_bytes(

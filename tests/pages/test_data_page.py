@@ -106,6 +106,8 @@ def test_a_report_of_an_earlier_version_says_what_it_lacks(folder, tmp_path):
     ({"kinds": 3}, "kinds"),
     ({"train_classes": {WINDMILL: -1}}, "train_classes"),
     ({"train_classes": {WINDMILL: "x"}}, "train_classes"),
+    ({"train_classes": {WINDMILL: 99}}, "sums to 99, but the manifest says 15"),
+    ({"eval_classes": {}}, "eval_classes sums to 0"),
     ({"kinds": {"grey": {"rule": 1, "count": 1, "classes": {}}}}, "rule"),
     ({"duplicates": None}, "duplicates"),
   ],

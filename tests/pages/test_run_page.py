@@ -181,6 +181,16 @@ def test_what_is_wrong_with_a_run_is_told(run, tmp_path):
       report.report(run)
 
 
+def test_rows_that_cannot_be_a_runs_are_refused(run):
+  for row, message in (
+    ({"step": 1, "train_top_1": 0.5}, "a row without images"),
+    ({"step": 1, "images": "many"}, "line 1 of .* 'images' is 'many'"),
+  ):
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ValueError, match=message):
+      report.report(run)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(375, True), (1280, False), (1920, True)])
 def test_browser_and_axe_find_no_fault(run, check_page, width, dark):

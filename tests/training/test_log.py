@@ -36,8 +36,14 @@ def test_rows_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "line", ["{", "[]", '{"loss": 1}', '{"step": "1"}', "\0\0", "[" * 9999], ids=range(6)
-)
+  "line",
+  [
+    "{", "[]", '{"loss": 1}', '{"step": "1"}', "\0\0", "[" * 9999, '{"step": -1}',
+    '{"step": 2, "images": "9"}', '{"step": 2, "loss": [1]}',
+    '{"step": 2, "eval_set": 3}', '{"step": 2, "lr": true}',
+  ],
+  ids=range(11),
+)  # fmt: skip
 def test_a_damaged_line_is_named(tmp_path, line):
   path = tmp_path / "metrics.jsonl"
   path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
