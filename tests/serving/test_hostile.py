@@ -36,11 +36,13 @@ def endless(size):
 def raw(client, data):
   """Status that a server gives to bytes; 0 where it closes without one."""
   with socket.create_connection(("127.0.0.1", client.port), timeout=600) as stream:
-    stream.sendall(data)
-    stream.shutdown(socket.SHUT_WR)
     answer = b""
-    # A server that answers before it has read all may reset the connection.
-    with contextlib.suppress(ConnectionResetError):
+    # A server that answers before it has read all may reset the connection, at once.
+    with contextlib.suppress(ConnectionError):
+      stream.sendall(data)
+    with contextlib.suppress(OSError):  # It is not connected any more.
+      stream.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(ConnectionError):
       while part := stream.recv(4096):
         answer += part
   return int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else 0
