@@ -41,6 +41,7 @@ class InceptionBN(nn.Module):
     bn_axis_name: mapped axis over which BatchNorm's statistics are shared; None: each
       device its own.
     init_scale: kernels start uniform in ± this (the original's 0.01).
+    head_bias: bias of every class at the start (the original's 0).
     prepare: applied to the images in the first segment, such as a normalisation of
       uint8 pixels, of which backprop then keeps only these; None: images come prepared.
     observe: called with each segment in training; see `remat.Observed`.
@@ -60,6 +61,7 @@ class InceptionBN(nn.Module):
   bn_momentum: float = 0.1
   bn_axis_name: str | None = None
   init_scale: float = 0.01
+  head_bias: float = 0.0
   prepare: Callable[[jax.Array], jax.Array] | None = None
   observe: Callable[[Observed], None] | None = None
   reduce: Callable[[Any], Any] | None = None
@@ -82,7 +84,7 @@ class InceptionBN(nn.Module):
       raise ValueError(f"width is {self.width}, but must be above 0")
     check_limits(
       self, num_classes=(1, 2**20), width=(0, 64), bn_epsilon=(0, 1),
-      bn_momentum=(0, 1), init_scale=(0, 1000),
+      bn_momentum=(0, 1), init_scale=(0, 1000), head_bias=(-1000, 1000),
     )  # fmt: skip
 
   @nn.compact
@@ -147,7 +149,10 @@ class InceptionBN(nn.Module):
     if self.num_classes is None:
       return x, out
     uniform = _uniform(self.init_scale)
-    head = nn.Dense(self.num_classes, dtype=dtype, kernel_init=uniform, name="head")
+    head = nn.Dense(
+      self.num_classes, dtype=dtype, kernel_init=uniform,
+      bias_init=nn.initializers.constant(self.head_bias), name="head",
+    )  # fmt: skip
     # The head has nothing to recompute.
     x = run([(head, lambda head, x: _array(head(x)))], x, "none")
     out["logits"] = x = x.astype(jnp.float32)

@@ -16,6 +16,7 @@ from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
 from im21k.training import eval_keys, keys, losses, optim, overrides, split_head
+from im21k.training.flat_losses import Loss
 from im21k.training.model_keys import resolved_model
 from im21k.training.run_keys import RunKeys
 from im21k.training.start import Frozen
@@ -129,13 +130,14 @@ class Config(RunKeys):
       overlap=self.overlap, wire_dtype=self.wire_dtype, split_head=self.split_head,
       frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
       smoothing=getattr(self.loss, "smoothing", 0.0),
+      sigmoid=isinstance(self.loss, losses.Sigmoid),
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes
 
-  def make_loss(self) -> losses.Loss:
+  def make_loss(self) -> Loss:
     """The loss over the classes."""
-    if isinstance(self.loss, losses.CrossEntropy):
+    if isinstance(self.loss, losses.CrossEntropy | losses.Sigmoid):
       return self.loss.make()  # Needs no hierarchy, a second to read.
     return self.loss.make(hierarchy.over(synsets.get(self.classes)))
 

@@ -125,6 +125,8 @@ _TEXTS = {
   "bn_epsilon": "Added to the variance in BatchNorm.",
   "bn_momentum": "Share of BatchNorm's moving statistics that a step keeps.",
   "init_scale": "Kernels start uniform between minus and plus this.",
+  "head_bias": "Bias of every class at the start; about -10 with loss sigmoid, so that "
+  "its loss starts small.",
 }
 
 _BOUNDS = {
@@ -133,4 +135,5 @@ _BOUNDS = {
   "bn_epsilon": Bounds(0, 1, above=True),
   "bn_momentum": SHARE,
   "init_scale": Bounds(0, 1e6),
+  "head_bias": Bounds(-1000, 1000),
 }

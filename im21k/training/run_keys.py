@@ -45,7 +45,7 @@ class RunKeys:
   optimizer: optim.Optimizer = section(optim.Optimizer())
   augment: Augment = section(Augment())
   mix: Mix = section(Mix())
-  loss: losses.CrossEntropy | losses.SemanticSoftmax | losses.Smoothed = section(
+  loss: losses.Keys = section(
     losses.CrossEntropy(), "Loss that is minimised.", variants=losses.LOSSES
   )
   image_size: int = key(

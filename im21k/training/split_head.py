@@ -54,7 +54,7 @@ def axes(state: Any) -> Any:
 
 def check(loss: Any, clip_norm: float | None) -> None:
   """ValueError if a run whose head is split cannot have this loss or clipping."""
-  if loss.name != "cross_entropy":
+  if loss.name not in ("cross_entropy", "sigmoid"):
     raise ValueError(
       f"loss {loss.name!r} needs the logits of all classes on each device, and "
       "split_head divides them: set split_head to False"
@@ -73,23 +73,35 @@ def on_head(function: Any, state: Any) -> Any:
   )
 
 
+class Form(NamedTuple):
+  """What a loss is besides arrays.
+
+  Attributes:
+    num_classes: without the filling.
+    dtype: of the product.
+    smoothing: share of each label that is spread evenly over all classes.
+    sigmoid: whether every class is right or wrong by itself: `flat_losses.sigmoid`.
+  """
+
+  num_classes: int
+  dtype: Any
+  smoothing: float = 0.0
+  sigmoid: bool = False
+
+
 def loss(
   features: Float[Array, "b c"],
   head: dict[str, jax.Array],
   label: Int[Array, " b"],
-  num_classes: int,
-  dtype: Any,
-  smoothing: float = 0.0,
+  form: Form,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-  """Cross-entropy over all classes, inside a mapped step.
+  """Loss over all classes, inside a mapped step.
 
   Args:
     features: `[b, c]` of this device's examples.
     head: its part: `kernel` `[c, n]`, `bias` `[n]`.
     label: int `[b]`, of all classes.
-    num_classes: without the filling.
-    dtype: of the product.
-    smoothing: share of each label that is spread evenly over all classes.
+    form: which loss.
 
   Returns:
     The mean loss and the share of right first answers over all devices' examples. The
@@ -97,65 +109,71 @@ def loss(
     the mean over this device's examples, so that the trunk's is to be averaged.
   """
   result: tuple[jax.Array, jax.Array] = _loss(
-    features, head, label, _Fixed(num_classes, jnp.dtype(dtype), smoothing)
+    features, head, label, form._replace(dtype=jnp.dtype(form.dtype))
   )
   return result
 
 
-class _Fixed(NamedTuple):
-  """The arguments of `loss` that are no arrays."""
-
-  num_classes: int
-  dtype: Any
-  smoothing: float
-
-
-def _forward(features: jax.Array, head: Any, label: jax.Array, fixed: _Fixed) -> Any:
-  num_classes, dtype, smoothing = fixed
+def _forward(features: jax.Array, head: Any, label: jax.Array, form: Form) -> Any:
   everyone, label = parallel.gather(features), parallel.gather(label)
 
   def product(features: jax.Array, head: Any) -> jax.Array:
     features, kernel, bias = (
-      x.astype(dtype) for x in (features, head["kernel"], head["bias"])
+      x.astype(form.dtype) for x in (features, head["kernel"], head["bias"])
     )
     return (features @ kernel + bias[None]).astype(jnp.float32)
 
   logits, pull = jax.vjp(product, everyone, head)
   own = parallel.index() * logits.shape[-1] + jnp.arange(logits.shape[-1])[None]
-  logits = jnp.where(own < num_classes, logits, -jnp.inf)
+  logits = jnp.where(own < form.num_classes, logits, -jnp.inf)
   largest = parallel.largest(logits.max(-1))
-  exponents = jnp.exp(logits - largest[:, None])
-  normalizer = parallel.total(exponents.sum(-1))
   is_right = own == label[:, None]
   right = parallel.total(jnp.where(is_right, logits, 0).sum(-1))
   # The first of equal answers counts, as in argmax.
-  answer = jnp.where(logits == largest[:, None], own, num_classes).min(-1)
+  answer = jnp.where(logits == largest[:, None], own, form.num_classes).min(-1)
   answer = -parallel.largest(-answer)
-  is_wanted = is_right.astype(jnp.float32)
-  if smoothing:
-    is_class = (own < num_classes).astype(jnp.float32)
-    mean = parallel.total(jnp.where(own < num_classes, logits, 0).sum(-1)) / num_classes
-    right = (1 - smoothing) * right + smoothing * mean
-    is_wanted = (1 - smoothing) * is_wanted + smoothing / num_classes * is_class
-  value = (largest + jnp.log(normalizer) - right).mean()
   top_1 = (answer == label).mean(dtype=jnp.float32)
-  return (value, top_1), (
-    pull,
-    exponents / normalizer[:, None] - is_wanted,
-  )
+  if form.sigmoid:
+    value = parallel.total(jax.nn.softplus(logits).sum(-1)) - right
+    errors = jax.nn.sigmoid(logits) - is_right.astype(jnp.float32)
+  else:
+    value, errors = _softmax(logits, largest, is_right, right, own, form)
+  return (value.mean(), top_1), (pull, errors)
+
+
+def _softmax(
+  logits: jax.Array,
+  largest: jax.Array,
+  is_right: jax.Array,
+  right: jax.Array,
+  own: jax.Array,
+  form: Form,
+) -> tuple[jax.Array, jax.Array]:
+  """Cross-entropy of each example, and its gradient for this device's logits."""
+  exponents = jnp.exp(logits - largest[:, None])
+  normalizer = parallel.total(exponents.sum(-1))
+  is_wanted = is_right.astype(jnp.float32)
+  if form.smoothing:
+    is_class = own < form.num_classes
+    mean = parallel.total(jnp.where(is_class, logits, 0).sum(-1)) / form.num_classes
+    right = (1 - form.smoothing) * right + form.smoothing * mean
+    evenly = form.smoothing / form.num_classes * is_class.astype(jnp.float32)
+    is_wanted = (1 - form.smoothing) * is_wanted + evenly
+  value = largest + jnp.log(normalizer) - right
+  return value, exponents / normalizer[:, None] - is_wanted
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _loss(
-  features: jax.Array, head: Any, label: jax.Array, fixed: _Fixed
+  features: jax.Array, head: Any, label: jax.Array, form: Form
 ) -> tuple[jax.Array, jax.Array]:
   result: tuple[jax.Array, jax.Array]
-  result, _ = _forward(features, head, label, fixed)
+  result, _ = _forward(features, head, label, form)
   return result
 
 
-def _backward(fixed: _Fixed, saved: Any, cotangents: Any) -> Any:
-  del fixed
+def _backward(form: Form, saved: Any, cotangents: Any) -> Any:
+  del form
   pull, errors = saved
   everyone, head = pull(errors * (cotangents[0] / errors.shape[0]))
   features = parallel.scatter(everyone) * parallel.axis_size()

@@ -19,7 +19,7 @@ from im21k.weights.arrays import listed
 
 _NAMED = 5  # Arrays in an error message, or classes in a note.
 # Fields that only decide how a model is trained, or follow from the classes.
-_FREE = ("num_classes", "dtype", "remat", "bn_momentum", "init_scale")
+_FREE = ("num_classes", "dtype", "remat", "bn_momentum", "init_scale", "head_bias")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

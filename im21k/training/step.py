@@ -10,9 +10,8 @@ from flax import linen as nn
 from flax import struct
 
 from im21k import parallel
-from im21k.training import losses as training_losses
+from im21k.training import flat_losses, split_head
 from im21k.training.augment import Mix
-from im21k.training.split_head import loss as split_head_loss
 from im21k.weights import normalize
 from im21k.weights.heads import HEAD
 
@@ -72,8 +71,9 @@ class TrainStep:
     frozen: the head alone is trained; the trunk computes as it does in use.
     mix: changes of the photos on the device.
     seed: of these.
-    loss: of logits and labels; a split head has its own cross-entropy,
-    smoothing: which spreads this share of each label evenly.
+    loss: of logits and labels; a split head has its own, a cross-entropy,
+    smoothing: which spreads this share of each label evenly, or
+    sigmoid: that of every class by itself.
   """
 
   model: Any
@@ -86,8 +86,9 @@ class TrainStep:
   frozen: bool = False
   mix: Mix = dataclasses.field(default_factory=Mix)
   seed: int = 0
-  loss: training_losses.Loss = training_losses.cross_entropy
+  loss: flat_losses.Loss = flat_losses.cross_entropy
   smoothing: float = 0.0
+  sigmoid: bool = False
 
   def take(self, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Any]:
     """Takes a step, inside a mapped function.
@@ -163,10 +164,10 @@ class TrainStep:
   ) -> tuple[jax.Array, jax.Array]:
     """Mean loss and share of right first answers."""
     if self.split_head:
-      return split_head_loss(
-        outputs, params[HEAD], label, self.model.num_classes, self.model.dtype,
-        self.smoothing,
-      )  # fmt: skip
+      form = split_head.Form(
+        self.model.num_classes, self.model.dtype, self.smoothing, self.sigmoid
+      )
+      return split_head.loss(outputs, params[HEAD], label, form)
     correct = outputs.argmax(-1) == label
     return self.loss(outputs, label).mean(), correct.mean(dtype=jnp.float32)
 

@@ -208,6 +208,20 @@ def test_every_parameter_gets_a_gradient(name):
     assert np.abs(gradient).max() > 0, jax.tree_util.keystr(path)
 
 
+def test_every_class_starts_with_the_bias_that_was_asked_for():
+  """And the rest of the net as without it."""
+  images = jnp.zeros((1, 32, 32, 3))
+  plain, biased = (
+    models.create("inception_bn_21k", num_classes=5, width=0.125, head_bias=bias).init(
+      jax.random.key(0), images, train=False
+    )["params"]
+    for bias in (0.0, -10.0)
+  )
+  np.testing.assert_array_equal(biased["head"].pop("bias"), np.full(5, -10.0))
+  np.testing.assert_array_equal(plain["head"].pop("bias"), np.zeros(5))
+  jax.tree.map(np.testing.assert_array_equal, plain, biased)
+
+
 def apply_training(model, variables, images):
   run = functools.partial(model.apply, train=True, mutable=["batch_stats"])
   return jax.jit(run)(variables, images)

@@ -59,6 +59,7 @@ CASES = [
   Case("model.bn_epsilon", 1e-5, ("model",), "fixed", INCEPTION),
   Case("model.bn_momentum", 0.9, ("model",), "fixed", INCEPTION),
   Case("model.init_scale", 0.3, ("model",), "fixed", INCEPTION),
+  Case("model.head_bias", -10.0, ("model",), "fixed", INCEPTION),
   Case("init.weights", "second", ("init",), "fixed", STARTED),
   Case("init.head", "fresh", ("init",), "fixed", STARTED),
   Case("init.trunk.name", "frozen", ("program",), "fixed", STARTED),
@@ -612,6 +613,7 @@ def test_the_shipped_original_is_the_original():
     "name": "inception_bn_21k", "table": "wide", "width": 1.0, "dtype": "float32",
     "remat": "fit", "pooling": "ceil", "average_pool": "ignored",
     "bn_epsilon": 1e-10, "bn_momentum": 0.1, "init_scale": 0.01,
+    "head_bias": 0.0,
   }  # fmt: skip
   assert (config.batch_size, config.short_side) == (64, 256)
   assert (config.mean, config.std, config.sync_bn) == (117, 1, False)

@@ -270,6 +270,18 @@ def test_evenly_smoothed_labels_are_those_written_out(smoothing):
   np.testing.assert_allclose(found, -(wanted * np.log(p)).sum(1), rtol=1e-5)
 
 
+def test_the_sigmoid_loss_is_that_of_every_class_by_itself():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(6, 7), scale=5)
+  labels = rng.integers(0, 7, 6)
+  right = np.eye(7)[labels]
+  p = 1 / (1 + np.exp(-logits))
+  wanted = -(right * np.log(p) + (1 - right) * np.log(1 - p)).sum(1)
+  loss = run_with({"name": "sigmoid"}).make_loss()
+  found = loss(jnp.asarray(logits, jnp.float32), jnp.asarray(labels))
+  np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 def test_without_a_loss_it_is_cross_entropy():
   assert run_with({}).make_loss() is losses.cross_entropy
   assert run_with({"name": "cross_entropy"}, split_head=True).make_loss()

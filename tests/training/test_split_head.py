@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from im21k import models, parallel
 from im21k.models import blocks
-from im21k.training import losses, optim, split_head
+from im21k.training import flat_losses, optim, split_head
 from im21k.training import step as steps
 
 
@@ -57,11 +57,17 @@ def test_loss_and_gradients_are_those_of_a_whole_head(tiny_model, classes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [5, 8])
-def test_the_same_with_smoothed_labels(tiny_model, classes):
+@pytest.mark.parametrize(
+  ("loss", "options"),
+  [
+    (flat_losses.evenly_smoothed(0.2), {"smoothing": 0.2}),
+    (flat_losses.sigmoid, {"sigmoid": True}),
+  ],
+)
+def test_the_same_with_other_losses(tiny_model, classes, loss, options):
   """Against a whole head, whose loss a test of losses holds to its definition."""
-  loss = losses.evenly_smoothed(0.2)
   measured, whole = trained(tiny_model(classes), classes, split=False, loss=loss)
-  ours, joined = trained(tiny_model(classes), classes, split=True, smoothing=0.2)
+  ours, joined = trained(tiny_model(classes), classes, split=True, **options)
   np.testing.assert_allclose(ours, measured, rtol=1e-5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), joined, whole
