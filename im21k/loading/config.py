@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 from typing import Literal
 
 from im21k import machine
@@ -19,6 +20,7 @@ class LoaderOptions:
     short_side: short side in pixels of the photo that a straight crop is cut from; by
       default image_size · 256 / 224.
     crop: `straight` as in the original, or `inception`: random area and aspect ratio.
+    area: least and largest share of the photo's area that an inception crop takes.
     mirror: whether to mirror every photo with probability 1/2.
     order: `blockwise`, which reads shards in sequence, or `global`, which seeks.
     seed: seed of order and augmentation.
@@ -36,6 +38,7 @@ class LoaderOptions:
   image_size: int = 224
   short_side: int | None = None
   crop: Literal["straight", "inception"] = "straight"
+  area: tuple[float, float] = crops.USUAL_AREA
   mirror: bool = True
   order: Literal["blockwise", "global"] = "blockwise"
   seed: int = 0
@@ -51,6 +54,7 @@ class LoaderOptions:
       value, known = getattr(self, name), typing.get_args(kinds[name])
       if value not in known:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+    check_area(self.area, self.crop)
     if not 0 <= self.host < self.hosts:
       raise ValueError(f"host is {self.host}, but must be one of 0 to {self.hosts - 1}")
     if self.batch_size % self.hosts:
@@ -86,9 +90,19 @@ class LoaderOptions:
   def make_crop(self) -> crops.StraightCrop | crops.RandomResizedCrop:
     """The crop that the options name."""
     if self.crop == "inception":
-      return crops.RandomResizedCrop(self.image_size)
+      return crops.RandomResizedCrop(self.image_size, (self.area[0], self.area[1]))
     short_side = self.short_side or crops.usual_short_side(self.image_size)
     return crops.StraightCrop(self.image_size, short_side)
+
+
+def check_area(area: Sequence[float], crop: str) -> None:
+  """Raises ValueError unless these are shares of a photo, and the crop takes them."""
+  crops.check_area(area)
+  if crop != "inception" and tuple(area) != crops.USUAL_AREA:
+    raise ValueError(
+      f"area {area[0]:g}, {area[1]:g} has no effect with crop {crop}: set crop to "
+      "inception, or leave area out"
+    )
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:

@@ -77,6 +77,7 @@ CASES = [
   Case("optimizer.nesterov", True, ("program",), "fixed"),
   Case("optimizer.clip_norm", 0.5, ("program",), "fixed"),
   Case("augment.crop", "inception", ("batch",), "fixed"),
+  Case("augment.area", [0.25, 1.0], ("batch",), "fixed", {"augment.crop": "inception"}),
   Case("augment.mirror", False, ("batch",), "fixed"),
   Case("augment.order", "global", ("batch",), "fixed"),
   Case("augment.max_bad_share", 0.5, ("allows_bad",), "free"),
@@ -565,6 +566,26 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
       "schedule.name is 'cosin'; did you mean 'cosine'",
     ),
     ({"augment": {"crop": "random"}}, "augment.crop is 'random'"),
+    (
+      {"augment": {"area": [0.5, 1.0]}},
+      "augment: area 0.5, 1 has no effect with crop straight: set crop to inception",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5, 0.2]}},
+      "augment: area is 0.5, 0.2, but must be two shares of the photo, the smaller",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5]}},
+      "augment: area is 0.5, but must be two shares of the photo",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5, 1.5]}},
+      "augment.area is (0.5, 1.5), but must be at most 1",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0, 1]}},
+      "augment.area is (0.0, 1.0), but must be above 0",
+    ),
     (
       {"model": {"name": "inception_bn"}},
       "model: unknown model 'inception_bn'; did",
