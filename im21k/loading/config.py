@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from im21k import machine
+from im21k.loading.flips import ALTERNATING
 from im21k.photos import crops
 
 
@@ -21,7 +22,8 @@ class LoaderOptions:
       default image_size · 256 / 224.
     crop: `straight` as in the original, or `inception`: random area and aspect ratio.
     area: least and largest share of the photo's area that an inception crop takes.
-    mirror: whether to mirror every photo with probability 1/2.
+    mirror: whether to mirror every photo with probability 1/2; `alternating`: half of
+      them in the first pass, and in each later pass those that the one before did not.
     order: `blockwise`, which reads shards in sequence, or `global`, which seeks.
     seed: seed of order and augmentation.
     max_bad_share: share of the photos that may be unusable before the stream stops;
@@ -39,7 +41,7 @@ class LoaderOptions:
   short_side: int | None = None
   crop: Literal["straight", "inception"] = "straight"
   area: tuple[float, float] = crops.USUAL_AREA
-  mirror: bool = True
+  mirror: bool | Literal["alternating"] = True
   order: Literal["blockwise", "global"] = "blockwise"
   seed: int = 0
   max_bad_share: float = 0.001
@@ -54,6 +56,10 @@ class LoaderOptions:
       value, known = getattr(self, name), typing.get_args(kinds[name])
       if value not in known:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+    if not isinstance(self.mirror, bool) and self.mirror != ALTERNATING:
+      raise ValueError(
+        f"mirror is {self.mirror!r}, but must be True, False or {ALTERNATING!r}"
+      )
     check_area(self.area, self.crop)
     if not 0 <= self.host < self.hosts:
       raise ValueError(f"host is {self.host}, but must be one of 0 to {self.hosts - 1}")

@@ -25,7 +25,11 @@ class Augment:
     "Least and largest share of the photo's area that an inception crop takes.",
     bounds=Bounds(0, 1, above=True),
   )
-  mirror: bool = key(True, "Mirror every second photo.")
+  mirror: bool | Literal["alternating"] = key(
+    True,
+    "Mirror every second photo by lot (true), none (false), or half in the first pass, "
+    "then those that the pass before did not (alternating).",
+  )
   order: Literal["blockwise", "global"] = key(
     "blockwise",
     "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "

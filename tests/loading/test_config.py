@@ -81,6 +81,8 @@ def test_the_area_is_that_of_the_crop():
   [
     ({"crop": "round"}, "crop is 'round', but must be one of straight, inception"),
     ({"order": "any"}, "order is 'any', but must be one of blockwise, global"),
+    ({"mirror": "sometimes"}, "mirror is 'sometimes', but must be True, False or 'alt"),
+    ({"mirror": 1}, "mirror is 1, but must be True, False or 'alternating'"),
     ({"area": (0.5, 1.0)}, "area 0.5, 1 has no effect with crop straight"),
     ({"area": (0.0, 1.0), "crop": "inception"}, "area is 0, 1, but must be two shares"),
     ({"area": (0.2, 1.1), "crop": "inception"}, "area is 0.2, 1.1, but must be two"),

@@ -331,6 +331,16 @@ def test_the_seed_is_that_of_the_mixture_too(base, monkeypatch, tmp_path):
   assert first.program != second.program
 
 
+@pytest.mark.parametrize(
+  ("text", "value"), [("alternating", "alternating"), ("false", False), ("1", True)]
+)
+def test_a_mirror_that_is_typed_reaches_the_loader(base, text, value):
+  run = prepare(base.changed({"augment.mirror": Text(text)}))
+  assert (
+    run.loader.options.mirror is value or run.loader.options.mirror == value == text
+  )
+
+
 def test_setting_up_twice_changes_nothing(base, monkeypatch, tmp_path):
   """Or the tests above would prove nothing."""
   first, second = (Parts(base, monkeypatch, tmp_path) for _ in range(2))
@@ -566,6 +576,10 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
       "schedule.name is 'cosin'; did you mean 'cosine'",
     ),
     ({"augment": {"crop": "random"}}, "augment.crop is 'random'"),
+    (
+      {"augment": {"mirror": "alternate"}},
+      "augment.mirror is 'alternate', but must be true or false or alternating",
+    ),
     (
       {"augment": {"area": [0.5, 1.0]}},
       "augment: area 0.5, 1 has no effect with crop straight: set crop to inception",
