@@ -92,6 +92,8 @@ CASES = [
   Case("loss.beta", 3.0, ("program",), "fixed", {"loss.name": "smoothed"}),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
+  Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
+  Case("eval_short_side", 32, ("eval_batch", "input"), "fixed"),
   Case("mean", (1, 2, 3), ("program", "eval_program", "input"), "fixed"),
   Case("std", 2.0, ("program", "eval_program", "input"), "fixed"),
   Case("devices", 2, ("program", "eval_program"), "free"),
@@ -418,7 +420,8 @@ def test_moved_photos_and_class_list_are_the_same_run(base, small, tmp_path, cap
 
 def test_values_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   begun(base, tmp_path)
-  same = base.changed({"short_side": 37, "model.dtype": "float32", "mean": 117})
+  sizes = {"short_side": 37, "eval_size": 32, "eval_short_side": 37}
+  same = base.changed({**sizes, "model.dtype": "float32", "mean": 117})
   Workdir(tmp_path, prepare(same)).begin(1, {})
   assert not capsys.readouterr().err
 
@@ -622,6 +625,15 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),
     ({"total": {"epochs": 1, "steps": 2}}, "total must be given in exactly one of"),
     ({"mean": [1, 2]}, "mean has 2 numbers, but must have 1 or 3"),
+    (
+      {"eval_size": 40, "eval_short_side": 39},
+      "eval_size is 40, but must be at most eval_short_side, which is 39",
+    ),
+    (
+      {"eval_short_side": 31},
+      "eval_size is 32, but must be at most eval_short_side, which is 31",
+    ),
+    ({"eval_size": 0}, "eval_size is 0, but must be 1 or more"),
     ({"keep_latest": 0}, "keep_latest is 0, but must be 1 or more"),
     ({"devices": 0}, "devices is 0, but must be 1 or more"),
     ({"wire_dtype": "float16"}, "wire_dtype is 'float16'; did you mean 'bfloat16'"),
