@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from im21k import documents, weights
-from im21k.photos.crops import usual_short_side
-from im21k.training import keys, resume
+from im21k.training import eval_crop, keys, resume
 from im21k.training.config import Config
 from im21k.training.log import read_rows
 
@@ -95,9 +94,7 @@ def _settings(recorded: dict[str, Any]) -> dict[str, Any]:
   try:
     config = Config.from_dict(resume.keys_of(recorded)).resolved()
     found = keys.flat(config)
-    if config.short_side == usual_short_side(config.image_size):
-      found["short_side"] = None  # It follows from image_size.
-    return found
+    return found | eval_crop.that_follow(found)
   except ValueError:  # Of no run of this im21k.
     found = {}
     _flatten(resume.keys_of(recorded), "", found)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 from typing import Literal
 
 from im21k import machine
+from im21k.loading.flips import ALTERNATING
 from im21k.photos import crops
 
 
@@ -19,7 +21,9 @@ class LoaderOptions:
     short_side: short side in pixels of the photo that a straight crop is cut from; by
       default image_size · 256 / 224.
     crop: `straight` as in the original, or `inception`: random area and aspect ratio.
-    mirror: whether to mirror every photo with probability 1/2.
+    area: least and largest share of the photo's area that an inception crop takes.
+    mirror: whether to mirror every photo with probability 1/2; `alternating`: half of
+      them in the first pass, and in each later pass those that the one before did not.
     order: `blockwise`, which reads shards in sequence, or `global`, which seeks.
     seed: seed of order and augmentation.
     max_bad_share: share of the photos that may be unusable before the stream stops;
@@ -36,7 +40,8 @@ class LoaderOptions:
   image_size: int = 224
   short_side: int | None = None
   crop: Literal["straight", "inception"] = "straight"
-  mirror: bool = True
+  area: tuple[float, float] = crops.USUAL_AREA
+  mirror: bool | Literal["alternating"] = True
   order: Literal["blockwise", "global"] = "blockwise"
   seed: int = 0
   max_bad_share: float = 0.001
@@ -51,6 +56,11 @@ class LoaderOptions:
       value, known = getattr(self, name), typing.get_args(kinds[name])
       if value not in known:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+    if not isinstance(self.mirror, bool) and self.mirror != ALTERNATING:
+      raise ValueError(
+        f"mirror is {self.mirror!r}, but must be True, False or {ALTERNATING!r}"
+      )
+    check_area(self.area, self.crop)
     if not 0 <= self.host < self.hosts:
       raise ValueError(f"host is {self.host}, but must be one of 0 to {self.hosts - 1}")
     if self.batch_size % self.hosts:
@@ -86,9 +96,19 @@ class LoaderOptions:
   def make_crop(self) -> crops.StraightCrop | crops.RandomResizedCrop:
     """The crop that the options name."""
     if self.crop == "inception":
-      return crops.RandomResizedCrop(self.image_size)
+      return crops.RandomResizedCrop(self.image_size, (self.area[0], self.area[1]))
     short_side = self.short_side or crops.usual_short_side(self.image_size)
     return crops.StraightCrop(self.image_size, short_side)
+
+
+def check_area(area: Sequence[float], crop: str) -> None:
+  """Raises ValueError unless these are shares of a photo, and the crop takes them."""
+  crops.check_area(area)
+  if crop != "inception" and tuple(area) != crops.USUAL_AREA:
+    raise ValueError(
+      f"area {area[0]:g}, {area[1]:g} has no effect with crop {crop}: set crop to "
+      "inception, or leave area out"
+    )
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:

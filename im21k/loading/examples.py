@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from im21k.dataset import records
+from im21k.loading import flips
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.read_ahead import ReadAhead
 from im21k.loading.shards import Records
@@ -68,7 +69,7 @@ class Examples:
     read_from: Records,
     order: Blockwise | Global,
     crop: StraightCrop | RandomResizedCrop,
-    mirror: bool,
+    mirror: bool | str,
     seed: int,
   ):
     """Takes the records; see `TrainLoader` for the other arguments."""
@@ -122,7 +123,7 @@ class Examples:
       try:
         example = self._records.example(record)
         stage_done("read")
-        self._pixels(example, RandomNumbers(numbers), out, stage_done)
+        self._pixels(example, position, RandomNumbers(numbers), out, stage_done)
         break
       except images.ImageError as error:
         reason = error
@@ -146,6 +147,7 @@ class Examples:
   def _pixels(
     self,
     example: records.Example,
+    position: int,
     numbers: RandomNumbers,
     out: UInt8[np.ndarray, "size size 3"],
     stage_done: Callable[[str], None],
@@ -161,11 +163,17 @@ class Examples:
     if part.shape != out.shape:
       cv2.resize(part, (size, size), dst=out, interpolation=cv2.INTER_LINEAR)
       part = out
-    if self._mirror and numbers.random() < 0.5:
+    if self._mirror and self._flips(example.key, position, numbers):
       cv2.flip(part, 1, dst=out)
     elif part is not out:
       np.copyto(out, part)
     stage_done("resize")
+
+  def _flips(self, key: str, position: int, numbers: RandomNumbers) -> bool:
+    """Whether a photo is mirrored, where any is."""
+    if self._mirror == flips.ALTERNATING:
+      return flips.alternates(key, self._seed, position // len(self._records))
+    return numbers.random() < 0.5
 
   def _decoder(self) -> Decoder:
     if not hasattr(self._thread, "decoder"):

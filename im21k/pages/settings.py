@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from im21k.training import eval_crop
 from im21k.training.config import all_keys
 from im21k.training.durations import UNITS
 from im21k.training.key_table import describe
@@ -16,6 +17,7 @@ def changed(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
   The default of keys that every config must give is "".
   """
   flat = flatten(config)
+  flat |= eval_crop.that_follow(flat)
   rows, seen = [], set()
   every = all_keys()
   for key, described in zip(every, describe(every), strict=True):

@@ -7,6 +7,7 @@ position, so any example can be made again.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -14,6 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from im21k.photos.jpeg_crop import Box
+
+USUAL_AREA = (0.08, 1.0)  # Of the Inception crop, as Szegedy et al. have it.
 
 
 @runtime_checkable
@@ -58,11 +61,12 @@ class RandomResizedCrop:
   """
 
   size: int
-  scale: tuple[float, float] = (0.08, 1.0)
+  scale: tuple[float, float] = USUAL_AREA
   ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
   def __post_init__(self) -> None:
     check(self.size, self.size)
+    check_area(self.scale)
 
   def draw(self, height: int, width: int, rng: Rng) -> Box:
     """The part of a photo of this size."""
@@ -115,6 +119,16 @@ def _crop_side(height: int, width: int, size: int, short_side: int) -> int:
   """Side in the photo's own pixels: cut first and resize once."""
   check(size, short_side)
   return max(1, round(min(height, width) * size / short_side))
+
+
+def check_area(area: Sequence[float]) -> None:
+  """ValueError unless these are the least and the largest share of a photo's area."""
+  if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+    shares = ", ".join(f"{share:g}" for share in area)
+    raise ValueError(
+      f"area is {shares or 'empty'}, but must be two shares of the photo, the smaller "
+      "first, above 0 and at most 1: 0.25, 1 for example"
+    )
 
 
 def check(size: int, short_side: int) -> None:

@@ -15,12 +15,21 @@ from flax import linen as nn
 from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
-from im21k.training import eval_keys, keys, losses, optim, overrides, split_head
+from im21k.training import (
+  eval_crop,
+  eval_keys,
+  keys,
+  losses,
+  optim,
+  overrides,
+  split_head,
+)
 from im21k.training.flat_losses import Loss
 from im21k.training.model_keys import resolved_model
 from im21k.training.run_keys import RunKeys
 from im21k.training.start import Frozen
 from im21k.training.step import TrainStep
+from im21k.weights import Input
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,7 @@ class Config(RunKeys):
     for name, value in (("mean", self.mean), ("std", self.std)):
       if isinstance(value, tuple) and len(value) != 3:
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
+    _ = self.eval_crop  # Raises if it is none.
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
 
@@ -72,7 +82,8 @@ class Config(RunKeys):
     """The same run with every default spelled out that depends on another key."""
     return dataclasses.replace(
       self, short_side=self.crop_from, model=resolved_model(self.model),
-      eval_data=self.eval_folders or None,
+      eval_data=self.eval_folders or None, eval_size=self.eval_crop[0],
+      eval_short_side=self.eval_crop[1],
     )  # fmt: skip
 
   @property
@@ -84,6 +95,17 @@ class Config(RunKeys):
   def crop_from(self) -> int:
     """Short side of the photo that crops are cut from, pixels."""
     return self.short_side or usual_short_side(self.image_size)
+
+  @property
+  def eval_crop(self) -> tuple[int, int]:
+    """Side of the square in evaluations, and short side that it is cut from, pixels."""
+    return eval_crop.of(
+      self.image_size, self.short_side, self.eval_size, self.eval_short_side
+    )
+
+  def make_input(self) -> Input:
+    """How photos are prepared in evaluations, and wherever the weights are used."""
+    return Input(*self.eval_crop, self.mean, self.std)
 
   @property
   def is_frozen(self) -> bool:

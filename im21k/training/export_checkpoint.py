@@ -71,7 +71,7 @@ def export_checkpoint(
     variables=jax.device_get(
       {"params": state.params, "batch_stats": state.batch_stats}
     ),
-    input=weights.Input(config.image_size, config.crop_from, config.mean, config.std),
+    input=config.make_input(),
     classes=classes,
     scores=scores,
     config={**recorded, resume.HISTORY: history, resume.STEP: chosen},

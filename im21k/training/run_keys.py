@@ -55,6 +55,14 @@ class RunKeys:
     None, "Downscale photos to this short side before they are cropped; none: "
     "image_size · 256 / 224.", "pixels", bounds=Bounds(1, 2**15),
   )  # fmt: skip
+  eval_size: int | None = key(
+    None, "Side of the square in evaluations, and of what the weights take afterwards; "
+    "none: image_size.", "pixels", bounds=Bounds(1, 2**13),
+  )  # fmt: skip
+  eval_short_side: int | None = key(
+    None, "Downscale photos to this short side before that square is cut; none: in "
+    "proportion to short_side.", "pixels", bounds=Bounds(1, 2**15),
+  )  # fmt: skip
   mean: Rate = key(
     117.0, "Subtract this from pixel values, one number or one for each of R, G, B.",
     bounds=Bounds(-1e6, 1e6),

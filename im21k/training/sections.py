@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from im21k.loading.config import check_area
+from im21k.photos import crops
 from im21k.training.keys import REQUIRED, key
 from im21k.training.values import SHARE, Bounds
 
@@ -18,7 +20,16 @@ class Augment:
     "Crop a square of the downscaled photo, as in the original (straight), or a random "
     "area and aspect (inception).",
   )
-  mirror: bool = key(True, "Mirror every second photo.")
+  area: tuple[float, ...] = key(
+    crops.USUAL_AREA,
+    "Least and largest share of the photo's area that an inception crop takes.",
+    bounds=Bounds(0, 1, above=True),
+  )
+  mirror: bool | Literal["alternating"] = key(
+    True,
+    "Mirror every second photo by lot (true), none (false), or half in the first pass, "
+    "then those that the pass before did not (alternating).",
+  )
   order: Literal["blockwise", "global"] = key(
     "blockwise",
     "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
@@ -30,6 +41,12 @@ class Augment:
     fixed=False,
     bounds=SHARE,
   )
+
+  def __post_init__(self) -> None:
+    try:
+      check_area(self.area, self.crop)
+    except ValueError as error:
+      raise ValueError(f"augment: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

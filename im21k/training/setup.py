@@ -27,7 +27,8 @@ class Setup:
     config: defines the run; `model.remat` is what `fit` has come to.
     devices: those that take part.
     classes: what the logits mean.
-    input: how photos become the model's input when the weights are used.
+    input: how photos become the model's input in evaluations, and when the weights are
+      used.
     loader: makes the training batches.
     eval_sets: held-out photos that are scored, first those that the best checkpoint
       goes by; empty: there are none.
@@ -111,7 +112,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   """
   devices = parallel.devices(config.devices)
   classes = synsets.get(config.classes)
-  prepared = Input(config.image_size, config.crop_from, config.mean, config.std)
+  prepared = config.make_input()
   if config.init and not begun:  # Before anything is compiled.
     _start(config, config.init, prepared, classes)
   config = policies.for_devices(config, devices)

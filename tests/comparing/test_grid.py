@@ -73,6 +73,11 @@ def test_every_combination_has_the_same_seeds_and_the_first_seed_comes_first():
     ("schedule.rates=[1,0.1];[0.50,5e-2]", {}, ["schedule.rates=1+0.1",
                                                "schedule.rates=0.5+0.05"]),
     ("short_side=none,256", {"image_size": 128}, ["short_side=none", "short_side=256"]),
+    (
+      "augment.mirror=true,alternating",
+      {},
+      ["augment.mirror=true", "augment.mirror=alternating"],
+    ),
     ("augment.mirror=1,false", {}, ["augment.mirror=true", "augment.mirror=false"]),
     ("init.weights=/a/b,/a-b", {}, ["init.weights=-a-b~4c0f20",
                                    "init.weights=-a-b~8a3a15"]),

@@ -8,7 +8,7 @@ import pytest
 
 from im21k.loading.config import LoaderOptions
 from im21k.loading.train import TrainLoader
-from im21k.photos import images
+from im21k.photos import crops, images
 
 BASE = {"batch_size": 8, "image_size": 16, "workers": 0, "threads": 1}
 # Another value of each option, and other options that it needs.
@@ -18,6 +18,7 @@ OTHER = {
   "image_size": (24, {}),
   "short_side": (64, {}),
   "crop": ("inception", {}),
+  "area": ((0.5, 0.6), {"crop": "inception"}),
   "mirror": (False, {}),
   "order": ("global", {}),
   "seed": (1, {}),
@@ -68,11 +69,24 @@ def test_threads_and_workers_by_the_cores_that_the_process_may_use(
   assert (options.worker_count, options.thread_count) == (workers, threads)
 
 
+def test_the_area_is_that_of_the_crop():
+  made = LoaderOptions(8, crop="inception", area=[0.25, 0.5]).make_crop()
+  assert made.scale == (0.25, 0.5)
+  usual = LoaderOptions(8, crop="inception").make_crop()
+  assert usual == crops.RandomResizedCrop(224) and usual.scale == (0.08, 1.0)
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
     ({"crop": "round"}, "crop is 'round', but must be one of straight, inception"),
     ({"order": "any"}, "order is 'any', but must be one of blockwise, global"),
+    ({"mirror": "sometimes"}, "mirror is 'sometimes', but must be True, False or 'alt"),
+    ({"mirror": 1}, "mirror is 1, but must be True, False or 'alternating'"),
+    ({"area": (0.5, 1.0)}, "area 0.5, 1 has no effect with crop straight"),
+    ({"area": (0.0, 1.0), "crop": "inception"}, "area is 0, 1, but must be two shares"),
+    ({"area": (0.2, 1.1), "crop": "inception"}, "area is 0.2, 1.1, but must be two"),
+    ({"area": (0.9, 0.2), "crop": "inception"}, "area is 0.9, 0.2, but must be two"),
     ({"host": 2, "hosts": 2}, "host is 2, but must be one of 0 to 1"),
     ({"hosts": 3}, "batch_size 8 is not divisible by 3 hosts"),
     ({"devices": 0}, "devices is 0, but must be at least 1"),

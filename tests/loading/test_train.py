@@ -214,6 +214,70 @@ def test_mirror_can_be_left_out(small):
   assert 18 < flips < 42
 
 
+def mirrored_at(folder, positions, **options):
+  """Key of each example, and whether it is the mirror image of the plain one."""
+  plain = train(folder, mirror=False, **options)
+  other = train(folder, mirror="alternating", **options)
+  found = []
+  for i in positions:
+    image, turned = plain[i]["image"], other[i]["image"]
+    same, flipped = (image == turned).all(), (image[:, ::-1] == turned).all()
+    assert same != flipped, "the crop stays as it is"
+    assert plain[i]["key"] == other[i]["key"], "the order stays as it is"
+    found.append((other[i]["key"], bool(flipped)))
+  return found
+
+
+@pytest.mark.parametrize("order", ["blockwise", "global"])
+@pytest.mark.parametrize("crop", ["straight", "inception"])
+def test_an_alternating_mirror_turns_in_every_pass_what_it_did_not_before(
+  small, order, crop
+):
+  """The pass of an example is how often its photo came before."""
+  seen = {}
+  for key, flipped in mirrored_at(small, range(4 * TRAIN), order=order, crop=crop):
+    seen.setdefault(key, []).append(flipped)
+  assert len(seen) == TRAIN
+  for turns in seen.values():
+    assert turns == [turns[0], not turns[0]] * 2
+  assert 8 < sum(turns[0] for turns in seen.values()) < 24
+
+
+def test_an_alternating_mirror_goes_by_key_and_seed(small):
+  first, again, other = (
+    dict(mirrored_at(small, range(TRAIN), order=order, seed=seed))
+    for order, seed in (("blockwise", 0), ("global", 0), ("global", 1))
+  )
+  assert first == again
+  assert first.keys() == other.keys() and first != other
+
+
+def test_alternating_batches_are_the_same_from_anywhere(small):
+  options = {"mirror": "alternating", "threads": 1}
+  whole, _ = flat(itertools.islice(train(small, **options).iter_from(24), 4))
+  spread = train(small, **{**options, "devices": 4, "workers": 2, "batch_size": 16})
+  again, _ = flat(itertools.islice(spread.iter_from(24), 2))
+  np.testing.assert_array_equal(whole, again)
+  loader = train(small, **options)
+  for i, image in enumerate(whole, 24):
+    np.testing.assert_array_equal(image, loader[i]["image"])
+
+
+def test_a_photo_in_place_of_a_bad_one_is_mirrored_as_itself(tmp_path, jpeg):
+  examples = [Example(f"n01440764/{i}.jpg", 0, jpeg(i)) for i in range(9)]
+  for record in (2, 3, 6):
+    examples[record] = Example(f"n01440764/bad{record}.jpg", 0, b"I am a text.")
+  folder = write(tmp_path / "bad", examples)
+  turns = {}
+  found = mirrored_at(folder, range(18), max_bad_share=1.0)
+  for i, (key, flipped) in enumerate(found):
+    turns.setdefault((key, i // 9), set()).add(flipped)
+  assert all(len(each) == 1 for each in turns.values()), "in a pass all alike"
+  assert len(found) == 18 and len(turns) == 12
+  for key in {key for key, _ in turns}:
+    assert turns[key, 0] != turns[key, 1]
+
+
 def test_the_short_side_is_by_default_that_of_the_original_recipe(small):
   by_default, stated = train(small), train(small, short_side=18)
   np.testing.assert_array_equal(by_default[3]["image"], stated[3]["image"])

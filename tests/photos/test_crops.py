@@ -68,13 +68,21 @@ def published_box(height, width, rng, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
   return (height - h) // 2, (width - w) // 2, h, w
 
 
-@pytest.mark.parametrize(("height", "width"), [(180, 240), (240, 90), (60, 250)])
-def test_random_resized_crop_is_distributed_as_published(rng, height, width):
-  crop = RandomResizedCrop(224)
+@pytest.mark.parametrize(
+  ("height", "width", "scale"),
+  [
+    (180, 240, (0.08, 1.0)),
+    (240, 90, (0.08, 1.0)),
+    (60, 250, (0.08, 1.0)),
+    (180, 240, (0.35, 0.9)),
+  ],
+)
+def test_random_resized_crop_is_distributed_as_published(rng, height, width, scale):
+  crop = RandomResizedCrop(224, scale)
   draws = [RandomNumbers(rng.random(24).tolist()) for _ in range(4000)]
   ours = np.array([crop.draw(height, width, d) for d in draws])
   other = np.random.default_rng(99)
-  theirs = np.array([published_box(height, width, other) for _ in range(4000)])
+  theirs = np.array([published_box(height, width, other, scale) for _ in range(4000)])
   quantities = {
     "top": lambda box: box[:, 0],
     "left": lambda box: box[:, 1],

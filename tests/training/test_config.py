@@ -78,6 +78,7 @@ CASES = [
   Case("optimizer.nesterov", True, ("program",), "fixed"),
   Case("optimizer.clip_norm", 0.5, ("program",), "fixed"),
   Case("augment.crop", "inception", ("batch",), "fixed"),
+  Case("augment.area", [0.25, 1.0], ("batch",), "fixed", {"augment.crop": "inception"}),
   Case("augment.mirror", False, ("batch",), "fixed"),
   Case("augment.order", "global", ("batch",), "fixed"),
   Case("augment.max_bad_share", 0.5, ("allows_bad",), "free"),
@@ -92,6 +93,8 @@ CASES = [
   Case("loss.beta", 3.0, ("program",), "fixed", {"loss.name": "smoothed"}),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
+  Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
+  Case("eval_short_side", 32, ("eval_batch", "input"), "fixed"),
   Case("mean", (1, 2, 3), ("program", "eval_program", "input"), "fixed"),
   Case("std", 2.0, ("program", "eval_program", "input"), "fixed"),
   Case("devices", 2, ("program", "eval_program"), "free"),
@@ -331,6 +334,16 @@ def test_the_seed_is_that_of_the_mixture_too(base, monkeypatch, tmp_path):
   assert first.program != second.program
 
 
+@pytest.mark.parametrize(
+  ("text", "value"), [("alternating", "alternating"), ("false", False), ("1", True)]
+)
+def test_a_mirror_that_is_typed_reaches_the_loader(base, text, value):
+  run = prepare(base.changed({"augment.mirror": Text(text)}))
+  assert (
+    run.loader.options.mirror is value or run.loader.options.mirror == value == text
+  )
+
+
 def test_setting_up_twice_changes_nothing(base, monkeypatch, tmp_path):
   """Or the tests above would prove nothing."""
   first, second = (Parts(base, monkeypatch, tmp_path) for _ in range(2))
@@ -408,7 +421,8 @@ def test_moved_photos_and_class_list_are_the_same_run(base, small, tmp_path, cap
 
 def test_values_that_mean_the_same_are_the_same(base, tmp_path, capsys):
   begun(base, tmp_path)
-  same = base.changed({"short_side": 37, "model.dtype": "float32", "mean": 117})
+  sizes = {"short_side": 37, "eval_size": 32, "eval_short_side": 37}
+  same = base.changed({**sizes, "model.dtype": "float32", "mean": 117})
   Workdir(tmp_path, prepare(same)).begin(1, {})
   assert not capsys.readouterr().err
 
@@ -567,6 +581,30 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ),
     ({"augment": {"crop": "random"}}, "augment.crop is 'random'"),
     (
+      {"augment": {"mirror": "alternate"}},
+      "augment.mirror is 'alternate', but must be true or false or alternating",
+    ),
+    (
+      {"augment": {"area": [0.5, 1.0]}},
+      "augment: area 0.5, 1 has no effect with crop straight: set crop to inception",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5, 0.2]}},
+      "augment: area is 0.5, 0.2, but must be two shares of the photo, the smaller",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5]}},
+      "augment: area is 0.5, but must be two shares of the photo",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0.5, 1.5]}},
+      "augment.area is (0.5, 1.5), but must be at most 1",
+    ),
+    (
+      {"augment": {"crop": "inception", "area": [0, 1]}},
+      "augment.area is (0.0, 1.0), but must be above 0",
+    ),
+    (
       {"model": {"name": "inception_bn"}},
       "model: unknown model 'inception_bn'; did",
     ),
@@ -588,6 +626,15 @@ def test_the_hash_of_data_is_that_of_records_and_splits(base, small):
     ({"model": {"name": "tiny", "bn_axis_name": "x"}}, "cannot be set: set sync_bn"),
     ({"total": {"epochs": 1, "steps": 2}}, "total must be given in exactly one of"),
     ({"mean": [1, 2]}, "mean has 2 numbers, but must have 1 or 3"),
+    (
+      {"eval_size": 40, "eval_short_side": 39},
+      "eval_size is 40, but must be at most eval_short_side, which is 39",
+    ),
+    (
+      {"eval_short_side": 31},
+      "eval_size is 32, but must be at most eval_short_side, which is 31",
+    ),
+    ({"eval_size": 0}, "eval_size is 0, but must be 1 or more"),
     ({"keep_latest": 0}, "keep_latest is 0, but must be 1 or more"),
     ({"devices": 0}, "devices is 0, but must be 1 or more"),
     ({"wire_dtype": "float16"}, "wire_dtype is 'float16'; did you mean 'bfloat16'"),

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -15,9 +16,9 @@ import numpy as np
 import pytest
 
 from im21k import cli, lock, weights
-from im21k.evaluation import score
+from im21k.evaluation import evaluate, score
 from im21k.loading import train as loading
-from im21k.training import log, loop
+from im21k.training import export_checkpoint, log, loop
 from im21k.training import run as command
 
 
@@ -49,6 +50,31 @@ def test_a_run_leaves_all_that_is_needed(config, tmp_path, pictures):
   assert loaded.input == weights.Input(32, 37, 117.0, 1.0)
   assert loaded.config["total"] == {"steps": 12}
   assert loaded.scores["train_top_1"] == result["train_top_1"]
+
+
+@pytest.mark.slow
+def test_evaluations_have_a_size_of_their_own_that_the_weights_take(config, tmp_path):
+  """The parameters are those of a run without; the scores those of the weights."""
+  loop.train(config, tmp_path / "without")
+  larger = config.changed({"eval_size": 48, "eval_short_side": 50})
+  loop.train(larger, tmp_path / "with")
+  pairs = zip(arrays(tmp_path / "without"), arrays(tmp_path / "with"), strict=True)
+  for a, b in pairs:
+    np.testing.assert_array_equal(a, b)
+  without, rows = (
+    log.read_rows(tmp_path / name / "metrics.jsonl") for name in ("without", "with")
+  )
+  assert [r["loss"] for r in rows if "loss" in r] == [
+    r["loss"] for r in without if "loss" in r
+  ]
+  assert rows[-1]["eval_loss"] != without[-1]["eval_loss"]
+  export_checkpoint.export_checkpoint(tmp_path / "with", tmp_path / "out")
+  for folder in (tmp_path / "with" / "weights", tmp_path / "out"):
+    assert weights.load(folder).input == weights.Input(48, 50, 117.0, 1.0)
+  found = evaluate.evaluate(tmp_path / "with", Path(config.data), split="eval")
+  scored = found["rows"][0]
+  assert scored["top_20"] == pytest.approx(rows[-1]["eval_top_20"])
+  assert scored["loss"] == pytest.approx(rows[-1]["eval_loss"], rel=1e-4)
 
 
 @pytest.mark.slow
