@@ -1,0 +1,98 @@
+"""The recipes that `recipe.py` compares: a base, and what each changes in it.
+
+The base is all that a config could express before the parts below were there: SGD on a
+cosine with kernels alone decaying, an initial scale and a BatchNorm for few passes.
+"""
+
+import dataclasses
+from typing import Any
+
+PASSES = 9  # Of the original.
+BATCH = 64
+
+Settings = dict[str, Any]
+
+BASE: Settings = {
+  "classes": "imagenet21k",
+  "model": {
+    "name": "inception_bn_21k", "bn_epsilon": 1e-5, "bn_momentum": 0.9,
+    "init_scale": 0.1,
+  },
+  "batch_size": BATCH,
+  "total": {"epochs": PASSES},
+  "schedule": {"name": "cosine", "peak": 0.1, "warmup": {"epochs": 0.3}},
+  "optimizer": {"momentum": 0.9, "weight_decay": 5e-5, "decay": "kernels"},
+  "augment": {"crop": "straight", "mirror": True, "order": "blockwise"},
+  "devices": 1,
+  "log_every": {"epochs": 1},
+  "eval_every": {"epochs": PASSES},
+  "save_every": {"epochs": 1},
+  "keep_latest": 1,
+}  # fmt: skip
+
+# The recipe of 2015: `experiments/configs/inception_bn_21k.py`.
+ORIGINAL: Settings = {
+  "model.bn_epsilon": 1e-10,
+  "model.bn_momentum": 0.1,
+  "model.init_scale": 0.01,
+  "schedule": {
+    "name": "stepwise", "rates": (0.05, 0.01, 0.005, 0.001),
+    "until": {"epochs": (4, 6, 8)},
+  },
+  "optimizer": {"momentum": 0.9, "weight_decay": 1e-5, "decay": "all"},
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """Runs that are compared with each other.
+
+  Attributes:
+    image_size, width: of the net.
+    cells: what each recipe changes in the base, by name; the first is the base.
+  """
+
+  image_size: int
+  width: float
+  cells: dict[str, Settings]
+
+
+def changed(settings: Settings) -> Settings:
+  """The base with these in place: nested keys of a config."""
+  document: Settings = {
+    key: dict(value) if isinstance(value, dict) else value
+    for key, value in BASE.items()
+  }
+  for name, value in settings.items():
+    section, _, key = name.partition(".")
+    if key:
+      document.setdefault(section, {})[key] = value
+    else:
+      document[section] = value
+  return document
+
+
+FACTORS: dict[str, Settings] = {
+  "base": {},
+  "original": ORIGINAL,
+  "peak 0.05": {"schedule.peak": 0.05},
+  "linear": {"schedule.name": "linear"},
+  "rex": {"schedule.name": "rex"},
+  "Nesterov": {"optimizer.nesterov": True},
+  "smoothing 0.1": {"loss": {"name": "cross_entropy", "smoothing": 0.1}},
+  "sigmoid": {"loss": {"name": "sigmoid"}, "model.head_bias": -10.0},
+  "clip_norm 1": {"optimizer.clip_norm": 1.0},
+  "no decay": {"optimizer.weight_decay": 0.0},
+  "decay × 10": {"optimizer.weight_decay": 5e-4},
+  "inception crop": {"augment.crop": "inception"},
+  "whole photo": {"short_side": 32},
+  "no mirror": {"augment.mirror": False},
+  "batch 32": {"batch_size": 32, "schedule.peak": 0.05},
+  "batch 128": {"batch_size": 128},
+  "mixup 0.2": {"mix": {"mixup": 0.2}},
+  "semantic softmax": {"loss": {"name": "semantic_softmax"}},
+}
+
+SCREEN = Stage(32, 0.125, FACTORS)
+CONFIRM = Stage(64, 0.25, {"base": {}, "original": ORIGINAL})
+STAGES = {"screen": SCREEN, "confirm": CONFIRM}
