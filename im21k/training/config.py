@@ -15,7 +15,15 @@ from flax import linen as nn
 from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
-from im21k.training import eval_keys, keys, losses, optim, overrides, split_head
+from im21k.training import (
+  eval_keys,
+  keys,
+  losses,
+  optim,
+  optimizers,
+  overrides,
+  split_head,
+)
 from im21k.training.model_keys import resolved_model
 from im21k.training.run_keys import RunKeys
 from im21k.training.start import Frozen
@@ -33,6 +41,7 @@ class Config(RunKeys):
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
+      optimizers.check_split(self.optimizer)
 
   @classmethod
   def from_dict(
@@ -95,10 +104,10 @@ class Config(RunKeys):
     return self.schedule.make(self.batch_size, train_examples, total)
 
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
-    """SGD with this schedule, of the parameters that are trained."""
+    """The optimizer with this schedule, of the parameters that are trained."""
     schedule = self.make_schedule(train_examples)
     rate = self.init.trunk.lr if self.init else 1.0
-    made = optim.sgd(schedule, **keys.document(self.optimizer), trunk_rate=rate)
+    made = self.optimizer.make(schedule, rate)
     return optim.of_head(made) if self.is_frozen else made
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:
