@@ -21,6 +21,7 @@ from im21k.training import (
   keys,
   losses,
   optim,
+  optimizers,
   overrides,
   split_head,
 )
@@ -44,6 +45,7 @@ class Config(RunKeys):
     _ = self.eval_crop  # Raises if it is none.
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
+      optimizers.check_split(self.optimizer)
 
   @classmethod
   def from_dict(
@@ -118,10 +120,10 @@ class Config(RunKeys):
     return self.schedule.make(self.batch_size, train_examples, total)
 
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
-    """SGD with this schedule, of the parameters that are trained."""
+    """The optimizer with this schedule, of the parameters that are trained."""
     schedule = self.make_schedule(train_examples)
     rate = self.init.trunk.lr if self.init else 1.0
-    made = optim.sgd(schedule, **keys.document(self.optimizer), trunk_rate=rate)
+    made = self.optimizer.make(schedule, rate)
     return optim.of_head(made) if self.is_frozen else made
 
   def model_fields(self, num_classes: int) -> dict[str, Any]:

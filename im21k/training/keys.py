@@ -126,7 +126,8 @@ def _of_variants(name: str, variants: Mapping[str, type]) -> Iterator[Key]:
     for one in listing(variant, f"{name}."):
       owners.setdefault(one, []).append(chosen_by)
   for one, names in owners.items():
-    yield dataclasses.replace(one, variants=tuple(names))
+    all_have_it = len(names) == len(variants)
+    yield dataclasses.replace(one, variants=() if all_have_it else tuple(names))
 
 
 def section_class(field: dataclasses.Field[Any]) -> type:

@@ -48,7 +48,8 @@ def apply(
   """A copy of a nested config with settings in place of its values.
 
   A duration that is set in one unit replaces the one that the config gives in another.
-  A section whose `name` is set loses the values that its new variant has no key for.
+  A section whose `name` is set loses the values that its new variant has no key for, or
+  one with another meaning or default.
 
   Raises:
     ValueError: there is no such key; the message offers the nearest.
@@ -104,8 +105,11 @@ def _set(document: dict[str, Any], name: str, value: Any, keys: Sequence[Key]) -
     inner = inner[part]
   if any(key.name == parent and key.kind in (Duration, Durations) for key in keys):
     inner.clear()
-  if last == "name" and inner.get("name") != value:
-    _drop_others(inner, parent, str(value), keys)
+  if last == "name":
+    defaults = [str(key.default) for key in keys if key.name == name]
+    before = str(inner.get("name", *defaults[:1]))
+    if before != value:
+      _drop_others(inner, parent, {before, str(value)}, keys)
   inner[last] = value
 
 
@@ -129,12 +133,14 @@ def _is_whole(value: Any) -> bool:
 
 
 def _drop_others(
-  section: dict[str, Any], parent: str, variant: str, keys: Sequence[Key]
+  section: dict[str, Any], parent: str, variants: set[str], keys: Sequence[Key]
 ) -> None:
+  """Drops what these variants of a section do not have in common."""
+  common = [key for key in keys if variants <= set(key.variants or variants)]
   known = {
-    key.name.removeprefix(f"{parent}.")
-    for key in keys
-    if key.name.startswith(f"{parent}.") and variant in (key.variants or (variant,))
+    key.name.removeprefix(f"{parent}.").partition(".")[0]
+    for key in common
+    if key.name.startswith(f"{parent}.")
   }
   for name in [name for name in section if name not in known]:
     del section[name]

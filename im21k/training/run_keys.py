@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from im21k.training import losses, optim
+from im21k.training import losses, optimizers, schedules
 from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
@@ -39,10 +39,15 @@ class RunKeys:
   batch_size: int = key(
     REQUIRED, "Examples a step, over all devices.", "examples", bounds=Bounds(1, 2**20)
   )
-  schedule: optim.Stepwise | optim.Cosine = section(
-    REQUIRED, "Form of the learning rate over time.", variants=optim.SCHEDULES
+  schedule: schedules.Stepwise | schedules.Cosine = section(
+    REQUIRED, "Form of the learning rate over time.", variants=schedules.SCHEDULES
   )
-  optimizer: optim.Optimizer = section(optim.Optimizer())
+  optimizer: (
+    optimizers.Sgd | optimizers.AdamW | optimizers.Lamb | optimizers.Muon
+  ) = section(
+    optimizers.Sgd(), "Rule that makes gradients into updates.",
+    variants=optimizers.OPTIMIZERS,
+  )  # fmt: skip
   augment: Augment = section(Augment())
   mix: Mix = section(Mix())
   loss: losses.Keys = section(

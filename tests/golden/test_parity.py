@@ -17,7 +17,7 @@ import pytest
 
 from im21k import models
 from im21k.convert import arrays as layouts
-from im21k.training import optim
+from im21k.training import optim, schedules
 
 HERE = Path(__file__).parent
 NAMES = {"full": "inception_bn_21k", "plain": "inception_bn_1k"}
@@ -194,7 +194,7 @@ def test_every_gradient(net, capsys):
 def test_twenty_steps_of_sgd(capsys):
   """With momentum, weight decay on everything and a change of the learning rate."""
   variables = variables_of("full")
-  schedule = optim.stepwise(list(formula.RATES), [formula.CHANGE])
+  schedule = schedules.stepwise(list(formula.RATES), [formula.CHANGE])
   optimizer = optim.sgd(schedule, formula.MOMENTUM, formula.DECAY)
 
   @jax.jit

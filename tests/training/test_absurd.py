@@ -37,6 +37,7 @@ VARIANTS = {
     "cosine": {"name": "cosine", "peak": 0.1, "warmup": {"steps": 1}},
   },
   "loss": {name: {"name": name} for name in ("semantic_softmax", "smoothed")},
+  "optimizer": {name: {"name": name} for name in ("sgd", "adamw", "lamb", "muon")},
   "model": {"inception_bn_21k": {"name": "inception_bn_21k"}},
 }
 REFERENCE = {"label": "a", "images_per_pass": 5, "top_1": [1]}
@@ -157,7 +158,8 @@ def test_every_number_has_bounds_that_a_device_can_compute_with():
       {"optimizer": {"weight_decay": -1}},
       "weight_decay is -1.0, but must be 0 or more",
     ),
-    ({"optimizer": None}, "config key 'optimizer' has keys of its own"),
+    ({"augment": None}, "config key 'augment' has keys of its own"),
+    ({"optimizer": None}, "optimizer.name is None; known: sgd, adamw, lamb, muon"),
     ({"std": 0}, "std is 0.0, but must be 1e-06 or more"),
     ({"std": [1, 0, 1]}, "std is (1.0, 0.0, 1.0), but must be 1e-06 or more"),
     ({"mean": 1e300}, "mean is 1e+300, but must be at most 1e+06"),

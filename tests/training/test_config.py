@@ -43,6 +43,7 @@ MARKS = {"reference": {"label": "a", "images_per_pass": 50, "top_1": [9, 20]}}
 INCEPTION = {"model": {"name": "inception_bn_21k"}}
 STARTED = {"init.weights": "first"}
 REDUCING = {"model.name": "reducing"}
+ADAMW, LAMB, MUON = ({"optimizer.name": name} for name in ("adamw", "lamb", "muon"))
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
@@ -72,11 +73,24 @@ CASES = [
   Case("schedule.until", {"steps": [3]}, ("rates", "program"), "free"),
   Case("schedule.peak", 0.7, ("rates", "program"), "free", COSINE),
   Case("schedule.warmup", {"steps": 3}, ("rates", "program"), "free", COSINE),
+  Case("optimizer.name", "adamw", ("program",), "fixed"),
   Case("optimizer.momentum", 0.5, ("program",), "fixed"),
   Case("optimizer.weight_decay", 0.1, ("program",), "fixed"),
   Case("optimizer.decay", "kernels", ("program",), "fixed"),
   Case("optimizer.nesterov", True, ("program",), "fixed"),
   Case("optimizer.clip_norm", 0.5, ("program",), "fixed"),
+  *(Case(f"optimizer.groups.{part}_{what}", 0.5, ("program",), "fixed")
+    for part in ("head", "kernels", "norms", "biases") for what in ("rate", "decay")),
+  Case("optimizer.b1", 0.5, ("program",), "fixed", ADAMW),
+  Case("optimizer.b2", 0.5, ("program",), "fixed", ADAMW),
+  Case("optimizer.epsilon", 0.5, ("program",), "fixed", ADAMW),
+  Case("optimizer.weight_decay", 0.1, ("program",), "fixed", ADAMW),
+  Case("optimizer.epsilon", 0.5, ("program",), "fixed", LAMB),
+  Case("optimizer.weight_decay", 0.1, ("program",), "fixed", LAMB),
+  Case("optimizer.momentum", 0.5, ("program",), "fixed", MUON),
+  Case("optimizer.nesterov", False, ("program",), "fixed", MUON),
+  Case("optimizer.ns_steps", 3, ("program",), "fixed", MUON),
+  Case("optimizer.rms", None, ("program",), "fixed", MUON),
   Case("augment.crop", "inception", ("batch",), "fixed"),
   Case("augment.area", [0.25, 1.0], ("batch",), "fixed", {"augment.crop": "inception"}),
   Case("augment.mirror", False, ("batch",), "fixed"),
@@ -665,8 +679,10 @@ def test_the_shipped_original_is_the_original():
   assert (config.batch_size, config.short_side) == (64, 256)
   assert (config.mean, config.std, config.sync_bn) == (117, 1, False)
   assert config.to_dict()["optimizer"] == {
-    "momentum": 0.9, "weight_decay": 1e-5, "decay": "all",
+    "name": "sgd", "momentum": 0.9, "weight_decay": 1e-5, "decay": "all",
     "nesterov": False, "clip_norm": None,
+    "groups": {f"{part}_{what}": 1.0 for part in ("head", "kernels", "norms", "biases")
+               for what in ("rate", "decay")},
   }  # fmt: skip
   assert config.to_dict()["loss"] == {"name": "cross_entropy", "smoothing": 0.0}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im21k.training import key_table, keys, overrides
+from im21k.training import config, key_table, keys, overrides
 from im21k.training.durations import Duration, Durations
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.values import Text, convert
@@ -157,6 +157,22 @@ def test_another_variant_drops_what_it_has_no_key_for():
   settings = {"shape.side": Text("2"), "shape.name": Text("square")}
   assert made(settings, document).shape == Square(side=2)
   assert made({"shape.name": Text("round")}, document).shape == Round(radius=3)
+
+
+def test_another_variant_drops_what_means_something_else_there():
+  """A decay of SGD is none of AdamW, but a norm to clip at is that of either."""
+  every = config.all_keys()
+  before = {"optimizer": {"weight_decay": 1e-5, "momentum": 0.5, "clip_norm": 3}}
+  for name, left in (
+    ("adamw", {"clip_norm": 3}),
+    ("muon", {"clip_norm": 3}),
+    ("sgd", before["optimizer"]),
+  ):
+    changed = overrides.apply(before, {"optimizer.name": name}, every)
+    assert changed == {"optimizer": {"name": name, **left}}
+  with_groups = {"optimizer": {"groups": {"head_rate": 3}}}
+  changed = overrides.apply(with_groups, {"optimizer.name": "lamb"}, every)
+  assert changed["optimizer"]["groups"] == {"head_rate": 3}
 
 
 def test_an_optional_section_can_be_set_and_removed():
