@@ -72,6 +72,11 @@ def changed(settings: Settings) -> Settings:
   return document
 
 
+# Orthogonal updates of kernels at ten times the rate of AdamW's for the rest.
+MUON: Settings = {
+  "name": "muon", "rms": None, "decay": "kernels", "groups": {"kernels_rate": 10.0},
+}  # fmt: skip
+
 FACTORS: dict[str, Settings] = {
   "base": {},
   "original": ORIGINAL,
@@ -91,6 +96,15 @@ FACTORS: dict[str, Settings] = {
   "batch 128": {"batch_size": 128},
   "mixup 0.2": {"mix": {"mixup": 0.2}},
   "semantic softmax": {"loss": {"name": "semantic_softmax"}},
+  "crop area 0.25 to 1": {"augment.crop": "inception", "augment.area": (0.25, 1.0)},
+  "mirror alternating": {"augment.mirror": "alternating"},
+  "evaluated at 40": {"eval_size": 40, "eval_short_side": 46},
+  "AdamW": {
+    "optimizer": {"name": "adamw", "decay": "kernels"},
+    "schedule.peak": 0.005,
+  },
+  "LAMB": {"optimizer": {"name": "lamb", "decay": "kernels"}, "schedule.peak": 0.01},
+  "Muon": {"optimizer": MUON, "schedule.peak": 0.005},
 }
 
 SCREEN = Stage(32, 0.125, FACTORS)

@@ -1,0 +1,91 @@
+"""The logic of benchmarks/recipe.py: its recipes, and means over pairs of seeds."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from im21k.training.config import Config
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+  monkeypatch.syspath_prepend(str(BENCHMARKS))
+  return importlib.import_module("recipe")
+
+
+def test_every_recipe_is_a_config_of_its_own(recipe):
+  """And what a recipe sets reaches the config: the base does not hold it already."""
+  for name, stage in recipe.recipe_cells.STAGES.items():
+    runs = recipe.all_runs(stage, Path("data"), 2, None)
+    assert len({run.name for run in runs}) == len(runs) == 2 * len(stage.cells)
+    first = [json.dumps(run.config.to_dict()) for run in runs if run.seed == 0]
+    assert len(set(first)) == len(first), name
+    assert runs[0].values == {"recipe": next(iter(stage.cells))}
+    for run in runs:
+      assert run.config.image_size == stage.image_size
+      assert run.config.model["width"] == stage.width
+
+
+def test_settings_change_what_they_name_and_nothing_else(recipe):
+  cells = recipe.recipe_cells
+  before = json.dumps(cells.BASE)
+  changed = cells.changed({"schedule.peak": 7, "mix": {"mixup": 1}})
+  assert changed["schedule"]["peak"] == 7
+  assert changed["mix"] == {"mixup": 1}
+  assert {**changed, "schedule": cells.BASE["schedule"]} == {
+    **cells.BASE,
+    "mix": {"mixup": 1},
+  }
+  assert json.dumps(cells.BASE) == before
+
+
+@pytest.fixture
+def finished(recipe, tmp_path):
+  """A stage of two recipes; every run but one of the second is done."""
+  stage = recipe.recipe_cells.Stage(32, 0.125, {"a": {}, "b": {"schedule.peak": 0.3}})
+  runs = recipe.all_runs(stage, tmp_path / "data", 3, None)
+  scores = {"a": (0.1, 0.2, 0.3), "b": (0.2, 0.4)}
+  for run in runs:
+    if run.seed < len(scores[run.values["recipe"]]):
+      place = tmp_path / run.name
+      place.mkdir()
+      (place / "config.json").write_text(json.dumps(run.config.to_dict()))
+      top_1 = scores[run.values["recipe"]][run.seed]
+      numbers = {
+        "top_1": top_1,
+        "top_5": 0.5,
+        "loss": 2.0,
+        "distance": 3.0,
+        "images": 9,
+      }
+      (place / recipe.EVALUATION).write_text(json.dumps(numbers))
+      record = recipe.folders.Record(place)
+      for _ in range(2):  # stopped once
+        record.begin()
+        record.end(70.0, 50.0)
+  return stage, runs, tmp_path
+
+
+def test_gains_are_those_of_pairs_of_seeds(recipe, finished):
+  stage, runs, root = finished
+  first, second = recipe.rows(stage, root, runs)
+  assert (first["recipe"], first["seeds"], first["top_1"], first["top_1_std"]) == (
+    "a", 3, 20, 10,
+  )  # fmt: skip
+  assert (second["seeds"], second["top_1"], second["gain"]) == (2, 30, 15)
+  assert second["gain_std"] == pytest.approx(7.071)
+  assert first["processor_s"] == 100
+
+
+def test_scores_of_another_recipe_are_not_taken(recipe, finished):
+  stage, runs, root = finished
+  path = root / runs[0].name / "config.json"
+  other = {**runs[0].config.to_dict(), "batch_size": 3}
+  Config.from_dict(other)
+  path.write_text(json.dumps(other))
+  with pytest.raises(SystemExit, match="holds another recipe"):
+    recipe.rows(stage, root, runs)
