@@ -11,7 +11,7 @@ ARGS ?=
 PACKING := array-record numpy simplejpeg opencv-python-headless xxhash pillow tqdm tyro \
   safetensors absl-py scipy jaxtyping
 
-.PHONY: install demo gallery check docs test test-fast format plan pack clean
+.PHONY: install demo gallery record check docs test test-fast format plan pack clean
 
 install: $(INSTALLED)
 
@@ -78,6 +78,14 @@ gallery: $(BROWSER)
 	test -d runs/demo/weights || $(MAKE) demo
 	$(PIP) -e '.[browser]'
 	$(BIN)/python docs/gallery.py
+
+# A record of experiments/speedrun, with the photos that its README names.
+record: export RECORD := $(value RECORD)
+record: export PHOTOS := $(value PHOTOS)
+record: install
+	@test -n "$$RECORD" || { echo 'make record RECORD=1 PHOTOS=FILE.tar'; exit 1; }
+	$(BIN)/python experiments/speedrun/record.py "$$RECORD" \
+	  $${PHOTOS:+--photos "$$PHOTOS"} $(ARGS)
 
 # Every test.
 test: $(PLANNER) $(BEAM)/.installed $(BROWSER) check
