@@ -15,7 +15,15 @@ from flax import linen as nn
 from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
-from im21k.training import eval_keys, keys, losses, optim, overrides, split_head
+from im21k.training import (
+  averages,
+  eval_keys,
+  keys,
+  losses,
+  optim,
+  overrides,
+  split_head,
+)
 from im21k.training.model_keys import resolved_model
 from im21k.training.run_keys import RunKeys
 from im21k.training.start import Frozen
@@ -101,6 +109,12 @@ class Config(RunKeys):
     made = optim.sgd(schedule, **keys.document(self.optimizer), trunk_rate=rate)
     return optim.of_head(made) if self.is_frozen else made
 
+  def make_averaging(self, train_examples: int) -> averages.Averaging | None:
+    """How weights are averaged, of the parameters that are trained."""
+    total = self.total.steps(self.batch_size, train_examples)
+    made = self.average.make(self.batch_size, train_examples, total)
+    return dataclasses.replace(made, head_only=self.is_frozen) if made else None
+
   def model_fields(self, num_classes: int) -> dict[str, Any]:
     """The fields with which others can make the model again."""
     fields = {"num_classes": num_classes, **self.model}
@@ -119,6 +133,7 @@ class Config(RunKeys):
     optimizer: optax.GradientTransformation,
     state: Any,
     on: Sequence[jax.Device],
+    averaging: averages.Averaging | None = None,
   ) -> tuple[Any, Any]:
     """The mapped training step, and the axes along which its state is split, if any.
 
@@ -129,6 +144,7 @@ class Config(RunKeys):
       overlap=self.overlap, wire_dtype=self.wire_dtype, split_head=self.split_head,
       frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
       smoothing=getattr(self.loss, "smoothing", 0.0),
+      averaging=averaging,
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes
