@@ -44,9 +44,12 @@ class Step:
     self.model = self.config.make_model(len(classes))
     optimizer = self.config.make_optimizer(100_000)
     side, seed = self.config.image_size, self.config.seed
-    self.shapes = jax.eval_shape(lambda: steps.init(self.model, optimizer, side, seed))
+    averaging = self.config.make_averaging(100_000)
+    self.shapes = jax.eval_shape(
+      lambda: steps.init(self.model, optimizer, side, seed, averaging)
+    )
     self._step, axes = self.config.make_step(
-      self.model, optimizer, self.shapes, self._devices
+      self.model, optimizer, self.shapes, self._devices, averaging
     )
     assert axes is None
     self._count = len(classes)

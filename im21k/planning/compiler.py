@@ -86,8 +86,11 @@ class Compiler:
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
     optimizer = experiment.make_optimizer(original.IMAGES)
-    state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
-    step, _ = experiment.make_step(model, optimizer, state, self._devices[count])
+    averaging = experiment.make_averaging(original.IMAGES)
+    state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
+    step, _ = experiment.make_step(
+      model, optimizer, state, self._devices[count], averaging
+    )
     own = state  # the part of it on one device
     if experiment.split_head:
       state = jax.eval_shape(lambda s: split_head.split(s, count), state)
@@ -123,6 +126,7 @@ class Compiler:
         "parameters": _bytes(own.params),
         "statistics": _bytes(own.batch_stats),
         "optimizer": _bytes(own.opt_state),
+        **({"average of weights": _bytes(own.average)} if averaging else {}),
         "images and labels": _bytes(images) // count,
       },
       text=compiled.as_text(),

@@ -16,6 +16,7 @@ from im21k import models, parallel, synsets
 from im21k.photos.crops import usual_short_side
 from im21k.synsets import hierarchy
 from im21k.training import (
+  averages,
   eval_crop,
   eval_keys,
   keys,
@@ -126,6 +127,12 @@ class Config(RunKeys):
     made = self.optimizer.make(schedule, rate)
     return optim.of_head(made) if self.is_frozen else made
 
+  def make_averaging(self, train_examples: int) -> averages.Averaging | None:
+    """How weights are averaged, of the parameters that are trained."""
+    total = self.total.steps(self.batch_size, train_examples)
+    made = self.average.make(self.batch_size, train_examples, total)
+    return dataclasses.replace(made, head_only=self.is_frozen) if made else None
+
   def model_fields(self, num_classes: int) -> dict[str, Any]:
     """The fields with which others can make the model again."""
     fields = {"num_classes": num_classes, **self.model}
@@ -144,6 +151,7 @@ class Config(RunKeys):
     optimizer: optax.GradientTransformation,
     state: Any,
     on: Sequence[jax.Device],
+    averaging: averages.Averaging | None = None,
   ) -> tuple[Any, Any]:
     """The mapped training step, and the axes along which its state is split, if any.
 
@@ -155,6 +163,7 @@ class Config(RunKeys):
       frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
       smoothing=getattr(self.loss, "smoothing", 0.0),
       sigmoid=isinstance(self.loss, losses.Sigmoid),
+      averaging=averaging,
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from im21k import documents, synsets, targets, weights
-from im21k.training import resume, seal
+from im21k.training import averages, resume, seal
 from im21k.training import step as steps
 from im21k.training.checkpoint import Checkpoints
 from im21k.training.config import Config
@@ -22,7 +22,7 @@ _ANY = 1_000_000  # Photos an epoch, on which no shape depends.
 
 
 def export_checkpoint(
-  workdir: Path, out: Path, *, step: str = "latest"
+  workdir: Path, out: Path, *, step: str = "latest", raw: bool = False
 ) -> dict[str, Any]:
   """Writes the weights of a checkpoint as a release folder, also during the run.
 
@@ -32,6 +32,7 @@ def export_checkpoint(
     workdir: Work folder of the run.
     out: Release folder to write.
     step: latest, best (by top-1 on held-out photos) or the step of a checkpoint.
+    raw: Write the weights of that step itself, where the run averages weights.
 
   Returns:
     `weights`: the release folder; `step`: of the checkpoint; the `train_top_1` and
@@ -68,9 +69,7 @@ def export_checkpoint(
   weights.Weights(
     model_name=config.model["name"],
     model_fields=config.model_fields(len(classes)),
-    variables=jax.device_get(
-      {"params": state.params, "batch_stats": state.batch_stats}
-    ),
+    variables=jax.device_get(averages.variables(state, raw)),
     input=config.make_input(),
     classes=classes,
     scores=scores,
@@ -133,7 +132,8 @@ def _classes(
 def _shapes(config: Config, outputs: int) -> steps.TrainState:
   """The shapes of the state as checkpoints keep it."""
   model, optimizer = config.make_model(outputs), config.make_optimizer(_ANY)
+  averaging = config.make_averaging(_ANY)
   shapes: steps.TrainState = jax.eval_shape(
-    lambda: steps.init(model, optimizer, config.image_size, 0)
+    lambda: steps.init(model, optimizer, config.image_size, 0, averaging)
   )
   return shapes

@@ -91,7 +91,8 @@ def for_memory(
   side, classes = config.image_size, len(synsets.get(config.classes))
   model: Any = config.make_model(classes)
   optimizer = config.make_optimizer(original.IMAGES)
-  state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
+  averaging = config.make_averaging(original.IMAGES)
+  state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
   prepare = functools.partial(normalize, mean=config.mean, std=config.std)
   kind = jnp.float32 if config.mix.changes_photos else jnp.uint8
   photos = jax.ShapeDtypeStruct((batch, side, side, 3), kind)
@@ -113,8 +114,9 @@ def _needed(config: Config, batch: int, on: Sequence[jax.Device]) -> int:
   side = config.image_size
   model = config.make_model(len(synsets.get(config.classes)))
   optimizer = config.make_optimizer(original.IMAGES)
-  state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0))
-  step, _ = config.make_step(model, optimizer, state, on)
+  averaging = config.make_averaging(original.IMAGES)
+  state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
+  step, _ = config.make_step(model, optimizer, state, on, averaging)
   if config.split_head:
     state = jax.eval_shape(lambda s: split_head.split(s, len(on)), state)
   images = {

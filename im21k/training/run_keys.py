@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from im21k.training import losses, optimizers, schedules
+from im21k.training import averages, losses, optimizers, schedules
 from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
@@ -53,6 +53,10 @@ class RunKeys:
   loss: losses.Keys = section(
     losses.CrossEntropy(), "Loss that is minimised.", variants=losses.LOSSES
   )
+  average: averages.Off | averages.Ema | averages.Tail = section(
+    averages.Off(), "Average of weights that is scored and exported in their place.",
+    variants=averages.AVERAGES,
+  )  # fmt: skip
   image_size: int = key(
     224, "Side of the model's square input.", "pixels", bounds=Bounds(1, 2**13)
   )

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from im21k import parallel, synsets
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import eval_sets, keys, policies, split_head, start
+from im21k.training import averages, eval_sets, keys, policies, split_head, start
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -33,6 +33,7 @@ class Setup:
     eval_sets: held-out photos that are scored, first those that the best checkpoint
       goes by; empty: there are none.
     model, schedule, optimizer: as trained here.
+    averaging: how weights are averaged; None: they are not.
     total: steps of the run.
     log_every, eval_every, save_every: steps between rows, evaluations, checkpoints.
   """
@@ -46,6 +47,7 @@ class Setup:
   model: nn.Module
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
+  averaging: averages.Averaging | None
   total: int
   log_every: int
   eval_every: int
@@ -60,14 +62,15 @@ class Setup:
     config = self.config
     if config.init:
       variables = _start(config, config.init, self.input, self.classes)
-      return steps.begin(variables, self.optimizer)
-    return steps.init(self.model, self.optimizer, config.image_size, config.seed)
+      return steps.begin(variables, self.optimizer, self.averaging)
+    size, seed = config.image_size, config.seed
+    return steps.init(self.model, self.optimizer, size, seed, self.averaging)
 
   def shapes(self) -> steps.TrainState:
     """The shapes of the state, without the weights that it starts from."""
     size = self.config.image_size
     shapes: steps.TrainState = jax.eval_shape(
-      lambda: steps.init(self.model, self.optimizer, size, 0)
+      lambda: steps.init(self.model, self.optimizer, size, 0, self.averaging)
     )
     return shapes
 
@@ -77,7 +80,9 @@ class Setup:
 
   def make_step(self, state: Any) -> tuple[Any, Any]:
     """The mapped step for such a state, and the axes along which it is split."""
-    return self.config.make_step(self.model, self.optimizer, state, self.devices)
+    return self.config.make_step(
+      self.model, self.optimizer, state, self.devices, self.averaging
+    )
 
   def place(self, state: Any, axes: Any) -> Any:
     """Brings a state to the devices as the mapped step takes it."""
@@ -92,10 +97,8 @@ class Setup:
     return state
 
   def variables(self, state: Any) -> dict[str, Any]:
-    """What the model needs of a placed state."""
-    variables: dict[str, Any] = self.whole(
-      {"params": state.params, "batch_stats": state.batch_stats}
-    )
+    """What is scored and exported of a placed state."""
+    variables: dict[str, Any] = self.whole(averages.variables(state))
     return variables
 
 
@@ -138,6 +141,9 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     raise ValueError(
       f"total is {durations['total']:,} steps, but must be at most {_MOST_STEPS:,}"
     )
+  averaging = config.make_averaging(loader.count)
+  if averaging:
+    averaging.check(durations["total"])
   held_out = eval_sets.open_all(
     config.eval_folders,
     (Path(config.data), loader.manifest),
@@ -158,6 +164,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     model=model,
     schedule=config.make_schedule(loader.count),
     optimizer=config.make_optimizer(loader.count),
+    averaging=averaging,
     **durations,
   )
 

@@ -12,6 +12,7 @@ from flax import struct
 from im21k import parallel
 from im21k.training import flat_losses, split_head
 from im21k.training.augment import Mix
+from im21k.training.averages import Averaging
 from im21k.weights import normalize
 from im21k.weights.heads import HEAD
 
@@ -25,8 +26,22 @@ class TrainState(struct.PyTreeNode):
   opt_state: Any
 
 
+class AveragedState(TrainState):
+  """A state with an average of weights; others have no field for it, nor their files.
+
+  Attributes:
+    average: an `averages.Average`.
+  """
+
+  average: Any
+
+
 def init(
-  model: nn.Module, optimizer: optax.GradientTransformation, image_size: int, seed: int
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  image_size: int,
+  seed: int,
+  averaging: Averaging | None = None,
 ) -> TrainState:
   """A fresh state, the same on every machine for the same seed."""
   images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
@@ -34,25 +49,30 @@ def init(
   def make() -> TrainState:
     variables = model.init(jax.random.key(seed), images, train=False)
     params = variables["params"]
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats=variables["batch_stats"],
-      opt_state=optimizer.init(params),
-    )
+    return _state(params, variables["batch_stats"], optimizer.init(params), averaging)
 
   state: TrainState = jax.jit(make)()
   return state
 
 
-def begin(variables: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def begin(
+  variables: Any,
+  optimizer: optax.GradientTransformation,
+  averaging: Averaging | None = None,
+) -> TrainState:
   """A state before the first step from variables that there are already."""
-  return TrainState(
-    step=jnp.zeros((), jnp.int32),
-    params=variables["params"],
-    batch_stats=variables.get("batch_stats", {}),
-    opt_state=jax.jit(optimizer.init)(variables["params"]),
-  )
+  params = variables["params"]
+  opt_state = jax.jit(optimizer.init)(params)
+  return _state(params, variables.get("batch_stats", {}), opt_state, averaging)
+
+
+def _state(
+  params: Any, batch_stats: Any, opt_state: Any, averaging: Averaging | None
+) -> TrainState:
+  parts = (jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+  if averaging is None:
+    return TrainState(*parts)
+  return AveragedState(*parts, averaging.init(params, batch_stats))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +94,7 @@ class TrainStep:
     loss: of logits and labels; a split head has its own, a cross-entropy,
     smoothing: which spreads this share of each label evenly, or
     sigmoid: that of every class by itself.
+    averaging: how the average of the state is updated, if it has one.
   """
 
   model: Any
@@ -89,6 +110,7 @@ class TrainStep:
   loss: flat_losses.Loss = flat_losses.cross_entropy
   smoothing: float = 0.0
   sigmoid: bool = False
+  averaging: Averaging | None = None
 
   def take(self, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Any]:
     """Takes a step, inside a mapped function.
@@ -136,15 +158,15 @@ class TrainStep:
     else:
       batch_stats, metrics = parallel.mean((batch_stats, metrics))
     updates, opt_state = self.optimizer.update(gradients, state.opt_state, trained)
-    return (
-      state.replace(
-        step=state.step + 1,
-        params={**state.params, **optax.apply_updates(trained, updates)},
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-      ),
-      metrics,
-    )
+    new: dict[str, Any] = {
+      "step": state.step + 1,
+      "params": {**state.params, **optax.apply_updates(trained, updates)},
+      "batch_stats": batch_stats,
+    }
+    if self.averaging:
+      average = getattr(state, "average")  # noqa: B009
+      new["average"] = self.averaging.update(average, **new)
+    return state.replace(**new, opt_state=opt_state), metrics
 
   def _normalized(self, image: jax.Array) -> jax.Array:
     return normalize(image, self.mean, self.std)

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from im21k import documents, files, machine, synsets, weights, words
-from im21k.training import learning_curve, releases, resume, trackers
+from im21k.training import averages, learning_curve, releases, resume, trackers
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
 from im21k.training.outputs import say, writing
@@ -86,6 +86,8 @@ class Workdir:
           f"eval_data {one.name}: {words.counted(one.count, 'photo')}{best}: split "
           f"{one.split} of {one.folder}"
         )
+    if run.averaging:
+      say(f"average of weights, which is scored and exported: {run.averaging.text}")
     if resumed is not None:
       say(f"resumed at step {resumed} from {self.path / 'checkpoints' / str(resumed)}")
 
@@ -151,7 +153,7 @@ class Workdir:
       scores: of this step, if it was evaluated.
       rows: of metrics, this step's among them.
     """
-    variables = {"params": whole.params, "batch_stats": whole.batch_stats}
+    variables = averages.variables(whole)
     is_best = self.run.config.keep_best and scores and releases.is_best(scores, rows)
     # At the end `weights/` takes the place of `latest/`.
     names = ["best"] * bool(is_best) + ["latest"] * (step < self.run.total)

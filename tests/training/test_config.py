@@ -44,6 +44,8 @@ INCEPTION = {"model": {"name": "inception_bn_21k"}}
 STARTED = {"init.weights": "first"}
 REDUCING = {"model.name": "reducing"}
 ADAMW, LAMB, MUON = ({"optimizer.name": name} for name in ("adamw", "lamb", "muon"))
+EMA = {"average.name": "ema"}
+TAIL = {"average.name": "tail", "average.every": 1}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
@@ -105,6 +107,10 @@ CASES = [
   Case("loss.smoothing", 0.1, ("program",), "fixed"),
   Case("loss.flat", 0.25, ("program",), "fixed", {"loss.name": "semantic_softmax"}),
   Case("loss.beta", 3.0, ("program",), "fixed", {"loss.name": "smoothed"}),
+  Case("average.name", "ema", ("program",), "fixed"),
+  Case("average.horizon", {"steps": 3}, ("program",), "fixed", EMA),
+  Case("average.every", 2, ("program",), "fixed", EMA),
+  Case("average.span", {"steps": 2}, ("program",), "fixed", TAIL),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
   Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
