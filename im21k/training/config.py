@@ -137,7 +137,7 @@ class Config(RunKeys):
       model=model, optimizer=optimizer, mean=self.mean, std=self.std,
       overlap=self.overlap, wire_dtype=self.wire_dtype, split_head=self.split_head,
       frozen=self.is_frozen, mix=self.mix, seed=self.seed, loss=self.make_loss(),
-      smoothing=getattr(self.loss, "smoothing", 0.0),
+      smoothing=getattr(self.loss, "smoothing", 0.0), accumulate=self.accumulate,
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from im21k import parallel, synsets
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import eval_sets, keys, policies, split_head, start
+from im21k.training import accumulation, eval_sets, keys, policies, split_head, start
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -114,6 +114,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   prepared = Input(config.image_size, config.crop_from, config.mean, config.std)
   if config.init and not begun:  # Before anything is compiled.
     _start(config, config.init, prepared, classes)
+  accumulation.check(config.batch_size, config.devices, config.accumulate)
   config = policies.for_devices(config, devices)
   loader = TrainLoader(
     Path(config.data),
@@ -144,7 +145,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     prepared,
     classes,
     devices=devices,
-    batch_size=config.batch_size,
+    batch_size=config.batch_size // config.accumulate,
     threads=config.threads,
   )
   return Setup(
