@@ -164,6 +164,7 @@ class Config(RunKeys):
       smoothing=getattr(self.loss, "smoothing", 0.0),
       sigmoid=isinstance(self.loss, losses.Sigmoid),
       averaging=averaging,
+      accumulate=self.accumulate,
     )  # fmt: skip
     axes = split_head.axes(state) if self.split_head else None
     return parallel.train_step(step.take, on, axes), axes

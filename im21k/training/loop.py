@@ -222,8 +222,9 @@ def _memory_in_errors() -> Iterator[None]:
       raise
     where = "the machine" if isinstance(error, MemoryError) else "the device"
     raise MemoryError(
-      f"out of memory on {where} ({one_line(error)}): lower batch_size or set "
-      "model.remat to block, in a new workdir; `im21k plan` estimates what fits"
+      f"out of memory on {where} ({one_line(error)}): raise accumulate; or, in a new "
+      "workdir, lower batch_size or set model.remat to block; `im21k plan` estimates "
+      "what fits"
     ) from error
 
 

@@ -95,15 +95,18 @@ def for_memory(
   state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
   prepare = functools.partial(normalize, mean=config.mean, std=config.std)
   kind = jnp.float32 if config.mix.changes_photos else jnp.uint8
-  photos = jax.ShapeDtypeStruct((batch, side, side, 3), kind)
+  part = max(1, batch // config.accumulate)
+  photos = jax.ShapeDtypeStruct((part, side, side, 3), kind)
   costs = segment_costs.measure(model.clone(prepare=prepare), state, photos)
 
   def of(policies: remat.Remat) -> Config:
     plain = policies if isinstance(policies, str) else dict(policies)
     return config.changed({"model.remat": plain})
 
-  fixed = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
-  fixed += math.prod(photos.shape) * photos.dtype.itemsize
+  sums = state.params if config.accumulate > 1 else ()  # of gradients
+  held = jax.tree.leaves((state, sums))
+  fixed = sum(math.prod(x.shape) * x.dtype.itemsize for x in held)
+  fixed += batch // part * math.prod(photos.shape) * photos.dtype.itemsize
   return of(
     fit.choose(costs, model.segments, fixed, limit, lambda one: needed(of(one)))
   )

@@ -39,6 +39,10 @@ class RunKeys:
   batch_size: int = key(
     REQUIRED, "Examples a step, over all devices.", "examples", bounds=Bounds(1, 2**20)
   )
+  accumulate: int = key(
+    1, "Parts in which each device works through its examples of a step, one after "
+    "another, to save memory.", fixed=False, bounds=Bounds(1, 2**10),
+  )  # fmt: skip
   schedule: schedules.Stepwise | schedules.Cosine = section(
     REQUIRED, "Form of the learning rate over time.", variants=schedules.SCHEDULES
   )

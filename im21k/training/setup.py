@@ -10,7 +10,15 @@ from flax import linen as nn
 
 from im21k import parallel, synsets
 from im21k.loading.train import TrainIterator, TrainLoader
-from im21k.training import averages, eval_sets, keys, policies, split_head, start
+from im21k.training import (
+  accumulation,
+  averages,
+  eval_sets,
+  keys,
+  policies,
+  split_head,
+  start,
+)
 from im21k.training import step as steps
 from im21k.training.config import Config
 from im21k.weights import Input
@@ -118,6 +126,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   prepared = config.make_input()
   if config.init and not begun:  # Before anything is compiled.
     _start(config, config.init, prepared, classes)
+  accumulation.check(config.batch_size, config.devices, config.accumulate)
   config = policies.for_devices(config, devices)
   loader = TrainLoader(
     Path(config.data),
@@ -151,7 +160,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     prepared,
     classes,
     devices=devices,
-    batch_size=config.batch_size,
+    batch_size=config.batch_size // config.accumulate,
     threads=config.threads,
   )
   return Setup(

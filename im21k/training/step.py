@@ -1,6 +1,7 @@
 """State and batch -> next state and metrics: one step of training, a pure function."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from flax import linen as nn
 from flax import struct
 
 from im21k import parallel
-from im21k.training import flat_losses, split_head
+from im21k.training import accumulation, flat_losses, split_head
 from im21k.training.augment import Mix
 from im21k.training.averages import Averaging
 from im21k.weights import normalize
@@ -94,6 +95,9 @@ class TrainStep:
     loss: of logits and labels; a split head has its own, a cross-entropy,
     smoothing: which spreads this share of each label evenly, or
     sigmoid: that of every class by itself.
+    accumulate: parts in which each device works through its examples. Gradients are
+      averaged over devices once, at the end; statistics are those of each part,
+      averaged as over devices.
     averaging: how the average of the state is updated, if it has one.
   """
 
@@ -110,6 +114,7 @@ class TrainStep:
   loss: flat_losses.Loss = flat_losses.cross_entropy
   smoothing: float = 0.0
   sigmoid: bool = False
+  accumulate: int = 1
   averaging: Averaging | None = None
 
   def take(self, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Any]:
@@ -127,20 +132,19 @@ class TrainStep:
     image, label, other, share = self._mixed(state.step, batch)
     early = self._averages_early()
     model = self.model.clone(reduce=self._average) if early else self.model
-    if hasattr(model, "prepare"):
+    prepares = hasattr(model, "prepare")
+    if prepares:
       model = model.clone(prepare=self._normalized)
-    else:
-      image = self._normalized(image)
     if self.split_head:
       model = model.clone(num_classes=None)
 
     trained = {HEAD: state.params[HEAD]} if self.frozen else state.params
 
-    def loss_of(trained: Any) -> Any:
+    def loss_of(trained: Any, image: Any, label: Any, other: Any) -> Any:
       params = {**state.params, **trained}
       (outputs, _), updates = model.apply(
         {"params": params, "batch_stats": state.batch_stats},
-        image,
+        image if prepares else self._normalized(image),
         train=not self.frozen,
         mutable=["batch_stats"],
       )
@@ -150,7 +154,14 @@ class TrainStep:
         value = share * value + (1 - share) * mixed_in
       return value, (updates["batch_stats"], {"loss": value, "top_1": top_1})
 
-    gradients, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(trained)
+    of_part = functools.partial(jax.grad(loss_of, has_aux=True), trained)
+    if self.accumulate == 1:
+      gradients, (batch_stats, metrics) = of_part(image, label, other)
+    else:
+      like = trained, (state.batch_stats, dict.fromkeys(("loss", "top_1"), 0.0))
+      gradients, (batch_stats, metrics) = accumulation.mean(
+        of_part, (image, label, other), self.accumulate, like
+      )
     if not early:
       gradients = self._average_late(gradients)
     if self.frozen:
@@ -196,7 +207,8 @@ class TrainStep:
   def _averages_early(self) -> bool:
     """Whether gradients are averaged during backprop; one device has no need to."""
     can = self.overlap and hasattr(self.model, "reduce") and not self.frozen
-    return can and parallel.axis_size() > 1
+    # Of several parts, each but the last would be sent for nothing.
+    return can and self.accumulate == 1 and parallel.axis_size() > 1
 
   def _average(self, gradients: Any) -> Any:
     with jax.named_scope("gradients"):  # so that a plan recognises them in the program

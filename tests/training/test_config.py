@@ -69,6 +69,7 @@ CASES = [
   Case("init.trunk.lr", 0.5, ("program",), "fixed", STARTED),
   Case("total", {"epochs": 2}, ("total",), "free"),
   Case("batch_size", 16, ("program", "batch", "eval_batch"), "fixed"),
+  Case("accumulate", 2, ("program", "eval_batch"), "free"),
   Case("schedule.name", "cosine", ("rates", "program"), "free",
        {"schedule": {"name": "stepwise", "rates": [1], "until": {"steps": []}}}),
   Case("schedule.rates", (0.2, 0.1), ("rates", "program"), "free"),

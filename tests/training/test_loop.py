@@ -18,8 +18,9 @@ import pytest
 from im21k import cli, lock, weights
 from im21k.evaluation import evaluate, score
 from im21k.loading import train as loading
-from im21k.training import export_checkpoint, log, loop
+from im21k.training import log, loop
 from im21k.training import run as command
+from im21k.training.export_checkpoint import export_checkpoint
 
 
 def arrays(folder):
@@ -68,7 +69,7 @@ def test_evaluations_have_a_size_of_their_own_that_the_weights_take(config, tmp_
     r["loss"] for r in without if "loss" in r
   ]
   assert rows[-1]["eval_loss"] != without[-1]["eval_loss"]
-  export_checkpoint.export_checkpoint(tmp_path / "with", tmp_path / "out")
+  export_checkpoint(tmp_path / "with", tmp_path / "out")
   for folder in (tmp_path / "with" / "weights", tmp_path / "out"):
     assert weights.load(folder).input == weights.Input(48, 50, 117.0, 1.0)
   found = evaluate.evaluate(tmp_path / "with", Path(config.data), split="eval")
@@ -99,11 +100,19 @@ def test_a_split_head_changes_no_file(config, tmp_path):
       np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+MUON = {
+  "optimizer.name": "muon", "optimizer.groups.head_rate": 0.1,
+  "accumulate": 2, "devices": 2, "mix.mixup": 0.5,
+}  # fmt: skip
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, MUON], ids=["sgd", "muon in parts"])
 def test_stopped_and_started_again_it_ends_in_the_same_bits(
-  config, tmp_path, monkeypatch
+  config, tmp_path, monkeypatch, settings
 ):
   """SIGTERM after steps that are no multiples of anything."""
+  config = config.changed(settings)
   loop.train(config, tmp_path / "unbroken")
   original = log.StepLog.add
   stops = iter([1, 3, 7, 10])
@@ -134,6 +143,10 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(
   times = ("time", "train_secs", "eval_secs")
   first, second = ({k: v for k, v in r.items() if k not in times} for r in last)
   assert first == second
+  export_checkpoint(tmp_path / "broken", tmp_path / "exported")
+  exported = jax.tree.leaves(weights.load(tmp_path / "exported").variables)
+  for a, b in zip(arrays(tmp_path / "unbroken"), exported, strict=True):
+    np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
