@@ -105,6 +105,8 @@ FACTORS: dict[str, Settings] = {
   },
   "LAMB": {"optimizer": {"name": "lamb", "decay": "kernels"}, "schedule.peak": 0.01},
   "Muon": {"optimizer": MUON, "schedule.peak": 0.005},
+  "EMA": {"average": {"name": "ema", "horizon": {"epochs": 0.25}}},
+  "average of the last pass": {"average": {"name": "tail", "span": {"epochs": 1}}},
 }
 
 SCREEN = Stage(32, 0.125, FACTORS)
