@@ -41,6 +41,11 @@ class Config(RunKeys):
         raise ValueError(f"{name} has {len(value)} numbers, but must have 1 or 3")
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
+    if self.recalibrate and self.is_frozen:
+      raise ValueError(
+        f"recalibrate is {self.recalibrate}, but a frozen trunk keeps its BatchNorm "
+        "statistics: set recalibrate to none"
+      )
 
   @classmethod
   def from_dict(
