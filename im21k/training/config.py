@@ -47,6 +47,11 @@ class Config(RunKeys):
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
       optimizers.check_split(self.optimizer)
+    if self.recalibrate and self.is_frozen:
+      raise ValueError(
+        f"recalibrate is {self.recalibrate}, but a frozen trunk keeps its BatchNorm "
+        "statistics: set recalibrate to none"
+      )
 
   @classmethod
   def from_dict(

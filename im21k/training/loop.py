@@ -15,7 +15,7 @@ import jax
 
 from im21k import lock, machine
 from im21k.loading.train import TrainIterator
-from im21k.training import eval_sets, policies, trackers
+from im21k.training import eval_sets, policies, recalibration, trackers
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.config import Config
 from im21k.training.log import Clock, MetricsFile, StepLog
@@ -138,9 +138,13 @@ def _run(
       if due(run.log_every):
         log.close_row(step)
     log.flush(step)
+    if step >= run.total:
+      variables, rows = run.variables(state), metrics.rows
+      with clock.pause("eval"):
+        variables = recalibration.finish(run, variables, step, rows, log, progress)
     folder.draw(metrics.rows)
     if step >= run.total:
-      folder.export(step, run.variables(state))
+      folder.export(step, variables)
   return step
 
 

@@ -61,6 +61,11 @@ class RunKeys:
     averages.Off(), "Average of weights that is scored and exported in their place.",
     variants=averages.AVERAGES,
   )  # fmt: skip
+  recalibrate: int | None = key(
+    None, "Give what the run exports at its end BatchNorm statistics of so many "
+    "training photos; none: it keeps the moving ones.", "photos", fixed=False,
+    bounds=COUNT,
+  )  # fmt: skip
   image_size: int = key(
     224, "Side of the model's square input.", "pixels", bounds=Bounds(1, 2**13)
   )

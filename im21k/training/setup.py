@@ -8,7 +8,7 @@ import jax
 import optax
 from flax import linen as nn
 
-from im21k import parallel, synsets
+from im21k import parallel, synsets, words
 from im21k.loading.train import TrainIterator, TrainLoader
 from im21k.training import (
   accumulation,
@@ -153,6 +153,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   averaging = config.make_averaging(loader.count)
   if averaging:
     averaging.check(durations["total"])
+  _check_recalibration(config, model, loader.count)
   held_out = eval_sets.open_all(
     config.eval_folders,
     (Path(config.data), loader.manifest),
@@ -183,6 +184,23 @@ def _start(
 ) -> dict[str, Any]:
   """The variables to start from; see `start.read`."""
   return start.read(init, config.model, prepared, classes, config.seed)
+
+
+def _check_recalibration(config: Config, model: nn.Module, photos: int) -> None:
+  """ValueError, before anything is trained, if its end cannot be recalibrated."""
+  if config.recalibrate is None:
+    return
+  batch = config.batch_size // config.accumulate
+  if min(config.recalibrate, photos) < batch:
+    raise ValueError(
+      f"recalibrate is {config.recalibrate} of {words.counted(photos, 'photo')}, which "
+      f"make no whole batch of {batch}: raise it, or set it to none"
+    )
+  if not hasattr(model, "bn_momentum"):
+    raise ValueError(
+      f"recalibrate needs a model with bn_momentum, which {config.model['name']} has "
+      "not: set recalibrate to none"
+    )
 
 
 def _check_outputs(config: Config, classes: synsets.ClassList) -> None:

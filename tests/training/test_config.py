@@ -16,7 +16,7 @@ import pytest
 
 from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop, trackers
+from im21k.training import configs, learning_curve, loop, recalibration, trackers
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
@@ -46,6 +46,7 @@ REDUCING = {"model.name": "reducing"}
 ADAMW, LAMB, MUON = ({"optimizer.name": name} for name in ("adamw", "lamb", "muon"))
 EMA = {"average.name": "ema"}
 TAIL = {"average.name": "tail", "average.every": 1}
+BN = {"recalibrate": 24}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
@@ -112,6 +113,7 @@ CASES = [
   Case("average.horizon", {"steps": 3}, ("program",), "fixed", EMA),
   Case("average.every", 2, ("program",), "fixed", EMA),
   Case("average.span", {"steps": 2}, ("program",), "fixed", TAIL),
+  Case("recalibrate", 8, ("recalibrated",), "free", BN),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
   Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
@@ -269,6 +271,15 @@ class Parts:
   @property
   def rates(self):
     return [float(self.run.schedule(step)) for step in range(12)]
+
+  @property
+  def recalibrated(self):
+    """The photos that what is exported has statistics of."""
+    if not self.run.config.recalibrate:
+      return None
+    state = self.run.init()
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return recalibration.recalibrated(self.run, variables)[1]
 
   @property
   def allows_bad(self):
