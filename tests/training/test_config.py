@@ -4,6 +4,7 @@ And for every key, whether a run may change it on its way. A new key fails here 
 has a row in CASES.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -47,6 +48,7 @@ ADAMW, LAMB, MUON = ({"optimizer.name": name} for name in ("adamw", "lamb", "muo
 EMA = {"average.name": "ema"}
 TAIL = {"average.name": "tail", "average.every": 1}
 BN = {"recalibrate": 24}
+GROWING = {"phases": {"image_sizes": [16], "batch_sizes": [4], "until": {"steps": [4]}}}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
@@ -116,6 +118,9 @@ CASES = [
   Case("recalibrate", 8, ("recalibrated",), "free", BN),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
+  Case("phases.image_sizes", [24], ("first_batch", "course"), "fixed", GROWING),
+  Case("phases.batch_sizes", [12], ("first_batch", "course"), "fixed", GROWING),
+  Case("phases.until", {"steps": [6]}, ("course",), "fixed", GROWING),
   Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
   Case("eval_short_side", 32, ("eval_batch", "input"), "fixed"),
   Case("mean", (1, 2, 3), ("program", "eval_program", "input"), "fixed"),
@@ -245,6 +250,11 @@ class Parts:
   @property
   def batch(self):
     return digest(self.run.loader.batch(0))
+
+  @property
+  def first_batch(self):
+    with contextlib.closing(self.run.batches(0)) as batches:
+      return digest(next(batches))
 
   @property
   def eval_batch(self):
