@@ -134,7 +134,8 @@ class Program:
     return sum(self._by_name[o].bytes for o in instruction.operands)
 
   def _count_traffic(self, instruction: Instruction) -> int:
-    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
+    # The one branch there is updates an average of weights, in few steps.
+    if instruction.opcode in ("parameter", "constant", "conditional", *hlo.VIEWS):
       return 0
     computation = self.called(instruction)
     shares = fusions.shares_read(computation) if computation else None
