@@ -103,6 +103,7 @@ class Compiled:
       "gpu": self.card.name,
       "devices": config.devices,
       "batch": self.batch,
+      "accumulate": config.accumulate,
       "dtype": self._dtype,
       "remat": config.resolved().model.get("remat", "none"),
       "split_head": config.split_head,

@@ -145,11 +145,15 @@ def _one(
   if searches and isinstance(compiled, Compiled):
     leanest = experiment
     if policies.is_open(experiment):
-      best = fastest.find(lambda b: compiler.compile(experiment, b), compiled, MOST)
+      best = fastest.find(
+        lambda b: compiler.compile(experiment, b), compiled, MOST, experiment.accumulate
+      )
       report = best.report()
       result["fastest"] = {key: report[key] for key in ("batch", "remat", *_AT_LARGEST)}
       leanest = experiment.changed({"model.remat": "block"})
-    most, at_largest = largest.find(lambda b: compiler.compile(leanest, b), batch, MOST)
+    most, at_largest = largest.find(
+      lambda b: compiler.compile(leanest, b), batch, MOST, experiment.accumulate
+    )
     result["largest_batch"] = most
     if at_largest:
       report = at_largest.report()

@@ -13,8 +13,8 @@ def text(r: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
   lines = [
     f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
-    f"{r['dtype']}, "
+    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each"
+    f"{_parts(r)}, {r['dtype']}, "
     f"remat {remats.shown(r['remat'])}{', head split' if r['split_head'] else ''} "
     f"(jax {r['jax']})",
     "",
@@ -67,6 +67,10 @@ def work(r: dict[str, Any]) -> str:
 
 def _rounded(number: float) -> str:
   return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def _parts(r: dict[str, Any]) -> str:
+  return f" in {r['accumulate']} parts" if r["accumulate"] > 1 else ""
 
 
 def _cost(r: dict[str, Any]) -> str:
