@@ -5,20 +5,12 @@ one batch of 16.
 """
 
 import dataclasses
-import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from jaxtyping import UInt8
-from tqdm import tqdm
-
-from im21k import parallel, targets, weights, words
+from im21k import targets, weights, words
 from im21k.dataset.manifest import Manifest
-from im21k.evaluation import inputs, results, score
+from im21k.evaluation import batch_statistics, inputs, results, score
 from im21k.evaluation.accuracy import TOP_K
 from im21k.loading import scoring
 
@@ -86,16 +78,17 @@ def recalibrate(
   )
   inputs.check_batch(batch_size, released.input.size)
   wanted = min(images, images if photos.count is None else photos.count)
-  bad: list[results.Bad] = []
-  read: Counter[str] = Counter()
-  stats, count = _statistics(released, loader, wanted // batch_size, on, bad, read)
+  found = batch_statistics.estimate(
+    released.model, released.input, released.variables, loader, wanted // batch_size, on
+  )
+  bad = found.bad
   results.refuse_damage(bad)
-  if not count:
+  if not found.used:
     raise ValueError(
       f"{words.counted(wanted - len(bad), 'photo')} make no whole batch of {batch_size}"
       + (f"; {len(bad):,} cannot be used{results.first_of(bad)}" if bad else "")
     )
-  variables = {**released.variables, "batch_stats": stats}
+  variables = {**released.variables, "batch_stats": found.stats}
   after = dataclasses.replace(released, variables=variables, scores={})
   after.save(out)
   held_out = _held_out(data, split)
@@ -112,13 +105,13 @@ def recalibrate(
   ]
   return {
     "weights": str(out),
-    "images": count * batch_size,
+    "images": found.used,
     "bad": results.as_rows(bad),
     "counts": {
-      "photos": read["photos"],
-      "used": count * batch_size,
+      "photos": found.read,
+      "used": found.used,
       "bad": len(bad),
-      "left": read["photos"] - count * batch_size - len(bad),
+      "left": found.read - found.used - len(bad),
     },
     "rows": rows,
   }
@@ -137,86 +130,8 @@ def text(result: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _statistics(
-  released: weights.Weights,
-  loader: scoring.ScoreLoader,
-  batches: int,
-  on: Sequence[jax.Device],
-  bad: list[results.Bad],
-  read: Counter[str],
-) -> tuple[Any, int]:
-  """Statistics of the first batches, pooled, and how many batches there were.
-
-  `bad` gets each photo that takes no part, and `read` the number of `photos`.
-  """
-  measure = parallel.eval_step(_measure(released), on)
-  placed = parallel.place(released.variables, on)
-  sums: Any = None
-  count = 0
-  with tqdm(
-    total=batches, desc="recalibrate", unit=" batches", disable=None
-  ) as progress:
-    for image in itertools.islice(_whole_batches(loader, bad, read), batches):
-      means = jax.device_get(measure(placed, {"image": image}))
-      means = jax.tree.map(np.float64, means)
-      sums = means if sums is None else jax.tree.map(np.add, sums, means)
-      count += 1
-      progress.update()
-  return (_pooled(sums, count) if count else None), count
-
-
 def _held_out(data: Path, split: inputs.Split | None) -> inputs.Split | None:
   """The split to report accuracy on."""
   if inputs.is_packed(data) and "eval" in Manifest.load(data).splits:
     return "eval"
   return split
-
-
-def _whole_batches(
-  loader: scoring.ScoreLoader,
-  bad: list[results.Bad],
-  read: Counter[str],
-) -> Iterator[UInt8[np.ndarray, "d b h w 3"]]:
-  """Batches of good photos; what is left over at the end is dropped."""
-  waiting: list[np.ndarray] = []
-  for batch, examples in loader:
-    shape = batch["image"].shape
-    images = batch["image"].reshape(-1, *shape[2:])
-    good = (image for image, e in zip(images, examples, strict=False) if not e.error)
-    waiting += good
-    bad += [results.bad_of(e) for e in examples if e.error]
-    read["photos"] += len(examples)
-    if len(waiting) >= len(images):
-      yield np.stack(waiting[: len(images)]).reshape(shape)
-      del waiting[: len(images)]
-
-
-def _measure(released: weights.Weights) -> Callable[[Any, dict[str, Any]], Any]:
-  """Means of each batch, and of its squares, averaged over devices."""
-  model = released.model.clone(bn_momentum=0.0)  # statistics are the last batch's
-  prepared = released.input
-
-  def measure(variables: Any, batch: dict[str, Any]) -> Any:
-    image = weights.normalize(batch["image"], prepared.mean, prepared.std)
-    _, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
-    return parallel.mean(_by_layer(updates["batch_stats"], _square))
-
-  return measure
-
-
-def _by_layer(stats: Any, function: Callable[[dict[str, Any]], Any]) -> Any:
-  """Applies a function to every `{"mean", "var"}` of a tree."""
-  is_layer = lambda node: isinstance(node, dict) and "mean" in node  # noqa: E731
-  return jax.tree.map(function, stats, is_leaf=is_layer)
-
-
-def _square(layer: dict[str, Any]) -> dict[str, Any]:
-  return {"mean": layer["mean"], "var": layer["var"] + layer["mean"] ** 2}
-
-
-def _pooled(sums: Any, count: int) -> Any:
-  def pool(layer: dict[str, Any]) -> dict[str, Any]:
-    mean, square = layer["mean"] / count, layer["var"] / count
-    return {"mean": np.float32(mean), "var": np.float32(square - mean**2)}
-
-  return _by_layer(sums, pool)

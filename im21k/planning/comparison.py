@@ -15,7 +15,9 @@ from im21k import words
 from im21k.planning import prices, wording
 from im21k.planning.cards import Gpu
 from im21k.planning.compiled import Compiled
+from im21k.planning.phased import Phased
 
+Program = Compiled | Phased  # of one step, or of a step for each phase
 _CLOSE = 0.05
 _TENSOR = 8  # major capability from which XLA has other kernels for products
 _COMMON = (
@@ -26,7 +28,7 @@ _SPEED = ("images_per_s", "images_per_s_peak", "days", "cores_to_feed")
 
 
 def compare(
-  compile_for: Callable[[Gpu], Compiled],
+  compile_for: Callable[[Gpu], Program],
   cards: Sequence[Gpu],
   reserve: int,
   dollars: Mapping[str, float],
@@ -116,12 +118,12 @@ def _groups(cards: Sequence[Gpu], refused: dict[str, str]) -> list[list[Gpu]]:
 
 
 def _for_card(
-  compile_for: Callable[[Gpu], Compiled],
-  shared: Compiled,
+  compile_for: Callable[[Gpu], Program],
+  shared: Program,
   card: Gpu,
   reserve: int,
   adapts: bool,
-) -> tuple[Compiled, str]:
+) -> tuple[Program, str]:
   """The step on a card, and the name of the card that it was compiled for."""
   limit = card.memory - reserve
   if card == shared.card:

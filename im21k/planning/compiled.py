@@ -87,6 +87,10 @@ class Compiled:
     """Those figures that cards are compared by."""
     return {**self._program(), **self._fit(), **self._speed()}
 
+  def step_seconds(self, share: float) -> float:
+    """Time of a step if the card reaches this share of its peaks."""
+    return self._seconds(share)[0]
+
   def on(self, card: cards.Gpu, limit: int) -> "Compiled":
     """The same program on another card, with `limit` bytes of memory."""
     other = dataclasses.replace(self, card=card, limit=limit)
@@ -99,6 +103,7 @@ class Compiled:
       "gpu": self.card.name,
       "devices": config.devices,
       "batch": self.batch,
+      "accumulate": config.accumulate,
       "dtype": self._dtype,
       "remat": config.resolved().model.get("remat", "none"),
       "split_head": config.split_head,

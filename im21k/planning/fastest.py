@@ -5,6 +5,7 @@ for recomputation: from there on each image costs more. So the best batch is nea
 largest that recomputes nothing.
 """
 
+import math
 from collections.abc import Callable
 
 from im21k.planning.compiled import Compiled
@@ -13,18 +14,23 @@ _STEP = 8  # images
 _ROUNDS = 4
 
 
-def find(compile: Callable[[int], Compiled], first: Compiled, most: int) -> Compiled:
+def find(
+  compile: Callable[[int], Compiled], first: Compiled, most: int, parts: int = 1
+) -> Compiled:
   """The program with the most images/s among a few batches; `first`, if none fits.
 
   Args:
     compile: makes the step for a batch, with the policies that fit.
     first: that of some batch.
     most: images to which batches are limited.
+    parts: equal ones in which a batch is worked through.
   """
+  step = math.lcm(_STEP, parts)
+  most = max(step, most // step * step)
   best, tried = first, {first.batch}
   batch = first.batch // 2 if _recomputes(first) else _whole(first)
   for _ in range(_ROUNDS):
-    batch = min(max(_STEP, batch // _STEP * _STEP), most)
+    batch = min(max(step, batch // step * step), most)
     if batch in tried:
       break
     tried.add(batch)
@@ -32,7 +38,7 @@ def find(compile: Callable[[int], Compiled], first: Compiled, most: int) -> Comp
     if one.fits and (not best.fits or _speed(one) > _speed(best)):
       best = one
     # Shares of the need that do not grow make the first guesses low.
-    batch = batch - _STEP if _recomputes(one) else max(batch + _STEP, _whole(one))
+    batch = batch - step if _recomputes(one) else max(batch + step, _whole(one))
   return best
 
 

@@ -25,8 +25,9 @@ _ARGUMENT = re.compile(r"%?([\w.\-]+): ")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _NAME = re.compile(r"%([\w.\-]+)")
 STARTS, ENDS = ("all-reduce-start", "all-reduce"), ("all-reduce-done", "all-reduce")
+CARRY = "carry"  # The state of a loop between two turns: see `loops`.
 # Instructions that only give another name to an array.
-VIEWS = ("bitcast", "get-tuple-element", "tuple", *STARTS, *ENDS)
+VIEWS = ("bitcast", "get-tuple-element", "tuple", CARRY, *STARTS, *ENDS)
 
 Shape = tuple[str, tuple[int, ...]]
 

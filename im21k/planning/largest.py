@@ -1,12 +1,13 @@
 """A way to compile a step for a batch -> the largest batch that fits."""
 
+import math
 from collections.abc import Callable
 
 from im21k.planning.compiled import Compiled
 
 
 def find(
-  compile: Callable[[int], Compiled], batch: int, most: int
+  compile: Callable[[int], Compiled], batch: int, most: int, parts: int = 1
 ) -> tuple[int, Compiled | None]:
   """The largest batch that fits, in steps of 8 (16 from 128 on), and its program.
 
@@ -16,31 +17,38 @@ def find(
     compile: makes the step for a batch.
     batch: where the search begins.
     most: images to which batches are limited.
+    parts: equal ones in which a batch is worked through; steps are longer, if need be.
 
   Returns:
     The batch, 0 if none fits, and what was compiled for it.
   """
   fitting: dict[int, Compiled] = {}
   failing: dict[int, Compiled] = {}
-  guess = min(max(8, _rounded(batch)), most)
+  most = _rounded(most, parts) or _next(0, parts)
+  guess = min(max(_next(0, parts), _rounded(batch, parts)), most)
   while True:
     compiled = compile(guess)
     (fitting if compiled.fits else failing)[guess] = compiled
     low, high = max(fitting, default=0), min(failing, default=None)
-    if low == most or (high is not None and _next(low) >= high):
+    if low == most or (high is not None and _next(low, parts) >= high):
       return low, fitting.get(low)
     arguments = sum(compiled.sizes.values())
     slope = (compiled.needed - arguments) / compiled.batch
-    guess = _rounded((compiled.limit - arguments) / slope)
-    guess = min(max(guess, _next(low)), most)
+    guess = _rounded((compiled.limit - arguments) / slope, parts)
+    guess = min(max(guess, _next(low, parts)), most)
     if high is not None:
-      guess = min(guess, _rounded(high - 1))
+      guess = min(guess, _rounded(high - 1, parts))
 
 
-def _rounded(batch: float) -> int:
-  step = 16 if batch >= 128 else 8
+def _rounded(batch: float, parts: int) -> int:
+  step = _step(batch, parts)
   return max(0, int(batch // step) * step)
 
 
-def _next(batch: int) -> int:
-  return batch + (16 if batch >= 128 else 8)
+def _next(batch: int, parts: int) -> int:
+  step = _step(batch, parts)
+  return (batch // step + 1) * step
+
+
+def _step(batch: float, parts: int) -> int:
+  return math.lcm(16 if batch >= 128 else 8, parts)

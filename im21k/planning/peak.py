@@ -28,13 +28,17 @@ class Peak:
 
 @dataclasses.dataclass
 class _Buffers:
-  """Buffers of a program by name: their bytes, and when each is made and last used."""
+  """Buffers of a program by name: their bytes, and when each is made and last used.
+
+  What a loop carries from turn to turn is the sum of the gradients, nearly all of it.
+  """
 
   size: dict[str, int] = dataclasses.field(default_factory=dict)
   made: dict[str, int] = dataclasses.field(default_factory=dict)
   last: dict[str, int] = dataclasses.field(default_factory=dict)
   reads: dict[str, set[str]] = dataclasses.field(default_factory=dict)
   outputs: set[str] = dataclasses.field(default_factory=set)
+  carried: set[str] = dataclasses.field(default_factory=set)
 
   def alive(self, count: int) -> tuple[list[list[str]], list[list[str]]]:
     """Names of the buffers that begin and that end at each of `count` instructions."""
@@ -66,9 +70,12 @@ def peak(program: Program) -> Peak:
     alive.difference_update(ends[index])
     total -= sum(buffers.size[b] for b in ends[index])
   read = set().union(*(buffers.reads[b] for b in buffers.outputs))
-  gradients = read - buffers.outputs
+  gradients = (read | buffers.carried) - buffers.outputs
   # Not where backprop begins: XLA puts masks of it into passes of the forward half.
-  turn = max((k for k, i in enumerate(instructions) if _is_forward(i)), default=-1)
+  # A loop has several; the one of the highest need is before it.
+  until = where + 1 if buffers.carried else len(instructions)
+  forward = (k for k, i in enumerate(instructions[:until]) if _is_forward(i))
+  turn = max(forward, default=-1)
   held = sum(buffers.size[b] for b in at_highest & gradients)
   kept = sum(buffers.size[b] for b in at_highest - gradients if buffers.made[b] <= turn)
   origins = (i.origin for i in reversed(instructions[: where + 1]) if i.origin)
@@ -82,16 +89,25 @@ def _is_forward(one: Instruction) -> bool:
 def _buffers(instructions: Sequence[Instruction]) -> _Buffers:
   buffers = _Buffers()
   owners: dict[str, tuple[str, ...]] = {}  # name -> the buffers that it stands for
+  elements: dict[str, list[tuple[str, ...]]] = {}  # of tuples, each with its own
   for index, one in enumerate(instructions):
     operands = tuple(b for o in one.operands for b in owners[o])
     if one.opcode in ("parameter", "constant"):
       owners[one.name] = ()
     elif one.opcode == "get-tuple-element":
       at = re.search(r"index=(\d+)", one.text)
-      chosen = operands[int(at.group(1)) :][:1] if at else operands
-      owners[one.name] = chosen if len(operands) > 1 else operands
+      if at and one.operands[0] in elements:
+        owners[one.name] = elements[one.operands[0]][int(at.group(1))]
+      else:
+        chosen = operands[int(at.group(1)) :][:1] if at else operands
+        owners[one.name] = chosen if len(operands) > 1 else operands
     elif one.opcode in hlo.VIEWS:
       owners[one.name] = operands
+      if one.opcode == "tuple":
+        elements[one.name] = [owners[o] for o in one.operands]
+      elif one.opcode == hlo.CARRY and one.operands[0] in elements:
+        elements[one.name] = elements[one.operands[0]]
+        buffers.carried.update(operands)
     else:
       owners[one.name] = tuple(f"{one.name}.{k}" for k in range(len(one.shapes)))
       for buffer, shape in zip(owners[one.name], one.shapes, strict=True):

@@ -13,12 +13,13 @@ from im21k.planning import (
   comparison,
   fastest,
   largest,
+  phased,
   prices,
   sweeps,
   wording,
   workload,
 )
-from im21k.planning.compiled import MIB
+from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs, policies
 from im21k.training.config import Config
@@ -110,11 +111,12 @@ def plan(
   if gpu.lower() != ALL:
     _check_card(chosen[0], reserve)
   experiment = configs.load(config, given)
+  experiment = _with_batch(experiment, batch, sweep)
   workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
   own = batch or max(1, experiment.batch_size // experiment.devices)
   if gpu.lower() == ALL:
     return comparison.compare(
-      lambda card: Compiler(card, reserve).compile(experiment, own),
+      lambda card: _compiled(Compiler(card, reserve), experiment, own),
       chosen,
       reserve,
       dollars,
@@ -136,18 +138,22 @@ def _one(
   dollars: dict[str, float],
 ) -> dict[str, Any]:
   """The plan for one card; `searches` the largest batch too."""
-  compiled = compiler.compile(experiment, batch)
+  compiled = _compiled(compiler, experiment, batch)
   if dump:
     compiled.dump(dump)
   result = compiled.report()
-  if searches:
+  if searches and isinstance(compiled, Compiled):
     leanest = experiment
     if policies.is_open(experiment):
-      best = fastest.find(lambda b: compiler.compile(experiment, b), compiled, MOST)
+      best = fastest.find(
+        lambda b: compiler.compile(experiment, b), compiled, MOST, experiment.accumulate
+      )
       report = best.report()
       result["fastest"] = {key: report[key] for key in ("batch", "remat", *_AT_LARGEST)}
       leanest = experiment.changed({"model.remat": "block"})
-    most, at_largest = largest.find(lambda b: compiler.compile(leanest, b), batch, MOST)
+    most, at_largest = largest.find(
+      lambda b: compiler.compile(leanest, b), batch, MOST, experiment.accumulate
+    )
     result["largest_batch"] = most
     if at_largest:
       report = at_largest.report()
@@ -156,6 +162,26 @@ def _one(
     result["dollars"] = prices.cost(price, experiment.devices, result["days"])
   result["advice"] = advice.advise(result)
   return result
+
+
+def _compiled(compiler: Compiler, experiment: Config, batch: int) -> comparison.Program:
+  """The step for a card, or that of each phase."""
+  if experiment.phases:
+    return phased.compile(compiler, experiment)
+  return compiler.compile(experiment, batch)
+
+
+def _with_batch(experiment: Config, batch: int | None, sweep: bool) -> Config:
+  """The config, with phases of this batch a GPU; ValueError if theirs are given."""
+  if not experiment.phases:
+    return experiment
+  if sweep:
+    raise ValueError("--sweep is for a run of one size of photos: leave out phases")
+  if batch is None:
+    return experiment
+  if experiment.phases.batch_sizes:
+    raise ValueError("batch is what phases.batch_sizes says: leave out --batch")
+  return experiment.changed({"batch_size": batch * experiment.devices})
 
 
 def _chosen(gpu: str, link_gbs: float | None) -> list[cards.Gpu]:

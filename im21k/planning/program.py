@@ -5,7 +5,7 @@ import dataclasses
 import math
 import re
 
-from im21k.planning import fusions, hlo
+from im21k.planning import fusions, hlo, loops
 from im21k.planning.hlo import Computation, Instruction
 
 _COLLECTIVES = (
@@ -40,9 +40,11 @@ class Program:
   """
 
   def __init__(self, text: str):
-    self.instructions = hlo.instructions(text)
-    self._by_name = {i.name: i for i in self.instructions}
     self._computations = hlo.computations(text)
+    self.instructions = tuple(
+      loops.written_out(hlo.instructions(text), self._computations)
+    )
+    self._by_name = {i.name: i for i in self.instructions}
     # Every card and every question asks for all of them.
     self._flops: dict[str, int] = {}
     self._traffic: dict[str, int] = {}
@@ -134,7 +136,8 @@ class Program:
     return sum(self._by_name[o].bytes for o in instruction.operands)
 
   def _count_traffic(self, instruction: Instruction) -> int:
-    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
+    # The one branch there is updates an average of weights, in few steps.
+    if instruction.opcode in ("parameter", "constant", "conditional", *hlo.VIEWS):
       return 0
     computation = self.called(instruction)
     shares = fusions.shares_read(computation) if computation else None

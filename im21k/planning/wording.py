@@ -13,11 +13,12 @@ def text(r: dict[str, Any]) -> str:
   """Formats the result of `plan` for reading."""
   lines = [
     f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each, "
-    f"{r['dtype']}, "
+    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each"
+    f"{_parts(r)}, {r['dtype']}, "
     f"remat {remats.shown(r['remat'])}{', head split' if r['split_head'] else ''} "
     f"(jax {r['jax']})",
     "",
+    *_phases(r.get("phases", [])),
     *_memory(r),
     f"recomputation       {r['recomputed_share']:8.1%} more FLOPs, "
     f"{r['gflops_per_image']:.1f} GFLOP an image in all",
@@ -68,8 +69,27 @@ def _rounded(number: float) -> str:
   return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
+def _parts(r: dict[str, Any]) -> str:
+  return f" in {r['accumulate']} parts" if r["accumulate"] > 1 else ""
+
+
 def _cost(r: dict[str, Any]) -> str:
   return f", {prices.text(r['dollars'])}" if "dollars" in r else ""
+
+
+def _phases(rows: list[dict[str, Any]]) -> list[str]:
+  """A line for each phase of a run that has several."""
+  if not rows:
+    return []
+  found = ["phases, in order; the figures below are of the one that needs most memory"]
+  for row in rows:
+    low, high = (_rounded(n) for n in row["images_per_s"])
+    found.append(
+      f"  {row['image_size']} pixels, {words.counted(row['batch'], 'image')} each, "
+      f"{words.counted(row['steps'], 'step')}: {row['needed_mib']:,.0f} MiB, "
+      f"{low} to {high} images/s, {duration(*row['days'])}"
+    )
+  return [*found, ""]
 
 
 def _memory(r: dict[str, Any]) -> list[str]:

@@ -39,7 +39,10 @@ def find(experiment: Config) -> Workload:
     ValueError: there is a manifest, but it is damaged or has no photos to train on.
     OSError: it cannot be read.
   """
-  if experiment.total.unit != "epochs":
+  units = {experiment.total.unit}
+  if experiment.phases:
+    units.add(experiment.phases.until.unit)
+  if "epochs" not in units:
     return Workload(None, "")
   folder = Path(experiment.data)
   try:

@@ -26,6 +26,8 @@ from im21k.training import (
   overrides,
   split_head,
 )
+from im21k.training import course as courses
+from im21k.training.durations import Durations
 from im21k.training.flat_losses import Loss
 from im21k.training.model_keys import resolved_model
 from im21k.training.run_keys import RunKeys
@@ -47,6 +49,11 @@ class Config(RunKeys):
     if self.split_head:
       split_head.check(self.loss, self.optimizer.clip_norm)
       optimizers.check_split(self.optimizer)
+    if self.recalibrate and self.is_frozen:
+      raise ValueError(
+        f"recalibrate is {self.recalibrate}, but a frozen trunk keeps its BatchNorm "
+        "statistics: set recalibrate to none"
+      )
 
   @classmethod
   def from_dict(
@@ -115,10 +122,37 @@ class Config(RunKeys):
     """Whether the head alone is trained."""
     return self.init is not None and self.init.trunk.name == Frozen.name
 
+  def course(self, train_examples: int) -> courses.Course:
+    """The phases of the run, for so many photos in an epoch."""
+    until = self.phases.until if self.phases else Durations((), "steps")
+    return courses.of(self.sizes, until, train_examples)
+
+  @property
+  def sizes(self) -> list[tuple[int, int]]:
+    """Side of the photos and batch in each phase."""
+    if self.phases is None:
+      return [(self.image_size, self.batch_size)]
+    return self.phases.sizes(self.image_size, self.batch_size)
+
+  def alone(self, image_size: int, batch_size: int) -> "Config":
+    """The same run with photos and batches of one phase throughout."""
+    if self.phases is None:
+      return self
+    short = eval_crop.in_proportion(self.image_size, self.short_side, image_size)
+    return dataclasses.replace(
+      self.resolved(), phases=None, image_size=image_size, short_side=short,
+      batch_size=batch_size,
+    )  # fmt: skip
+
+  def largest(self) -> "Config":
+    """The same with the phase throughout whose step has most pixels and needs most."""
+    return self.alone(*max(self.sizes, key=lambda size: (size[0] ** 2 * size[1], size)))
+
   def make_schedule(self, train_examples: int) -> optax.Schedule:
     """Learning rate by step; ValueError names what is wrong with `schedule`."""
-    total = self.total.steps(self.batch_size, train_examples)
-    return self.schedule.make(self.batch_size, train_examples, total)
+    course = self.course(train_examples)
+    schedule, total = course.in_steps(self.schedule), course.steps(self.total)
+    return schedule.make(self.batch_size, train_examples, total)
 
   def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
     """The optimizer with this schedule, of the parameters that are trained."""
@@ -129,7 +163,7 @@ class Config(RunKeys):
 
   def make_averaging(self, train_examples: int) -> averages.Averaging | None:
     """How weights are averaged, of the parameters that are trained."""
-    total = self.total.steps(self.batch_size, train_examples)
+    total = self.course(train_examples).steps(self.total)
     made = self.average.make(self.batch_size, train_examples, total)
     return dataclasses.replace(made, head_only=self.is_frozen) if made else None
 

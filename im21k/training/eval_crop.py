@@ -18,17 +18,19 @@ def of(
     ValueError: evaluations have sizes of their own, and the square is the larger one.
   """
   side = eval_size or image_size
-  if eval_short_side:
-    short = eval_short_side
-  elif short_side is None:
-    short = usual_short_side(side)
-  else:
-    short = round(short_side * side / image_size)
+  short = eval_short_side or in_proportion(image_size, short_side, side)
   if side > short and (eval_size or eval_short_side):
     raise ValueError(
       f"eval_size is {side}, but must be at most eval_short_side, which is {short}"
     )
   return side, short
+
+
+def in_proportion(image_size: int, short_side: int | None, side: int) -> int:
+  """The short side for a square of another side, as `short_side` is for its own."""
+  if short_side is None or short_side == usual_short_side(image_size):
+    return usual_short_side(side)  # The same when the key is spelled out.
+  return round(short_side * side / image_size)
 
 
 def that_follow(values: Mapping[str, Any]) -> dict[str, None]:

@@ -15,8 +15,9 @@ from im21k import documents, synsets, targets, weights
 from im21k.training import averages, resume, seal
 from im21k.training import step as steps
 from im21k.training.checkpoint import Checkpoints
+from im21k.training.clock import Clock
 from im21k.training.config import Config
-from im21k.training.log import Clock, last_scores, read_rows
+from im21k.training.log import last_scores, read_rows
 
 _ANY = 1_000_000  # Photos an epoch, on which no shape depends.
 

@@ -15,7 +15,6 @@ from im21k.training.durations import UNITS, Duration, Durations
 from im21k.training.values import (
   ANY,
   Bounds,
-  Text,
   convert,
   duration,
   is_none,
@@ -126,8 +125,8 @@ def _of_variants(name: str, variants: Mapping[str, type]) -> Iterator[Key]:
     for one in listing(variant, f"{name}."):
       owners.setdefault(one, []).append(chosen_by)
   for one, names in owners.items():
-    all_have_it = len(names) == len(variants)
-    yield dataclasses.replace(one, variants=() if all_have_it else tuple(names))
+    some = tuple(names) if len(names) < len(variants) else ()
+    yield dataclasses.replace(one, variants=some)
 
 
 def section_class(field: dataclasses.Field[Any]) -> type:
@@ -243,9 +242,3 @@ def flat(instance: Any) -> dict[str, Any]:
 
   add(document(instance), "")
   return result
-
-
-__all__ = [
-  "REQUIRED", "Key", "Text", "build", "document", "flat", "key", "listing",
-  "section",
-]  # fmt: skip

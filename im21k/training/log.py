@@ -1,11 +1,10 @@
 """Metrics of steps -> rows of `metrics.jsonl`, with loss, accuracy and throughput."""
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import optax
 
 from im21k import files
 from im21k.training import eval_keys, trackers
+from im21k.training.clock import Clock
+from im21k.training.course import Course
 from im21k.training.outputs import writing
 
 
@@ -105,51 +106,6 @@ def last_scores(rows: list[dict[str, Any]]) -> dict[str, float | None]:
   }
 
 
-class Clock:
-  """Seconds spent on training itself: evaluation, saving and compilation do not count.
-
-  Attributes:
-    train_secs: so far, over all restarts.
-    data_secs: the part of these spent waiting for data.
-  """
-
-  def __init__(
-    self,
-    before: Mapping[str, float] | None = None,
-    now: Callable[[], float] = time.perf_counter,
-  ) -> None:
-    """Starts at 0, or continues from the `state` of a clock before."""
-    before = before or {"train_secs": 0.0, "data_secs": 0.0}
-    self.train_secs, self.data_secs = before["train_secs"], before["data_secs"]
-    self._now = now
-    self._since = now()
-
-  def tick(self) -> None:
-    """Brings `train_secs` up to now."""
-    now = self._now()
-    self.train_secs += now - self._since
-    self._since = now
-
-  @contextlib.contextmanager
-  def pause(self, name: str) -> Iterator[None]:
-    """Time in this context does not count; a profile shows it under `name`."""
-    self.tick()
-    with jax.profiler.TraceAnnotation(name):
-      yield
-    self._since = self._now()
-
-  @contextlib.contextmanager
-  def waiting(self) -> Iterator[None]:
-    """Time in this context counts, as time spent waiting for data."""
-    start = self._now()
-    yield
-    self.data_secs += self._now() - start
-
-  def state(self) -> dict[str, float]:
-    """What a checkpoint keeps."""
-    return {"train_secs": self.train_secs, "data_secs": self.data_secs}
-
-
 class StepLog:
   """Collects the metrics of steps; writes a row while the step after it runs.
 
@@ -161,8 +117,7 @@ class StepLog:
     file: MetricsFile,
     clock: Clock,
     *,
-    batch_size: int,
-    train_examples: int,
+    course: Course,
     schedule: optax.Schedule,
     health: Callable[[], Mapping[str, Any]] = dict,
     show: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -172,19 +127,26 @@ class StepLog:
     Args:
       file: to write to.
       clock: of the run.
-      batch_size: examples a step, over all devices.
-      train_examples: examples an epoch.
+      course: of the run.
       schedule: learning rate by step.
       health: gives what else a row holds, asked when the row ends.
       show: is given each row that has been written.
     """
     self._health, self._show = health, show
     self._file, self._clock, self._schedule = file, clock, schedule
-    self._batch_size, self._train_examples = batch_size, train_examples
+    self._course = course
+    self._untimed = 0  # steps since the last row that were taken in a pause
     self._metrics: list[Any] = []  # of the steps since the last row, on the device
-    # Step, metrics of its steps, seconds trained and waited, what else the row holds.
-    self._pending: tuple[int, list[Any], float, float, Mapping[str, Any]] | None = None
+    # Step, metrics of its steps, those not timed, seconds trained and waited, and what
+    # else the row holds.
+    self._pending: (
+      tuple[int, list[Any], int, float, float, Mapping[str, Any]] | None
+    ) = None
     self._mark = (clock.train_secs, clock.data_secs)
+
+  def pause(self) -> None:
+    """Notes that the step which is added next was taken while the clock stood."""
+    self._untimed += 1
 
   def add(self, metrics: Any) -> dict[str, Any] | None:
     """Takes the metrics of a step that has been started; returns a row, if one is due.
@@ -201,8 +163,8 @@ class StepLog:
     train, data = self._clock.train_secs, self._clock.data_secs
     seconds = train - self._mark[0], data - self._mark[1]
     about = {**self._times(), **self._health()}
-    self._pending = (step, self._metrics, *seconds, about)
-    self._metrics, self._mark = [], (train, data)
+    self._pending = (step, self._metrics, self._untimed, *seconds, about)
+    self._metrics, self._untimed, self._mark = [], 0, (train, data)
 
   def flush(self, step: int) -> None:
     """Writes all rows up to this step."""
@@ -215,8 +177,8 @@ class StepLog:
     self._file.write(**self._seen(step), **self._times(), **values)
 
   def _seen(self, step: int) -> dict[str, Any]:
-    images = step * self._batch_size
-    epoch = round(images / self._train_examples, 4)
+    images = self._course.examples(step)
+    epoch = round(images / self._course.train_examples, 4)
     return {"step": step, "images": images, "epoch": epoch}
 
   def _times(self) -> dict[str, Any]:
@@ -227,7 +189,7 @@ class StepLog:
   def _write(self) -> dict[str, Any] | None:
     if self._pending is None:
       return None
-    step, metrics, train_secs, data_secs, about = self._pending
+    step, metrics, untimed, train_secs, data_secs, about = self._pending
     self._pending = None
     fetched = jax.device_get(metrics)
     loss = sum(float(m["loss"]) for m in fetched) / len(fetched)
@@ -235,13 +197,13 @@ class StepLog:
       raise FloatingPointError(
         f"the loss is {loss} between steps {step - len(fetched) + 1} and {step}"
       )
-    examples = len(fetched) * self._batch_size
+    timed = (len(fetched) - untimed) * self._course.at(step - 1).batch_size
     row = {
       **self._seen(step),
       "loss": loss,
       "train_top_1": sum(float(m["top_1"]) for m in fetched) / len(fetched),
       "lr": float(self._schedule(step - 1)),
-      "images_per_s": round(examples / train_secs, 2) if train_secs else None,
+      "images_per_s": round(timed / train_secs, 2) if timed and train_secs else None,
       "data_wait_share": round(data_secs / train_secs, 4) if train_secs else None,
       **about,
     }

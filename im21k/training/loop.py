@@ -14,11 +14,13 @@ from typing import Any
 import jax
 
 from im21k import lock, machine
-from im21k.loading.train import TrainIterator
-from im21k.training import eval_sets, policies, trackers
+from im21k.training import eval_sets, policies, recalibration, trackers
+from im21k.training.batches import Batches
 from im21k.training.checkpoint import Checkpoints, Restored
+from im21k.training.clock import Clock
 from im21k.training.config import Config
-from im21k.training.log import Clock, MetricsFile, StepLog
+from im21k.training.course import Every
+from im21k.training.log import MetricsFile, StepLog
 from im21k.training.outputs import one_line, say
 from im21k.training.profiling import Profiler
 from im21k.training.progress import Progress
@@ -97,8 +99,8 @@ def _run(
   state = run.place(state, axes)
   clock = Clock(seconds)
 
-  def due(every: int) -> bool:
-    return step % every == 0 or step >= run.total
+  def due(every: Every) -> bool:
+    return every.due(step) or step >= run.total
 
   with (
     contextlib.closing(run.batches(position["example"])) as batches,
@@ -124,12 +126,16 @@ def _run(
       if step >= run.total or signals.stop:
         break
       profiler.before_step(step - start)
+      compiles = step == start or run.course.begins(step)
+      if compiles:
+        log.flush(step)  # No row is of two sizes.
+        log.pause()
       with clock.waiting(), _dead_workers_in_errors():
         batch = next(batches)
-      if step > start:
+      if not compiles:
         state, measured = take_step(state, batch)
       else:
-        with clock.pause("compile"), progress.compiling():
+        with clock.pause("compile"), progress.compiling(step):
           state, measured = jax.block_until_ready(take_step(state, batch))
       step += 1
       progress.step()
@@ -138,9 +144,13 @@ def _run(
       if due(run.log_every):
         log.close_row(step)
     log.flush(step)
+    if step >= run.total:
+      variables, rows = run.variables(state), metrics.rows
+      with clock.pause("eval"):
+        variables = recalibration.finish(run, variables, step, rows, log, progress)
     folder.draw(metrics.rows)
     if step >= run.total:
-      folder.export(step, run.variables(state))
+      folder.export(step, variables)
   return step
 
 
@@ -156,7 +166,7 @@ def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored 
 
 def _progress(run: Setup, step: int) -> Progress:
   every = run.eval_every if run.eval_sets else None
-  return Progress(run.total, step, run.config.batch_size, every)
+  return Progress(run.total, step, run.course, every)
 
 
 def _evaluate(
@@ -172,21 +182,20 @@ def _step_log(
   run: Setup,
   metrics: MetricsFile,
   clock: Clock,
-  batches: TrainIterator,
+  batches: Batches,
   progress: Progress,
 ) -> StepLog:
   return StepLog(
     metrics,
     clock,
-    batch_size=run.config.batch_size,
-    train_examples=run.loader.count,
+    course=run.course,
     schedule=run.schedule,
     health=lambda: _health(run, batches),
     show=progress.row,
   )
 
 
-def _health(run: Setup, batches: TrainIterator) -> dict[str, Any]:
+def _health(run: Setup, batches: Batches) -> dict[str, Any]:
   """What a row holds besides the metrics of its steps."""
   health: dict[str, Any] = {"bad_photos": len(batches.bad)}
   health["peak_host_mib"] = round(machine.peak_memory() / 2**20, 1)

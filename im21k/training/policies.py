@@ -63,15 +63,17 @@ def for_devices(config: Config, on: Sequence[jax.Device]) -> Config:
   if limit is None:
     say("model.remat fit: none, since this device has no memory of its own")
     return config.changed({"model.remat": "none"})
-  batch = max(1, config.batch_size // len(on))
+  # One choice for all phases, that of the largest step: a run has one net, wherever it
+  # is resumed, and the smaller steps fit with it too.
+  largest = config.largest()
+  batch = max(1, largest.batch_size // len(on))
   # The loader brings the next batches while a step runs.
-  waiting = 2 * batch * 3 * config.image_size**2
+  waiting = 2 * batch * 3 * largest.image_size**2
   found = for_memory(
-    config, batch, limit - waiting, lambda config: _needed(config, batch, on)
-  )
-  policies = remat.shown(found.model["remat"])
-  say(f"model.remat fit: {policies}, for {limit / 2**20:,.0f} MiB")
-  return found
+    largest, batch, limit - waiting, lambda config: _needed(config, batch, on)
+  ).model["remat"]
+  say(f"model.remat fit: {remat.shown(found)}, for {limit / 2**20:,.0f} MiB")
+  return config.changed({"model.remat": found})
 
 
 def for_memory(

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from im21k import words
+from im21k.training.course import Course, Every
 from im21k.training.outputs import STAMP, Notes, say
 
 LONGEST = 120  # Characters of a line of measurements, its time included.
@@ -25,23 +26,23 @@ class Progress:
   """Shows how far a run is: a bar on a terminal, else a line for each row."""
 
   def __init__(
-    self, total: int, start: int, batch_size: int, eval_every: int | None = None
+    self, total: int, start: int, course: Course, eval_every: Every | None = None
   ):
     """Begins at step `start` of `total`.
 
     Args:
       total: steps of the run.
       start: steps taken before, by runs that this one resumes.
-      batch_size: examples a step, over all devices.
-      eval_every: steps between evaluations, of which one more is at the end; None:
-        there are none.
+      course: of the run.
+      eval_every: steps of evaluations, of which one more is at the end; None: there
+        are none.
     """
-    self._total, self._batch_size = total, batch_size
+    self._total, self._course = total, course
     self._eval_every = eval_every
     self._evaluated = (-1, 0.0)  # Step of the last evaluation, seconds of all its sets.
     self._start = self._last = start
-    # Steps and seconds of recent rows, without pauses.
-    self._recent: collections.deque[tuple[int, float]] = collections.deque(
+    # Work, in steps of the last phase, and seconds of recent rows, without pauses.
+    self._recent: collections.deque[tuple[float, float]] = collections.deque(
       maxlen=_RECENT
     )
     self._bar = tqdm(
@@ -60,13 +61,15 @@ class Progress:
   def row(self, row: Mapping[str, Any]) -> None:
     """Shows a row of metrics of training."""
     step = row["step"]
-    timed = step - self._last
-    if self._last == self._start:
-      timed -= 1  # The first step is part of the compilation.
+    first = self._last
+    if first == self._start or self._course.begins(first):
+      first += 1  # The first step is part of the compilation.
     self._last = step
-    measured = bool(timed > 0 and row["images_per_s"])
+    measured = bool(step > first and row["images_per_s"])
     if measured:
-      self._recent.append((timed, timed * self._batch_size / row["images_per_s"]))
+      images = self._course.examples(step) - self._course.examples(first)
+      work = self._course.work(first, step)
+      self._recent.append((work, images / row["images_per_s"]))
     if not self._bar.disable:
       self._bar.set_postfix(loss=row["loss"], top_1=row["train_top_1"])
       return
@@ -92,21 +95,25 @@ class Progress:
     By recent rows and the last evaluation; None before there are rows. Saving and
     compilation are left out.
     """
-    left = self._total - step
-    steps = sum(steps for steps, _ in self._recent)
+    left = self._course.work(step, self._total)
+    done = sum(work for work, _ in self._recent)
     seconds = sum(seconds for _, seconds in self._recent)
-    if left > 0 and not steps:
+    if left > 0 and not done:
       return None
     evaluations = 0
     if every := self._eval_every:
-      evaluations = (self._total - 1) // every - (step - 1) // every + 1
-    training = left * seconds / steps if left > 0 else 0.0
+      evaluations = every.count(self._total - 1) - every.count(step - 1) + 1
+    training = left * seconds / done if left > 0 else 0.0
     return training + evaluations * self._evaluated[1]
 
   @contextlib.contextmanager
-  def compiling(self) -> Iterator[None]:
+  def compiling(self, step: int = 0) -> Iterator[None]:
     """Says that the step is compiled, and at the end how long that took."""
-    say("compiling the training step …")
+    phase = self._course.at(step)
+    sizes = (
+      f" for {phase.image_size} pixels, {words.counted(phase.batch_size, 'photo')}"
+    )
+    say(f"compiling the training step{sizes if self._course.phases[1:] else ''} …")
     begun = time.monotonic()
     yield
     say(f"compiled in {as_time(time.monotonic() - begun)}, the first step included")

@@ -63,6 +63,13 @@ def merge(path: Path, into: Path) -> None:
 
 
 def is_best(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-  """Whether no evaluation in these rows, but that before the first step, is better."""
-  earlier = [r["eval_top_1"] for r in rows if r["step"] > 0 and "eval_top_1" in r]
+  """Whether no evaluation in these rows, but that before the first step, is better.
+
+  Those of recalibrated weights do not count: no checkpoint has these.
+  """
+  earlier = [
+    row["eval_top_1"]
+    for row in rows
+    if row["step"] > 0 and "eval_top_1" in row and "recalibrated" not in row
+  ]
   return bool(scores["top_1"] >= max(earlier, default=0.0))

@@ -9,6 +9,7 @@ from im21k.training.augment import Mix
 from im21k.training.durations import Duration
 from im21k.training.keys import REQUIRED, key, section
 from im21k.training.model_keys import ModelKeys
+from im21k.training.phases import Phases
 from im21k.training.sections import COUNT, Augment, Reference
 from im21k.training.start import Init
 from im21k.training.values import Bounds
@@ -61,6 +62,11 @@ class RunKeys:
     averages.Off(), "Average of weights that is scored and exported in their place.",
     variants=averages.AVERAGES,
   )  # fmt: skip
+  recalibrate: int | None = key(
+    None, "Give what the run exports at its end BatchNorm statistics of so many "
+    "training photos; none: it keeps the moving ones.", "photos", fixed=False,
+    bounds=COUNT,
+  )  # fmt: skip
   image_size: int = key(
     224, "Side of the model's square input.", "pixels", bounds=Bounds(1, 2**13)
   )
@@ -68,6 +74,7 @@ class RunKeys:
     None, "Downscale photos to this short side before they are cropped; none: "
     "image_size · 256 / 224.", "pixels", bounds=Bounds(1, 2**15),
   )  # fmt: skip
+  phases: Phases | None = section(None)
   eval_size: int | None = key(
     None, "Side of the square in evaluations, and of what the weights take afterwards; "
     "none: image_size.", "pixels", bounds=Bounds(1, 2**13),

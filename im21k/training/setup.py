@@ -8,8 +8,8 @@ import jax
 import optax
 from flax import linen as nn
 
-from im21k import parallel, synsets
-from im21k.loading.train import TrainIterator, TrainLoader
+from im21k import parallel, synsets, words
+from im21k.loading.train import TrainLoader
 from im21k.training import (
   accumulation,
   averages,
@@ -19,7 +19,9 @@ from im21k.training import (
   split_head,
   start,
 )
+from im21k.training import course as courses
 from im21k.training import step as steps
+from im21k.training.batches import Batches
 from im21k.training.config import Config
 from im21k.weights import Input
 
@@ -37,29 +39,36 @@ class Setup:
     classes: what the logits mean.
     input: how photos become the model's input in evaluations, and when the weights are
       used.
-    loader: makes the training batches.
+    course: its phases.
+    loaders: make the training batches, one in each phase.
     eval_sets: held-out photos that are scored, first those that the best checkpoint
       goes by; empty: there are none.
     model, schedule, optimizer: as trained here.
     averaging: how weights are averaged; None: they are not.
     total: steps of the run.
-    log_every, eval_every, save_every: steps between rows, evaluations, checkpoints.
+    log_every, eval_every, save_every: steps of rows, evaluations, checkpoints.
   """
 
   config: Config
   devices: list[jax.Device]
   classes: synsets.ClassList
   input: Input
-  loader: TrainLoader
+  course: courses.Course
+  loaders: tuple[TrainLoader, ...]
   eval_sets: tuple[eval_sets.EvalSet, ...]
   model: nn.Module
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
   averaging: averages.Averaging | None
   total: int
-  log_every: int
-  eval_every: int
-  save_every: int
+  log_every: courses.Every
+  eval_every: courses.Every
+  save_every: courses.Every
+
+  @property
+  def loader(self) -> TrainLoader:
+    """That of the last phase: all have the same photos in the same order."""
+    return self.loaders[-1]
 
   def init(self) -> steps.TrainState:
     """The state before the first step, as checkpoints keep it.
@@ -82,9 +91,10 @@ class Setup:
     )
     return shapes
 
-  def batches(self, example: int) -> TrainIterator:
+  def batches(self, example: int) -> Batches:
     """Training batches on the devices, from this example of the stream on."""
-    return self.loader.iter_from(example, parallel.divided(self.devices))
+    place = parallel.divided(self.devices)
+    return Batches(self.loaders, self.course, example, place)
 
   def make_step(self, state: Any) -> tuple[Any, Any]:
     """The mapped step for such a state, and the axes along which it is split."""
@@ -126,33 +136,19 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   prepared = config.make_input()
   if config.init and not begun:  # Before anything is compiled.
     _start(config, config.init, prepared, classes)
-  accumulation.check(config.batch_size, config.devices, config.accumulate)
+  for _, batch in config.sizes:
+    accumulation.check(batch, config.devices, config.accumulate)
   config = policies.for_devices(config, devices)
-  loader = TrainLoader(
-    Path(config.data),
-    batch_size=config.batch_size,
-    devices=config.devices,
-    image_size=config.image_size,
-    short_side=config.crop_from,
-    classes=classes,
-    seed=config.seed,
-    threads=config.threads,
-    workers=config.workers,
-    **keys.document(config.augment),
-  )
+  course, loaders = _loaders(config, classes)
+  loader = loaders[-1]
   _check_outputs(config, classes)
   model = config.make_model(len(classes))
-  durations = {
-    name: getattr(config, name).steps(config.batch_size, loader.count)
-    for name in ("total", "log_every", "eval_every", "save_every")
-  }
-  if durations["total"] > _MOST_STEPS:
-    raise ValueError(
-      f"total is {durations['total']:,} steps, but must be at most {_MOST_STEPS:,}"
-    )
+  if (total := course.steps(config.total)) > _MOST_STEPS:
+    raise ValueError(f"total is {total:,} steps, but must be at most {_MOST_STEPS:,}")
   averaging = config.make_averaging(loader.count)
   if averaging:
-    averaging.check(durations["total"])
+    averaging.check(total)
+  _check_recalibration(config, model, loader.count)
   held_out = eval_sets.open_all(
     config.eval_folders,
     (Path(config.data), loader.manifest),
@@ -168,14 +164,55 @@ def prepare(config: Config, begun: bool = False) -> Setup:
     devices=devices,
     classes=classes,
     input=prepared,
-    loader=loader,
+    course=course,
+    loaders=loaders,
     eval_sets=held_out,
     model=model,
     schedule=config.make_schedule(loader.count),
     optimizer=config.make_optimizer(loader.count),
     averaging=averaging,
-    **durations,
+    total=total,
+    log_every=course.every(config.log_every),
+    eval_every=course.every(config.eval_every),
+    save_every=course.every(config.save_every),
   )
+
+
+def _loaders(
+  config: Config, classes: synsets.ClassList
+) -> tuple[courses.Course, tuple[TrainLoader, ...]]:
+  """The phases of a run, and a loader for each."""
+  last = TrainLoader(
+    Path(config.data),
+    batch_size=config.batch_size,
+    devices=config.devices,
+    image_size=config.image_size,
+    short_side=config.crop_from,
+    classes=classes,
+    seed=config.seed,
+    threads=config.threads,
+    workers=config.workers,
+    **keys.document(config.augment),
+  )
+  course = config.course(last.count)
+  if config.phases:
+    courses.check(course, config.phases.until)
+  return course, (*(_of_phase(config, last, one) for one in course.phases[:-1]), last)
+
+
+def _of_phase(config: Config, last: TrainLoader, phase: courses.Phase) -> TrainLoader:
+  """The loader of a phase before the last."""
+  alone = config.alone(phase.image_size, phase.batch_size)
+  try:
+    return TrainLoader(
+      Path(config.data),
+      last.options,
+      batch_size=alone.batch_size,
+      image_size=alone.image_size,
+      short_side=alone.crop_from,
+    )
+  except ValueError as error:
+    raise ValueError(f"phases: {error}") from error
 
 
 def _start(
@@ -183,6 +220,23 @@ def _start(
 ) -> dict[str, Any]:
   """The variables to start from; see `start.read`."""
   return start.read(init, config.model, prepared, classes, config.seed)
+
+
+def _check_recalibration(config: Config, model: nn.Module, photos: int) -> None:
+  """ValueError, before anything is trained, if its end cannot be recalibrated."""
+  if config.recalibrate is None:
+    return
+  batch = config.batch_size // config.accumulate
+  if min(config.recalibrate, photos) < batch:
+    raise ValueError(
+      f"recalibrate is {config.recalibrate} of {words.counted(photos, 'photo')}, which "
+      f"make no whole batch of {batch}: raise it, or set it to none"
+    )
+  if not hasattr(model, "bn_momentum"):
+    raise ValueError(
+      f"recalibrate needs a model with bn_momentum, which {config.model['name']} has "
+      "not: set recalibrate to none"
+    )
 
 
 def _check_outputs(config: Config, classes: synsets.ClassList) -> None:

@@ -65,18 +65,18 @@ class Workdir:
       total = Config.from_dict(resume.keys_of(document)).total
     except ValueError:
       return False
-    size, count = self.run.config.batch_size, self.run.loader.count
-    return total.steps(size, count) == step
+    return self.run.course.steps(total) == step
 
   def announce(self, resumed: int | None) -> None:
     """Says which run this is, how long, and at which checkpoint's step it resumes."""
-    run, batch = self.run, self.run.config.batch_size
-    trained = run.loader.count
+    run, course, trained = self.run, self.run.course, self.run.loader.count
+    epochs = course.examples(run.total) / trained
     say(
-      f"run {self.path}: {run.total} steps ({run.total * batch / trained:.4g} epochs) "
-      f"of {words.counted(batch, 'photo')} on {len(run.devices)} x "
-      f"{run.devices[0].device_kind}"
+      f"run {self.path}: {run.total} steps ({epochs:.4g} epochs) {course.summary} on "
+      f"{len(run.devices)} x {run.devices[0].device_kind}"
     )
+    for line in course.lines:
+      say(line)
     own = sum(one.count for one in run.eval_sets if not one.name)
     say(f"photos: {trained:,} to train on, {own:,} held out")
     for one in run.eval_sets:

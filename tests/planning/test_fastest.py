@@ -24,6 +24,18 @@ class Fake:
     return {"images_per_s_peak": 1000 / (1 + 5 / self.batch + self.again)}
 
 
+def test_batches_can_be_divided_into_the_parts():
+  tried = []
+
+  def compile(batch):
+    tried.append(batch)
+    return Fake(batch, 3000, 0)
+
+  fastest.find(compile, Fake(60, 3000, 0), 1024, 12)
+  assert tried and all(batch % 24 == 0 for batch in tried)
+  assert fastest.find(compile, Fake(5, 3000, 0), 1024, 1000)
+
+
 @given(st.integers(300, 9000), st.integers(4, 600), st.integers(0, 60))
 def test_few_programs_find_nearly_the_most_images(limit, start, fixed):
   tried = []

@@ -255,6 +255,23 @@ def test_fit_compiles_for_the_card_and_reports_what_it_came_to(monkeypatch):
   assert tried == ["none", "block"] and found.experiment.model["remat"] == "block"
 
 
+@pytest.mark.slow
+def test_an_average_of_weights_takes_their_memory_once():
+  settings = {"model.width": 0.125, "image_size": 32, "model.remat": "none"}
+  made = compiler.Compiler(plan.cards.get("gtx1650"), 0)
+  pair = [
+    made.compile(configs.load("inception_bn_21k", {**settings, **more}), 16).report()
+    for more in ({}, {"average.name": "ema"})
+  ]
+  plain, averaged = pair
+  size = averaged["made_of_mib"]["average of weights"]
+  kept = plain["made_of_mib"]["parameters"] + plain["made_of_mib"]["statistics"]
+  assert size == pytest.approx(kept, abs=0.2)
+  more = averaged["needed_mib"] - plain["needed_mib"]
+  assert more == pytest.approx(size, abs=0.5)
+  assert "average of weights" not in plain["made_of_mib"]
+
+
 def test_a_missing_compiler_is_an_error_with_the_remedy(monkeypatch):
   monkeypatch.setattr(compiler, "_COMPILERS", ("jax-cuda99-plugin",))
   with pytest.raises(

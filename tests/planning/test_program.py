@@ -80,9 +80,10 @@ def test_a_fusion_reads_the_part_that_it_takes(text):
     "%zero = f32[] constant(0)",
     f"%two = {BRANCH}(%again, %zero), kind=kInput, calls=%branch",
     f"%lost = {BRANCH}(%again, %zero), kind=kInput, calls=%elsewhere",
+    f"%branch.1 = {BRANCH.removesuffix('fusion')}conditional(%zero, %again, %again)",
   )
   found = {i.name: program.traffic(i) for i in program.instructions}
-  assert found["zero"] == 0
+  assert found["zero"] == found["branch.1"] == 0
   assert found["two"] == 16 * 8 * 25 * 4 // 4 + 4 + (16 * 2 * 25 + 2) * 4
   # A computation that the text does not have is taken to read all.
   assert found["lost"] == 16 * 8 * 25 * 4 + 4 + (16 * 2 * 25 + 2) * 4

@@ -18,12 +18,15 @@ class Tiny(nn.Module):
   num_classes: int | None = 21841
   dtype: str = "float32"
   bn_axis_name: str | None = None
+  bn_momentum: float = 0.9
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool):
     x = nn.Conv(8, (3, 3), strides=4, name="conv")(x / 64)
     x = nn.BatchNorm(
-      use_running_average=not train, momentum=0.9, axis_name=self.bn_axis_name
+      use_running_average=not train,
+      momentum=self.bn_momentum,
+      axis_name=self.bn_axis_name,
     )(x)
     features = nn.relu(x).mean((1, 2))
     if self.num_classes is None:

@@ -4,6 +4,7 @@ And for every key, whether a run may change it on its way. A new key fails here 
 has a row in CASES.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -16,7 +17,7 @@ import pytest
 
 from im21k import cli, models, parallel, synsets, weights
 from im21k.models import registry
-from im21k.training import configs, learning_curve, loop, trackers
+from im21k.training import configs, learning_curve, loop, recalibration, trackers
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import prepare
@@ -46,6 +47,8 @@ REDUCING = {"model.name": "reducing"}
 ADAMW, LAMB, MUON = ({"optimizer.name": name} for name in ("adamw", "lamb", "muon"))
 EMA = {"average.name": "ema"}
 TAIL = {"average.name": "tail", "average.every": 1}
+BN = {"recalibrate": 24}
+GROWING = {"phases": {"image_sizes": [16], "batch_sizes": [4], "until": {"steps": [4]}}}
 CASES = [
   Case("data", "other", ("batch", "eval_batch"), "fixed"),
   Case("eval_data", {"val": "other"}, ("eval_sets",), "fixed",
@@ -112,8 +115,12 @@ CASES = [
   Case("average.horizon", {"steps": 3}, ("program",), "fixed", EMA),
   Case("average.every", 2, ("program",), "fixed", EMA),
   Case("average.span", {"steps": 2}, ("program",), "fixed", TAIL),
+  Case("recalibrate", 8, ("recalibrated",), "free", BN),
   Case("image_size", 64, ("program", "batch", "eval_batch", "input"), "fixed"),
   Case("short_side", 48, ("batch", "eval_batch", "input"), "fixed"),
+  Case("phases.image_sizes", [24], ("first_batch", "course"), "fixed", GROWING),
+  Case("phases.batch_sizes", [12], ("first_batch", "course"), "fixed", GROWING),
+  Case("phases.until", {"steps": [6]}, ("course",), "fixed", GROWING),
   Case("eval_size", 48, ("eval_batch", "input"), "fixed"),
   Case("eval_short_side", 32, ("eval_batch", "input"), "fixed"),
   Case("mean", (1, 2, 3), ("program", "eval_program", "input"), "fixed"),
@@ -245,6 +252,11 @@ class Parts:
     return digest(self.run.loader.batch(0))
 
   @property
+  def first_batch(self):
+    with contextlib.closing(self.run.batches(0)) as batches:
+      return digest(next(batches))
+
+  @property
   def eval_batch(self):
     return digest(next(iter(self.run.eval_sets[0].scorer._loader))[0])
 
@@ -269,6 +281,15 @@ class Parts:
   @property
   def rates(self):
     return [float(self.run.schedule(step)) for step in range(12)]
+
+  @property
+  def recalibrated(self):
+    """The photos that what is exported has statistics of."""
+    if not self.run.config.recalibrate:
+      return None
+    state = self.run.init()
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return recalibration.recalibrated(self.run, variables)[1]
 
   @property
   def allows_bad(self):

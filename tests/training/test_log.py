@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from im21k.training import log
+from im21k.training.course import steady
 from im21k.training.outputs import CannotWrite
 
 
@@ -100,8 +101,7 @@ def steps(now, tmp_path):
   rows = log.StepLog(
     file,
     clock,
-    batch_size=8,
-    train_examples=100,
+    course=steady(32, 8, 100),
     schedule=schedule,
     health=lambda: {"bad_photos": int(now.seconds)},
   )

@@ -10,18 +10,21 @@ import sys
 import pytest
 
 from im21k.training import progress as progress_of
+from im21k.training.course import steady
+from im21k.training.durations import Duration
 from im21k.training.progress import LONGEST, Progress, as_time
 
 ROW = {
   "step": 10, "epoch": 0.8, "loss": 7.25, "train_top_1": 0.125, "lr": 0.05,
   "images_per_s": 40.0, "data_wait_share": 0.02,
 }  # fmt: skip
+COURSE = steady(32, 8, 100)
 STAMP = r"[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-6]\d "
 
 
 @pytest.fixture
 def progress():
-  with contextlib.closing(Progress(100, 0, batch_size=8)) as made:
+  with contextlib.closing(Progress(100, 0, steady(32, 8, 100))) as made:
     yield made
 
 
@@ -66,7 +69,9 @@ def test_the_time_left_has_the_evaluations_to_come(monkeypatch, step, evaluation
   monkeypatch.setattr(progress_of.time, "monotonic", lambda: now)
   counts = dict.fromkeys(("count", "bad", "unknown"), 1)
   names = ("loss", "top_1", "top_5", "top_20")
-  with contextlib.closing(Progress(100, 0, 8, eval_every=30)) as progress:
+  with contextlib.closing(
+    Progress(100, 0, COURSE, COURSE.every(Duration(30, "steps")))
+  ) as progress:
     for at, seconds in ((0, 50), (0, 9), (30, 3), (30, 4)):
       with progress.evaluating(at, 1) as scores:
         now += seconds
@@ -88,14 +93,14 @@ def test_where_nothing_was_timed_nothing_is_claimed(
 
 
 def test_a_resumed_run_leaves_its_first_step_out(capsys):
-  with contextlib.closing(Progress(100, 50, batch_size=8)) as progress:
+  with contextlib.closing(Progress(100, 50, COURSE)) as progress:
     progress.row({**ROW, "step": 51, "images_per_s": 1e6})
     progress.row({**ROW, "step": 52, "images_per_s": 8.0})
   assert [line[-12:] for line in lines(capsys)] == ["ait ? left ?", "left 0:00:48"]
 
 
 def test_lines_of_enormous_runs_are_no_longer(capsys):
-  with contextlib.closing(Progress(2**31 - 1, 0, batch_size=1)) as progress:
+  with contextlib.closing(Progress(2**31 - 1, 0, steady(32, 1, 100))) as progress:
     enormous = {
       "step": 2**31 - 2**20, "epoch": 12345.678, "loss": 1e38, "train_top_1": 1.0,
       "lr": 1.2345e-5, "images_per_s": 12.0, "data_wait_share": 1.0,
@@ -160,7 +165,8 @@ BAR = f"""
 from im21k.training.outputs import say
 from im21k.training import progress as progress_of
 from im21k.training.progress import Progress
-progress = Progress(100, 0, 8)
+from im21k.training.course import steady
+progress = Progress(100, 0, steady(32, 8, 100))
 progress.step()
 progress.row({ROW})
 say("a note")
