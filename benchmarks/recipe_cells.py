@@ -106,7 +106,16 @@ FACTORS: dict[str, Settings] = {
   "LAMB": {"optimizer": {"name": "lamb", "decay": "kernels"}, "schedule.peak": 0.01},
   "Muon": {"optimizer": MUON, "schedule.peak": 0.005},
   "EMA": {"average": {"name": "ema", "horizon": {"epochs": 0.25}}},
-  "average of the last pass": {"average": {"name": "tail", "span": {"epochs": 1}}},
+  "average of the last pass": {
+    "average": {"name": "tail", "span": {"epochs": 1}},
+    "recalibrate": 10_000,
+  },
+  "recalibrated": {"recalibrate": 10_000},
+  "32, then 40 pixels": {  # 6.4 passes, and 2 at 1.27 times the cost
+    "image_size": 40,
+    "total": {"epochs": 8.4},
+    "phases": {"image_sizes": (32,), "until": {"epochs": (6.4,)}},
+  },
 }
 
 SCREEN = Stage(32, 0.125, FACTORS)
