@@ -32,7 +32,28 @@ Row = dict[str, Any]
 # cell is empty where the row lacks one of its fields.
 Columns = dict[str, str | Callable[[Row], str]]
 
+_RECIPES: Columns = {
+  "recipe": "{recipe}",
+  "seeds": "{seeds}",
+  "top-1 %": "{top_1:.2f} ± {top_1_std:.2f}",
+  "gain": lambda row: _gain(row),
+  "deviations": lambda row: _deviations(row),
+  "top-5 %": "{top_5:.2f} ± {top_5_std:.2f}",
+  "loss": "{loss:.3f}",
+  "levels to the truth": "{distance:.2f}",
+  "processor s": "{processor_s:,}",
+}
+
 TABLES: dict[str, Columns] = {
+  "recipe-screen": _RECIPES,
+  "recipe-confirm": _RECIPES,
+  "speedrun": {
+    "record": "{record}",
+    "what it changed": "{what}",
+    "processor s": "{processor_s:,} ± {processor_s_std}",
+    "top-1 %": "{top_1:.2f} ± {top_1_std:.2f}",
+    "commit": "`{commit}`",
+  },
   "accuracy": {
     "net": "{net}",
     "data": "{data}",
@@ -393,6 +414,20 @@ def _sweep(rows: list[Row]) -> list[list[str]]:
 
 def _need(row: Row) -> str:
   return f"{row['mib']:,}{'' if row['fits'] else ' (too much)'}, {row['overlapped']} %"
+
+
+def _gain(row: Row) -> str:
+  """Over the first recipe, by pairs of seeds."""
+  if row.get("gain_std") is None or (not row["gain"] and not row["gain_std"]):
+    return ""
+  return f"{row['gain']:+.2f} ± {row['gain_std']:.2f}"
+
+
+def _deviations(row: Row) -> str:
+  """The gain in its own deviations; no more than 99 is said."""
+  if not row.get("gain_std"):
+    return ""
+  return f"{min(99.0, max(-99.0, row['gain'] / row['gain_std'])):+.1f}"
 
 
 def _about(rows: list[Row], has_command: bool) -> str:
