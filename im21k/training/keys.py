@@ -126,8 +126,7 @@ def _of_variants(name: str, variants: Mapping[str, type]) -> Iterator[Key]:
     for one in listing(variant, f"{name}."):
       owners.setdefault(one, []).append(chosen_by)
   for one, names in owners.items():
-    all_have_it = len(names) == len(variants)
-    yield dataclasses.replace(one, variants=() if all_have_it else tuple(names))
+    yield dataclasses.replace(one, variants=tuple(names) * (len(names) < len(variants)))
 
 
 def section_class(field: dataclasses.Field[Any]) -> type:
