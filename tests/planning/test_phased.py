@@ -118,6 +118,9 @@ def test_a_plan_has_a_line_for_each_phase(made, tmp_path, monkeypatch):
   start = next(i for i, line in enumerate(shown) if line.startswith("phases, in order"))
   assert "32 pixels" in shown[start + 1] and "400 steps" in shown[start + 1]
   assert "600 steps" in shown[start + 2] and shown[start + 3] == ""
+  fastest = max(row["images_per_s"][1] for row in result["phases"])
+  cores = next(line for line in shown if line.startswith("processor cores"))
+  assert f" at {wording._rounded(fastest)} images/s" in cores
   assert "largest_batch" not in result and result["advice"]
   for number in (1, 2):
     assert (tmp_path / "dump" / f"phase{number}" / "memory.json").is_file()
