@@ -85,7 +85,7 @@ class Compiler:
     count, side = experiment.devices, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
-    optimizer = experiment.make_optimizer(original.IMAGES)
+    optimizer = experiment.make_optimizer()
     averaging = experiment.make_averaging(original.IMAGES)
     state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
     step, _ = experiment.make_step(

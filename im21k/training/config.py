@@ -154,9 +154,17 @@ class Config(RunKeys):
     schedule, total = course.in_steps(self.schedule), course.steps(self.total)
     return schedule.make(self.batch_size, train_examples, total)
 
-  def make_optimizer(self, train_examples: int) -> optax.GradientTransformation:
-    """The optimizer with this schedule, of the parameters that are trained."""
-    schedule = self.make_schedule(train_examples)
+  def make_optimizer(
+    self, train_examples: int | None = None
+  ) -> optax.GradientTransformation:
+    """The optimizer with this schedule, of the parameters that are trained.
+
+    Without the number of photos it has a constant rate: for the form of its state and
+    the memory of a step, on which no rate depends.
+    """
+    schedule = optax.constant_schedule(1.0)
+    if train_examples is not None:
+      schedule = self.make_schedule(train_examples)
     rate = self.init.trunk.lr if self.init else 1.0
     made = self.optimizer.make(schedule, rate)
     return optim.of_head(made) if self.is_frozen else made

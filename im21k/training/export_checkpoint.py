@@ -132,7 +132,7 @@ def _classes(
 
 def _shapes(config: Config, outputs: int) -> steps.TrainState:
   """The shapes of the state as checkpoints keep it."""
-  model, optimizer = config.make_model(outputs), config.make_optimizer(_ANY)
+  model, optimizer = config.make_model(outputs), config.make_optimizer()
   averaging = config.make_averaging(_ANY)
   shapes: steps.TrainState = jax.eval_shape(
     lambda: steps.init(model, optimizer, config.image_size, 0, averaging)

@@ -92,7 +92,7 @@ def for_memory(
     return config
   side, classes = config.image_size, len(synsets.get(config.classes))
   model: Any = config.make_model(classes)
-  optimizer = config.make_optimizer(original.IMAGES)
+  optimizer = config.make_optimizer()
   averaging = config.make_averaging(original.IMAGES)
   state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
   prepare = functools.partial(normalize, mean=config.mean, std=config.std)
@@ -118,7 +118,7 @@ def _needed(config: Config, batch: int, on: Sequence[jax.Device]) -> int:
   """Bytes that a step needs on each of these devices."""
   side = config.image_size
   model = config.make_model(len(synsets.get(config.classes)))
-  optimizer = config.make_optimizer(original.IMAGES)
+  optimizer = config.make_optimizer()
   averaging = config.make_averaging(original.IMAGES)
   state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
   step, _ = config.make_step(model, optimizer, state, on, averaging)

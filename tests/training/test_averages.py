@@ -180,10 +180,12 @@ def test_a_run_scores_and_exports_the_mean_of_its_tail(config, tmp_path, split_h
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("split_head", [False, True])
 def test_with_an_average_a_stopped_run_ends_in_the_same_bits(
-  config, tmp_path, monkeypatch
+  config, tmp_path, monkeypatch, split_head
 ):
-  """Also where it goes on with a split head; and the raw weights are as without."""
+  """And its raw weights are as without."""
+  config = config.changed({"split_head": split_head})
   changes = {"average.name": "ema", "average.horizon.steps": 5, "average.every": 2}
   averaged = config.changed(changes)
   loop.train(averaged, tmp_path / "unbroken")

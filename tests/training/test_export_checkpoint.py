@@ -16,6 +16,16 @@ def arrays(folder):
   return jax.tree.leaves(weights.load(folder).variables)
 
 
+def test_a_warm_up_in_epochs_fits_a_total_in_steps(config, tmp_path):
+  """However many photos there are: an export does not look."""
+  warm = {"schedule": {"name": "cosine", "peak": 0.1, "warmup": {"epochs": 0.2}}}
+  loop.train(config.changed({"total.steps": 4, **warm}), tmp_path / "run")
+  export_checkpoint(tmp_path / "run", tmp_path / "out")
+  pairs = zip(arrays(tmp_path / "run"), arrays(tmp_path / "out"), strict=True)
+  for a, b in pairs:
+    np.testing.assert_array_equal(a, b)
+
+
 def test_every_checkpoint_of_a_run_can_be_exported(config, tmp_path):
   """After the data is gone, on one device instead of four."""
   run = tmp_path / "run"
@@ -32,7 +42,11 @@ def test_every_checkpoint_of_a_run_can_be_exported(config, tmp_path):
   ours, theirs = weights.load(tmp_path / "latest"), weights.load(run / "weights")
   assert ours.scores == theirs.scores and ours.classes == theirs.classes
   assert ours.input == theirs.input
-  assert ours.model_fields == {**theirs.model_fields, "dtype": "float32"}
+  assert ours.model_fields == {
+    **theirs.model_fields,
+    "dtype": "float32",
+    "bn_momentum": 0.9,
+  }
   assert {**ours.config, "data": 0} == {**theirs.config, "data": 0}
   assert export_checkpoint(run, tmp_path / "best", step="best")["step"] == 4
   early = export_checkpoint(run, tmp_path / "early", step="2")

@@ -59,6 +59,19 @@ def test_on_a_device_the_memory_decides_and_the_log_says_what(
   assert "model.remat fit: block, for 1 MiB" in capsys.readouterr().err
 
 
+def test_a_warm_up_in_epochs_fits_a_total_in_steps(config, monkeypatch):
+  """However many photos there are: they are not known where memory is asked for."""
+  monkeypatch.setattr(policies, "_needed", lambda *_: 1 << 20)
+  short = config.changed(
+    {
+      "schedule": {"name": "cosine", "peak": 0.1, "warmup": {"epochs": 1}},
+      "total.steps": 40,
+    }
+  )
+  found = policies.for_devices(short, [Device(bytes_limit=400 << 20)])
+  assert found.model["remat"] == "none"
+
+
 @pytest.mark.slow
 def test_the_step_itself_is_compiled_to_confirm_it(config):
   """Here for the CPU. Its photos are among what it needs."""
