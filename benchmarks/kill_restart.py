@@ -1,11 +1,14 @@
 """Kills a run with SIGKILL in each of its phases; its end must be as if unbroken.
 
   python benchmarks/kill_restart.py [--kills 20] [--seed 0] [--phases steps,saving]
+      [--modern]
 
 Prints one JSON row: kills by phase, the step of the newest checkpoint after each, and
 whether the final weights are the same bytes and the rows of metrics the same numbers,
 apart from times. Packs the sample photos and trains a narrow Inception-BN on four
-devices; 20 kills take half an hour on two cores.
+devices; 20 kills take half an hour on two cores. With `--modern` all together that the
+recipe of 2015 did not have: Muon, batches in parts, photos and batches that grow in the
+middle, alternating flips, smoothed labels, an average of weights, recalibration.
 """
 
 import argparse
@@ -36,6 +39,7 @@ def main() -> None:
   parser.add_argument("--kills", type=int, default=20)
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--phases", default=",".join(PHASES))
+  parser.add_argument("--modern", action="store_true")
   options = parser.parse_args()
   phases = options.phases.split(",")
   if unknown := set(phases) - set(PHASES):
@@ -46,13 +50,14 @@ def main() -> None:
   planned.sort(key=lambda phase: phase == "export")  # It comes last.
   begun = time.monotonic()
   with tempfile.TemporaryDirectory() as folder:
-    bench = Bench(Path(folder), total=2 * _EVAL + _EVAL * options.kills)
+    total = 2 * _EVAL + _EVAL * options.kills
+    bench = Bench(Path(folder), total, modern(total) if options.modern else {})
     pack(ROOT / "data" / "sample_photos", bench.photos, eval_per_class=1)
     bench.unbroken()
     kills = [bench.kill(phase, chance) for phase in planned]
     bench.run("broken")
     row = {
-      "task": "kill_restart",
+      "task": "kill_restart_modern" if options.modern else "kill_restart",
       "kills": sum(kill is not None for kill, _ in kills),
       "phases": {p: sum(kill == p for kill, _ in kills) for p in phases},
       "missed": len(kills) - sum(kill is not None for kill, _ in kills),
@@ -68,11 +73,22 @@ def main() -> None:
   sys.exit(not good or row["missed"] > 0)
 
 
+def modern(total: int) -> dict[str, object]:
+  """Settings of a recipe with many parts, whose phase ends in the middle."""
+  return {
+    "optimizer.name": "muon", "schedule.peak": 0.005, "accumulate": 2,
+    "phases.image_sizes": 32, "phases.batch_sizes": 8, "phases.until.steps": total // 2,
+    "image_size": 40, "eval_size": 48, "augment.crop": "inception",
+    "augment.area": "0.25,1", "augment.mirror": "alternating", "loss.smoothing": 0.1,
+    "average.name": "ema", "average.horizon.steps": 20, "recalibrate": 64,
+  }  # fmt: skip
+
+
 class Bench:
   """Two work folders: of a run that is never stopped, and of one that is killed."""
 
-  def __init__(self, work: Path, total: int):
-    self.work, self.total = work, total
+  def __init__(self, work: Path, total: int, settings: dict[str, object]):
+    self.work, self.total, self.settings = work, total, settings
     self.photos, self.broken = work / "photos", work / "broken"
     self.seconds: dict[str, float] = {}  # how long each phase takes
 
@@ -143,6 +159,7 @@ class Bench:
       "data": self.photos, "total.steps": self.total, "save_every.steps": _SAVE,
       "eval_every.steps": _EVAL, "log_every.steps": _LOG, "batch_size": 16,
       "image_size": 32, "model.width": 0.125, "schedule.warmup.steps": _EVAL,
+      **self.settings,
     }  # fmt: skip
     command = [sys.executable, str(ROOT / "experiments" / "run.py")]
     command += [f"--config={ROOT / 'experiments/configs/demo.py'}"]
