@@ -62,12 +62,12 @@ class Course:
       return f"in {len(self.phases)} phases"
     return f"of {words.counted(self.phases[0].batch_size, 'photo')}"
 
-  @property
-  def lines(self) -> list[str]:
-    """What each phase is, for people; nothing if there is one alone."""
+  def lines(self, total: int) -> list[str]:
+    """What each phase of a run of `total` steps is; nothing if there is one alone."""
     each = [
       f"from step {phase.first}: {phase.image_size} pixels, "
       f"{words.counted(phase.batch_size, 'photo')} a step"
+      + ("" if phase.first < total else ", which this run ends before")
       for phase in self.phases
     ]
     return each if len(each) > 1 else []

@@ -75,7 +75,7 @@ class Workdir:
       f"run {self.path}: {run.total} steps ({epochs:.4g} epochs) {course.summary} on "
       f"{len(run.devices)} x {run.devices[0].device_kind}"
     )
-    for line in course.lines:
+    for line in course.lines(run.total):
       say(line)
     own = sum(one.count for one in run.eval_sets if not one.name)
     say(f"photos: {trained:,} to train on, {own:,} held out")

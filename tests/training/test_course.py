@@ -28,6 +28,14 @@ def made(draw, most=4):
   return courses.of(sizes, until, photos), sizes, until, photos
 
 
+def test_a_phase_that_a_run_ends_before_is_named():
+  course = courses.of([(32, 8), (48, 4)], Durations((5,), "steps"), 100)
+  first = "from step 0: 32 pixels, 8 photos a step"
+  assert course.lines(6) == [first, "from step 5: 48 pixels, 4 photos a step"]
+  assert course.lines(5)[1].endswith("4 photos a step, which this run ends before")
+  assert courses.steady(32, 8, 100).lines(5) == []
+
+
 def batches(course, steps):
   """The batch of each of the first steps."""
   return [course.at(step).batch_size for step in range(steps)]

@@ -1,6 +1,6 @@
 """The recipe of 2015: nine passes, batch 64, rates in steps.
 
-  make record RECORD=1 PHOTOS=tiny_imagenet_subset.tar
+make record RECORD=1 PHOTOS=tiny_imagenet_subset.tar
 """
 
 from ml_collections import ConfigDict
