@@ -27,7 +27,8 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 MEASURED = ROOT / "benchmarks" / "README.md"
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.jsonl"))
 NAMED = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PAGES = [*NAMED, *DOCS, MEASURED, ROOT / "experiments" / "README.md"]
+EXPERIMENTS = (ROOT / "experiments", ROOT / "experiments" / "speedrun")
+PAGES = [*NAMED, *DOCS, MEASURED, *(folder / "README.md" for folder in EXPERIMENTS)]
 TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
 # Folders of the repository: a path that begins with one of them must exist.
 FOLDERS = ("im21k", "experiments", "tests", "benchmarks", "data", "docs")
@@ -491,7 +492,7 @@ def test_every_row_says_where_it_is_from_and_is_shown():
   shown = set(re.findall(r"<!-- table: ([\w-]+) -->", "".join(TEXTS.values())))
   there = {row["table"] for row in rows}
   assert len(rows) > 100 and there <= shown
-  assert shown - there <= set(tables.GPU), "a table without rows"
+  assert shown - there <= {*tables.GPU, *tables.LONG}, "a table without rows"
   for row in rows:
     assert row["source"] and re.fullmatch(r"\d{4}(-\d\d-\d\d)?", row["date"]), row
     if not row["source"].startswith(("published", "calculated")):

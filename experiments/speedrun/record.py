@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,9 @@ def row(name: str, ran: list[dict[str, Any]]) -> dict[str, Any]:
 
 def kind() -> str:
   """Of processor and software, on which bits depend."""
-  import jaxlib
-
   lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
   model = next((line for line in lines if line.startswith("model name")), ": unknown")
-  return f"{model.partition(': ')[2]}, jaxlib {jaxlib.__version__}"
+  return f"{model.partition(': ')[2]}, jaxlib {metadata.version('jaxlib')}"
 
 
 def is_same(found: dict[str, Any]) -> bool:
