@@ -56,6 +56,7 @@ def main() -> None:
     bench.unbroken()
     kills = [bench.kill(phase, chance) for phase in planned]
     bench.run("broken")
+    unbroken, broken = bench.bytes_of("unbroken"), bench.bytes_of("broken")
     row = {
       "task": "kill_restart_modern" if options.modern else "kill_restart",
       "kills": sum(kill is not None for kill, _ in kills),
@@ -63,7 +64,12 @@ def main() -> None:
       "missed": len(kills) - sum(kill is not None for kill, _ in kills),
       "steps": bench.total,
       "checkpoints": [step for _, step in kills],
-      "same_bits": bench.bytes_of("unbroken") == bench.bytes_of("broken"),
+      "same_bits": unbroken == broken,
+      "other_files": [
+        name
+        for name in {**unbroken, **broken}
+        if unbroken.get(name) != broken.get(name)
+      ],
       "same_rows": bench.rows_of("unbroken") == bench.rows_of("broken"),
       "locks_left": [str(path) for path in bench.broken.glob(".lock*")],
       "minutes": round((time.monotonic() - begun) / 60, 1),
