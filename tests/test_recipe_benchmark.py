@@ -26,7 +26,7 @@ def test_every_recipe_is_a_config_of_its_own(recipe):
     assert len(set(first)) == len(first), name
     assert runs[0].values == {"recipe": next(iter(stage.cells))}
     for run in runs:
-      assert run.config.sizes[0] == (stage.image_size, run.config.batch_size)
+      assert run.config.sizes[0][0] <= stage.image_size
       assert run.config.model["width"] == stage.width
 
 
