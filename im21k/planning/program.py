@@ -136,8 +136,10 @@ class Program:
     return sum(self._by_name[o].bytes for o in instruction.operands)
 
   def _count_traffic(self, instruction: Instruction) -> int:
-    # The one branch there is updates an average of weights, in few steps.
-    if instruction.opcode in ("parameter", "constant", "conditional", *hlo.VIEWS):
+    if instruction.opcode in ("parameter", "constant", *hlo.VIEWS):
+      return 0
+    # An average of weights is updated in few steps: see `averages`.
+    if instruction.opcode == "conditional" and "/average/" in instruction.origin:
       return 0
     computation = self.called(instruction)
     shares = fusions.shares_read(computation) if computation else None

@@ -85,7 +85,8 @@ class Averaging:
       return Average(average.count + 1, *mixed)
 
     due = (step > self.begin) & (step % self.every == 0)
-    result: Average = jax.lax.cond(due, taken, lambda same: same, average)
+    with jax.named_scope("average"):  # so that a plan knows that it is not always due
+      result: Average = jax.lax.cond(due, taken, lambda same: same, average)
     return result
 
   def _tracked(self, params: Any, batch_stats: Any) -> tuple[Any, Any]:

@@ -73,6 +73,8 @@ def test_time_by_traffic(program):
 
 BRANCH = "(f32[16,2,5,5]{3,2,1,0}, f32[2]{0}) fusion"
 
+CASES = f"{BRANCH.removesuffix('fusion')}conditional(%zero, %again, %again)"
+
 
 def test_a_fusion_reads_the_part_that_it_takes(text):
   program = add(
@@ -80,10 +82,12 @@ def test_a_fusion_reads_the_part_that_it_takes(text):
     "%zero = f32[] constant(0)",
     f"%two = {BRANCH}(%again, %zero), kind=kInput, calls=%branch",
     f"%lost = {BRANCH}(%again, %zero), kind=kInput, calls=%elsewhere",
-    f"%branch.1 = {BRANCH.removesuffix('fusion')}conditional(%zero, %again, %again)",
+    f'%due = {CASES}, metadata={{op_name="jit(take)/average/cond"}}',
+    f'%mixed = {CASES}, metadata={{op_name="jit(take)/cond"}}',
   )
   found = {i.name: program.traffic(i) for i in program.instructions}
-  assert found["zero"] == found["branch.1"] == 0
+  assert found["zero"] == found["due"] == 0  # An average is updated in few steps.
+  assert found["mixed"] == 4 + 16 * 8 * 25 * 4 + (16 * 2 * 25 + 2) * 4
   assert found["two"] == 16 * 8 * 25 * 4 // 4 + 4 + (16 * 2 * 25 + 2) * 4
   # A computation that the text does not have is taken to read all.
   assert found["lost"] == 16 * 8 * 25 * 4 + 4 + (16 * 2 * 25 + 2) * 4
