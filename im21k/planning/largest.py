@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from im21k.planning.compiled import Compiled
 
+_FINE = 128  # Below it batches are tried in smaller steps.
+
 
 def find(
   compile: Callable[[int], Compiled], batch: int, most: int, parts: int = 1
@@ -24,7 +26,7 @@ def find(
   """
   fitting: dict[int, Compiled] = {}
   failing: dict[int, Compiled] = {}
-  most = _rounded(most, parts) or _next(0, parts)
+  most = _rounded(most, parts) or math.lcm(8, parts)
   guess = min(max(_next(0, parts), _rounded(batch, parts)), most)
   while True:
     compiled = compile(guess)
@@ -41,14 +43,16 @@ def find(
 
 
 def _rounded(batch: float, parts: int) -> int:
-  step = _step(batch, parts)
-  return max(0, int(batch // step) * step)
+  """The largest batch of those that are tried which is no larger; 0: none."""
+  small, large = math.lcm(8, parts), math.lcm(16, parts)
+  found = int(batch // large) * large
+  return (
+    found if found >= _FINE else int(max(0, min(batch, _FINE - 1)) // small) * small
+  )
 
 
 def _next(batch: int, parts: int) -> int:
-  step = _step(batch, parts)
-  return (batch // step + 1) * step
-
-
-def _step(batch: float, parts: int) -> int:
-  return math.lcm(16 if batch >= 128 else 8, parts)
+  """The next larger one."""
+  small, large = math.lcm(8, parts), math.lcm(16, parts)
+  found = (batch // small + 1) * small
+  return found if found < _FINE else (max(batch, _FINE - 1) // large + 1) * large

@@ -159,7 +159,7 @@ class Every:
     count = last = 0
     ends = [*(phase.first for phase in self.course.phases[1:]), step]
     for phase, end, period in zip(self.course.phases, ends, self.periods, strict=True):
-      if step < phase.first:
+      if 0 < step <= phase.first:  # None of its steps has been taken.
         break
       until = self.course.examples(min(step, end))
       passed = (until - last) // (period * phase.batch_size)

@@ -36,6 +36,13 @@ def test_a_phase_that_a_run_ends_before_is_named():
   assert courses.steady(32, 8, 100).lines(5) == []
 
 
+def test_nothing_is_due_by_a_phase_that_has_not_begun():
+  """16 examples are a period of the second phase, but 17 of the first."""
+  course = courses.of([(32, 1), (32, 4)], Durations((16,), "steps"), 2)
+  every = course.every(Duration(17, "examples"))
+  assert [step for step in range(25) if every.due(step)] == [0, 17, 20, 24]
+
+
 def batches(course, steps):
   """The batch of each of the first steps."""
   return [course.at(step).batch_size for step in range(steps)]
