@@ -18,7 +18,14 @@ def settings(runs: Sequence[Member]) -> list[dict[str, Any]]:
     `same_content`: whether these are places at which the same is found, by its hash.
   """
   found = []
-  names = dict.fromkeys(name for run in runs for name in run.settings)
+  every = dict.fromkeys(name for run in runs for name in run.settings)
+  # A section that some runs do not have is none there, and its keys are absent.
+  sections = {name.partition(".")[0] for name in every if "." in name}
+  names = [
+    name
+    for name in every
+    if name not in sections or any(run.settings.get(name) is not None for run in runs)
+  ]
   for name in [*names, *(n for n in _hashed(runs) if n not in names)]:
     hashes = [run.hashes.get(name) for run in runs]
     values = [_text(run.settings, name) for run in runs]

@@ -8,7 +8,7 @@ from im21k.training import eval_crop
 from im21k.training.config import all_keys
 from im21k.training.durations import UNITS
 from im21k.training.key_table import describe
-from im21k.training.keys import REQUIRED
+from im21k.training.keys import REQUIRED, Key
 
 
 def changed(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -21,7 +21,7 @@ def changed(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
   rows, seen = [], set()
   every = all_keys()
   for key, described in zip(every, describe(every), strict=True):
-    if key.name not in flat or key.name in seen:
+    if key.name not in flat or key.name in seen or not _is_of(key, flat):
       continue
     seen.add(key.name)
     value = flat[key.name]
@@ -30,6 +30,16 @@ def changed(config: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
       default = "" if key.default is REQUIRED else described["default"]
       rows.append((key.name, shown(value), default, text))
   return rows
+
+
+def _is_of(key: Key, flat: Mapping[str, Any]) -> bool:
+  """Whether the variant that a section has is one with this key and its default."""
+  section = key.name
+  while key.variants and section:
+    section = section.rpartition(".")[0]
+    if f"{section}.name" in flat:
+      return flat[f"{section}.name"] in key.variants
+  return True
 
 
 def everything(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -30,4 +30,6 @@ def _only(variants: tuple[str, ...]) -> str:
 def _shown(value: Any) -> str:
   if isinstance(value, Duration):
     return f"{value.amount:g} {value.unit}"
+  if value == ():
+    return "none"
   return str(value).lower() if isinstance(value, bool | None) else str(value)

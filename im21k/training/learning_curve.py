@@ -41,7 +41,7 @@ def draw(
   for index, (start, end, rate) in enumerate(_phases(train)):
     axes.axvspan(start, end, color="#4477aa", alpha=0.14 if index % 2 else 0.05, lw=0)
     axes.text(
-      (start + end) / 2, 1.01, f"lr {rate:g}", ha="center", va="bottom", size=8,
+      (start + end) / 2, 1.01, f"lr {rate:.3g}", ha="center", va="bottom", size=8,
       transform=axes.get_xaxis_transform(),
     )  # fmt: skip
   seen = [row["images"] for row in train]

@@ -126,6 +126,18 @@ def test_keys_of_other_variants_and_of_older_versions(run):
   assert "strange.x" in {row["key"] for row in compare(a, b)["settings"]}
 
 
+def test_a_section_that_one_run_lacks_is_shown_by_its_keys(run):
+  a = run("a")
+  growing = {"image_sizes": [16], "until": {"steps": [4]}}
+  b = run("b", phases=growing)
+  rows = {row["key"]: row["values"] for row in compare(a, b)["settings"]}
+  assert rows == {
+    "phases.image_sizes": ["-", "16"],
+    "phases.batch_sizes": ["-", ""],
+    "phases.until": ["-", "steps=4"],
+  }
+
+
 def test_the_paired_test_is_that_of_the_photos(run, many):
   folders = [run(name, seed) for name, seed in (("a", 0), ("b", 1), ("c", 2))]
   result = compare(*folders, data=many, batch_size=8)

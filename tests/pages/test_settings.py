@@ -55,6 +55,21 @@ def test_only_keys_of_the_chosen_variant_are_shown():
   }  # fmt: skip
 
 
+def test_a_default_is_that_of_the_chosen_variant():
+  """SGD and Muon have keys of one name, with defaults of their own."""
+  plain = {"name": "muon", "momentum": 0.95, "weight_decay": 0.01, "nesterov": True}
+  assert [row[0] for row in settings.changed({"optimizer": plain})] == [
+    "optimizer.name"
+  ]
+  rows = settings.changed({"optimizer": {**plain, "momentum": 0.9}})
+  assert rows[1][:3] == ("optimizer.momentum", "0.9", "0.95")
+  sgd = {"name": "sgd", "momentum": 0.9, "weight_decay": 0.01}
+  rows = settings.changed({"optimizer": sgd})
+  assert [row[:3] for row in rows] == [("optimizer.weight_decay", "0.01", "1e-05")]
+  older = settings.changed({"optimizer": {"momentum": 0.5}})  # before it had a name
+  assert older[0][:3] == ("optimizer.momentum", "0.5", "0.9")
+
+
 @pytest.mark.parametrize(
   ("value", "text"),
   [
