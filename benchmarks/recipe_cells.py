@@ -4,6 +4,7 @@ The base is all that a config could express before the parts below were there: S
 cosine with kernels alone decaying, an initial scale and a BatchNorm for few passes.
 """
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -59,11 +60,8 @@ class Stage:
 
 def changed(settings: Settings) -> Settings:
   """The base with these in place: nested keys of a config."""
-  document: Settings = {
-    key: dict(value) if isinstance(value, dict) else value
-    for key, value in BASE.items()
-  }
-  for name, value in settings.items():
+  document = copy.deepcopy(BASE)
+  for name, value in copy.deepcopy(settings).items():
     section, _, key = name.partition(".")
     if key:
       document.setdefault(section, {})[key] = value
@@ -76,6 +74,12 @@ def changed(settings: Settings) -> Settings:
 MUON: Settings = {
   "name": "muon", "rms": None, "decay": "kernels", "groups": {"kernels_rate": 10.0},
 }  # fmt: skip
+
+PHASES: Settings = {  # 6.4 passes, and 2 at 1.27 times the cost
+  "image_size": 40,
+  "total": {"epochs": 8.4},
+  "phases": {"image_sizes": (32,), "until": {"epochs": (6.4,)}},
+}
 
 FACTORS: dict[str, Settings] = {
   "base": {},
@@ -111,27 +115,45 @@ FACTORS: dict[str, Settings] = {
     "recalibrate": 10_000,
   },
   "recalibrated": {"recalibrate": 10_000},
-  "32, then 40 pixels": {  # 6.4 passes, and 2 at 1.27 times the cost
-    "image_size": 40,
-    "total": {"epochs": 8.4},
-    "phases": {"image_sizes": (32,), "until": {"epochs": (6.4,)}},
-  },
+  "32, then 40 pixels": PHASES,
+}
+
+# Muon's kernels have no use for biases before a BatchNorm at a rate of their own.
+TOGETHER: Settings = {
+  "batch_size": 128,
+  "optimizer": {**MUON, "groups": {"kernels_rate": 10.0, "biases_rate": 0.0}},
+  "schedule": {"name": "linear", "peak": 0.005, "warmup": {"epochs": 0.3}},
+  "augment.mirror": "alternating",
+}
+
+# All together at 32 pixels, and with one part less or more.
+AROUND: dict[str, Settings] = {
+  "all": {},
+  "all, SGD": {"optimizer": {**BASE["optimizer"]}, "schedule.peak": 0.1},
+  "all, batch 64": {"batch_size": 64},
+  "all, cosine": {"schedule.name": "cosine"},
+  "all, mirror at random": {"augment.mirror": True},
+  "all, 32 pixels": {"image_size": 32, "total": {"epochs": 9}, "phases": None},
+  "all, biases learn": {"optimizer": MUON},
+  "all and EMA": {"average": {"name": "ema", "horizon": {"epochs": 0.25}}},
+  "all and smoothing 0.1": {"loss": {"name": "cross_entropy", "smoothing": 0.1}},
 }
 
 # All together, at 64 pixels. The photos have no more, so crops are cut without scaling.
 # By the arithmetic of the net, 6 passes at 44 pixels, 4 at 52 and 2.8 at 60 cost as
 # much as 8.95 at 64.
 ALL: Settings = {
-  "batch_size": 128,
-  "optimizer": {**MUON, "groups": {"kernels_rate": 10.0, "biases_rate": 0.0}},
-  "schedule": {"name": "linear", "peak": 0.005, "warmup": {"epochs": 0.3}},
-  "augment.mirror": "alternating",
+  **TOGETHER,
   "phases": {"image_sizes": (44, 52), "until": {"epochs": (6, 10)}},
   "image_size": 60,
   "short_side": 64,
   "total": {"epochs": 12.8},
 }
 
-SCREEN = Stage(32, 0.125, FACTORS)
+SCREEN = Stage(
+  32,
+  0.125,
+  FACTORS | {name: {**TOGETHER, **PHASES, **one} for name, one in AROUND.items()},
+)
 CONFIRM = Stage(64, 0.25, {"base": {}, "original": ORIGINAL, "all": ALL})
 STAGES = {"screen": SCREEN, "confirm": CONFIRM}

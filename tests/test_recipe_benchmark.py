@@ -41,6 +41,9 @@ def test_settings_change_what_they_name_and_nothing_else(recipe):
     "mix": {"mixup": 1},
   }
   assert json.dumps(cells.BASE) == before
+  together = {"schedule": {"peak": 1.0}}
+  cells.changed({**together, "schedule.peak": 2.0})
+  assert together == {"schedule": {"peak": 1.0}}
 
 
 @pytest.fixture
