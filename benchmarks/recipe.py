@@ -4,16 +4,19 @@
 
 TAR hold `train/<synset>/*` and `val/<synset>/*`, photos of 64 pixels (Tiny ImageNet,
 which may not be passed on), of 200 classes; the net has all 21,841 outputs. A stage is
-a list of recipes in `recipe_cells.py`, each run with the same seeds by what is behind
-`im21k sweep`: killed, it goes on where it was, also days later or with more recipes.
-With `--core` on that core alone, so that parts run beside each other. `--rows` runs
-nothing, and prints a JSON row for each recipe with all seeds: mean and deviation of
-top-1, top-5, mean distance to the truth in the hierarchy (levels up to the lowest node
-above both, 0 if right) in percent or levels, the gain in top-1 over the first recipe by
-pairs of seeds, and processor seconds of a run, its start and evaluation included.
+a list of recipes in `recipe_cells.py`; `scale` needs 300 photos of a class. Each is run
+with the same seeds by what is behind `im21k sweep`: killed, it goes on where it was,
+also days later or with more recipes. With `--core` on that core alone, so that parts
+run beside each other. `--rows` runs nothing, and prints a JSON row for each recipe with
+all seeds: mean and deviation of top-1, top-5, mean distance to the truth in the
+hierarchy (levels up to the lowest node above both, 0 if right) in percent or levels,
+the gain in top-1 by pairs of seeds over the first recipe, or over all parts together
+for what has one less or more, and processor seconds of a run, start and evaluation
+included.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -51,20 +54,20 @@ def main() -> None:
   work = given.work.absolute()
   if given.core is not None:
     os.sched_setaffinity(0, {given.core})
-  data = work / "data"
-  if not (data / "manifest.json").exists():
-    pack(given.tars, work)
   stage = recipe_cells.STAGES[given.stage]
-  runs = all_runs(stage, data, given.seeds, given.only)
+  runs = all_runs(stage, work, given.seeds, given.only)
   root = work / given.stage
   if given.rows:
-    for row in rows(stage, root, runs):
-      print(json.dumps({"table": f"recipe-{given.stage}", **row}))
+    for row in sorted(rows(stage, root, runs), key=lambda row: -row["top_1"]):
+      around = row["against"] == "all"
+      name = "recipe-around" if around else f"recipe-{given.stage}"
+      print(json.dumps({"table": name, **row}))
     return
   with StopSignals() as signals:
     for at in grid.share(given.part, len(runs)):
       if not signals.stop and not is_done(root, runs[at]):
-        train(root, runs[at], data, signals)
+        pack(given.tars, work, Path(runs[at].config.data))
+        train(root, runs[at], signals)
 
 
 def is_done(root: Path, run: grid.Run) -> bool:
@@ -78,7 +81,7 @@ def is_done(root: Path, run: grid.Run) -> bool:
   return True
 
 
-def train(root: Path, run: grid.Run, data: Path, signals: StopSignals) -> None:
+def train(root: Path, run: grid.Run, signals: StopSignals) -> None:
   """Trains and evaluates a run, from where it was."""
   place = root / run.name
   record = folders.Record(place)
@@ -90,32 +93,54 @@ def train(root: Path, run: grid.Run, data: Path, signals: StopSignals) -> None:
   if failed:
     print(f"{run.name}: {failed['reason']}", file=sys.stderr, flush=True)
   elif outcome.answer["finished"]:
-    evaluate(place, data)
+    evaluate(place, Path(run.config.data))
 
 
-def pack(tars: list[Path], work: Path) -> None:
-  """The photos of the archives in one data set."""
+def pack(tars: list[Path], work: Path, data: Path) -> None:
+  """The photos of the archives in a data set, unless they are packed already.
+
+  One named `data-N` has the first N photos of each class, by name.
+  """
+  if (data / "manifest.json").exists():
+    return
   if not tars:
-    raise SystemExit("recipe.py: name the archives of photos")
+    raise SystemExit(f"recipe.py: name the archives of photos: {data} is not there")
+  photos = work / "photos"
   for tar in tars:
     with tarfile.open(tar) as archive:
-      archive.extractall(work / "photos", filter="data")
-  im21k(
-    "pack", work / "photos/train", work / "data", "--eval", work / "photos/val",
-    "--unlisted", "skip",
-  )  # fmt: skip
+      archive.extractall(photos, filter="data")
+  source, count = photos / "train", data.name.partition("-")[2]
+  if count:
+    source = first(source, photos / count, int(count))
+  im21k("pack", source, data, "--eval", photos / "val", "--unlisted", "skip")
+
+
+def first(source: Path, destination: Path, count: int) -> Path:
+  """A folder of links to the first photos of each class."""
+  for folder in sorted(source.iterdir()):
+    there = sorted(folder.iterdir())[:count]
+    if len(there) < count:
+      raise SystemExit(f"recipe.py: {folder.name} has {len(there)} photos, not {count}")
+    (destination / folder.name).mkdir(parents=True, exist_ok=True)
+    for path in there:
+      (destination / folder.name / path.name).unlink(missing_ok=True)
+      os.link(path, destination / folder.name / path.name)
+  return destination
 
 
 def all_runs(
-  stage: recipe_cells.Stage, data: Path, seeds: int, only: list[str] | None
+  stage: recipe_cells.Stage, work: Path, seeds: int, only: list[str] | None
 ) -> list[grid.Run]:
   """The runs of a stage, those of the first seed first."""
   found = []
   for seed in range(seeds):
     for at, (name, settings) in enumerate(stage.cells.items()):
-      document = recipe_cells.changed({"image_size": stage.image_size, **settings})
-      document["model"] = {"width": stage.width, **document["model"]}
-      config = Config.from_dict({**document, "data": str(data), "seed": seed})
+      document = recipe_cells.changed({
+        "image_size": stage.image_size, "model.width": stage.width, **settings,
+      })  # fmt: skip
+      photos = document.pop("photos", None)
+      document["data"] = str(work / (f"data-{photos}" if photos else "data"))
+      config = Config.from_dict({**document, "seed": seed})
       folder = f"{name.replace(' ', '_')},seed={seed}"
       if not only or name in only:
         found.append(grid.Run(folder, at, {"recipe": name}, config))
@@ -154,8 +179,39 @@ def rows(
       scores[run.values["recipe"]][run.seed] = {
         **documents.read(place / EVALUATION), **cost
       }  # fmt: skip
-  base = scores[next(iter(stage.cells))]
-  return [row(name, found, base) for name, found in scores.items() if found]
+  configs = {run.values["recipe"]: run.config for run in runs}
+  return [
+    {**row(name, found, scores[against]), "against": against, **size(configs[name])}
+    for name, found in scores.items()
+    if found and (against := stage.reference(name))
+  ]
+
+
+def size(config: Config) -> dict[str, Any]:
+  """Width of the net, passes; where photos a class were chosen also these, and MFLOP.
+
+  MFLOP are those of the forward pass of a photo, as XLA counts them.
+  """
+  found = {"width": config.model["width"], "passes": config.total.amount}
+  photos = Path(config.data).name.partition("-")[2]
+  if photos:
+    found |= {"photos": int(photos), "mflop": round(forward_mflop(config), 2)}
+  return found
+
+
+def forward_mflop(config: Config) -> float:
+  """Arithmetic of one photo."""
+  import jax
+
+  from im21k import models
+
+  net = models.create(config.model["name"], width=config.model["width"])
+  images = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, 3), "float32")
+  forward = functools.partial(net.apply, train=False)
+  init = functools.partial(net.init, train=False)
+  variables = jax.eval_shape(init, jax.random.key(0), images)
+  lowered = jax.jit(forward).lower(variables, images)
+  return float(lowered.cost_analysis()["flops"]) / 1e6
 
 
 def row(

@@ -50,12 +50,17 @@ class Stage:
 
   Attributes:
     image_size, width: of the net.
-    cells: what each recipe changes in the base, by name; the first is the base.
+    cells: what each recipe changes in the base, by name; the first is the base. Beside
+      keys of a config, `photos` is the number of photos a class, without it all.
   """
 
   image_size: int
   width: float
   cells: dict[str, Settings]
+
+  def reference(self, name: str) -> str:
+    """The recipe with which one is compared: the first, or all parts together."""
+    return "all" if name in AROUND and name != "all" else next(iter(self.cells))
 
 
 def changed(settings: Settings) -> Settings:
@@ -156,4 +161,30 @@ SCREEN = Stage(
   FACTORS | {name: {**TOGETHER, **PHASES, **one} for name, one in AROUND.items()},
 )
 CONFIRM = Stage(64, 0.25, {"base": {}, "original": ORIGINAL, "all": ALL})
-STAGES = {"screen": SCREEN, "confirm": CONFIRM}
+
+
+def scaled(width: float, photos: int, epochs: float) -> dict[str, Settings]:
+  """A net of a width, on so many photos a class, by its name."""
+  name = f"width {width}, {photos} photos, {epochs:g} passes"
+  total = {"total": {"epochs": epochs}, "eval_every": {"epochs": epochs}}
+  return {name: {**TOGETHER, "model.width": width, "photos": photos, **total}}
+
+
+# Width against passes over all photos; and passes against photos: 9 passes, and the
+# steps of 9 passes over 100 photos.
+WIDTHS, PASSES_OF = (0.0625, 0.125, 0.25), (1, 3, 9, 27)
+PHOTOS = (25, 50, 100, 200, 300)
+SCALE = Stage(
+  32,
+  0.125,
+  {
+    name: one
+    for width, photos, epochs in (
+      *((width, 100, epochs) for epochs in PASSES_OF for width in WIDTHS),
+      *((0.125, photos, PASSES) for photos in PHOTOS),
+      *((0.125, photos, PASSES * 100 / photos) for photos in PHOTOS),
+    )
+    for name, one in scaled(width, photos, epochs).items()
+  },
+)
+STAGES = {"screen": SCREEN, "confirm": CONFIRM, "scale": SCALE}

@@ -27,7 +27,8 @@ def test_every_recipe_is_a_config_of_its_own(recipe):
     assert runs[0].values == {"recipe": next(iter(stage.cells))}
     for run in runs:
       assert run.config.sizes[0][0] <= stage.image_size
-      assert run.config.model["width"] == stage.width
+      settings = stage.cells[run.values["recipe"]]
+      assert run.config.model["width"] == settings.get("model.width", stage.width)
 
 
 def test_settings_change_what_they_name_and_nothing_else(recipe):
@@ -82,6 +83,14 @@ def test_gains_are_those_of_pairs_of_seeds(recipe, finished):
   assert (second["seeds"], second["top_1"], second["gain"]) == (2, 30, 15)
   assert second["gain_std"] == pytest.approx(7.071)
   assert first["processor_s"] == 100
+  assert first["against"] == second["against"] == "a"
+
+
+def test_a_part_less_is_compared_with_all_together(recipe):
+  stage = recipe.recipe_cells.SCREEN
+  assert stage.reference("all, cosine") == "all"
+  assert stage.reference("all") == stage.reference("Muon") == "base"
+  assert set(recipe.recipe_cells.AROUND) <= set(stage.cells)
 
 
 def test_scores_of_another_recipe_are_not_taken(recipe, finished):
@@ -92,3 +101,32 @@ def test_scores_of_another_recipe_are_not_taken(recipe, finished):
   path.write_text(json.dumps(other))
   with pytest.raises(SystemExit, match="holds another recipe"):
     recipe.rows(stage, root, runs)
+
+
+def test_photos_a_class_are_the_first_by_name(recipe, tmp_path):
+  for label in ("n1", "n2"):
+    (tmp_path / "train" / label).mkdir(parents=True)
+    for name in ("c", "a", "b"):
+      (tmp_path / "train" / label / name).write_text(label + name)
+  found = recipe.first(tmp_path / "train", tmp_path / "2", 2)
+  assert sorted(str(path.relative_to(found)) for path in found.glob("*/*")) == [
+    "n1/a", "n1/b", "n2/a", "n2/b",
+  ]  # fmt: skip
+  assert (found / "n2/a").read_text() == "n2a"
+  assert recipe.first(tmp_path / "train", tmp_path / "2", 2) == found  # Once more.
+  with pytest.raises(SystemExit, match="n1 has 3 photos, not 4"):
+    recipe.first(tmp_path / "train", tmp_path / "4", 4)
+
+
+def test_a_cell_of_the_scale_has_photos_and_arithmetic_of_its_own(recipe):
+  stage = recipe.recipe_cells.SCALE
+  names = ("width 0.125, 50 photos, 18 passes", "width 0.25, 100 photos, 3 passes")
+  one, two = recipe.all_runs(stage, Path("work"), 1, list(names))
+  sizes = {run.values["recipe"]: recipe.size(run.config) for run in (one, two)}
+  narrow, wide = (sizes[name] for name in names)
+  assert (narrow["width"], narrow["photos"], narrow["passes"]) == (0.125, 50, 18)
+  assert (wide["width"], wide["photos"], wide["passes"]) == (0.25, 100, 3)
+  # The head's alone: features times classes, a multiplication and an addition each.
+  assert narrow["mflop"] > 2 * 128 * 21841 / 1e6
+  assert 2 < wide["mflop"] / narrow["mflop"] < 4
+  assert {run.config.data for run in (one, two)} == {"work/data-50", "work/data-100"}
