@@ -47,7 +47,18 @@ _RECIPES: Columns = {
 
 TABLES: dict[str, Columns] = {
   "recipe-screen": _RECIPES,
+  "recipe-around": _RECIPES,
   "recipe-confirm": _RECIPES,
+  "recipe-scale": {
+    "width": "{width}",
+    "photos a class": "{photos}",
+    "passes": "{passes:g}",
+    "top-1 %": "{top_1:.2f}",
+    "top-5 %": "{top_5:.2f}",
+    "loss": "{loss:.3f}",
+    "MFLOP a photo": "{mflop:.1f}",
+    "processor s": "{processor_s:,}",
+  },
   "speedrun": {
     "record": "{record}",
     "what it changed": "{what}",
@@ -339,7 +350,8 @@ TABLES: dict[str, Columns] = {
 # Tables that say so while nothing was run.
 GPU = tuple(name for name in TABLES if name.startswith("gpu-"))
 NOT_RUN, ALL_THERE = "Not yet run on a GPU.\n", "None.\n"
-LONG = ("recipe-screen", "recipe-confirm", "speedrun")  # Hours of two cores.
+# Hours of two cores.
+LONG = ("recipe-screen", "recipe-around", "recipe-confirm", "recipe-scale", "speedrun")
 
 
 def table(name: str) -> str:

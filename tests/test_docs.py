@@ -203,6 +203,8 @@ NOT_RUN = {
   "eval": "tests/test_cli.py sources the script",
   "python benchmarks/tables.py": "--check is run by a test here",
   "python docs/generate.py": "--check is run by a test here",
+  "python docs/recipe.py": "writes into docs/; a test here draws",
+  "python benchmarks/recipe.py": "trains for hours; tests/test_recipe_benchmark.py",
   "python experiments/run.py": "trains for minutes; tests/test_end_to_end.py",
   "im21k train": "trains for minutes or days; tests/test_end_to_end.py",
   "im21k sweep": "trains for minutes; tests/comparing/test_sweep.py",
@@ -526,3 +528,31 @@ def test_check_of_a_generator_writes_nothing(script, monkeypatch, capsys):
   before = (ROOT / "docs" / "layout.md").stat().st_mtime_ns
   assert module.main() == 1
   assert (ROOT / "docs" / "layout.md").stat().st_mtime_ns == before
+
+
+def test_the_pictures_of_the_recipe_show_every_row(monkeypatch, tmp_path):
+  """With rows of the form that the benchmark writes, also of what is not measured."""
+  spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs/recipe.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  base = {"gain": 1.0, "gain_std": 0.5, "top_1": 5.0, "top_1_std": None, "mflop": 9.0}
+  rows = [
+    {"table": "recipe-screen", "recipe": "base", **base, "gain": 0.0, "gain_std": 0.0},
+    {"table": "recipe-screen", "recipe": "worse", **base, "gain": -2.0},
+    {"table": "recipe-screen", "recipe": "one seed", **base, "gain_std": None},
+    {"table": "recipe-around", "recipe": "with more", **base},
+    {"table": "recipe-scale", "recipe": "", **base, "width": 0.125, "passes": 9,
+     "photos": 100},
+    {"table": "recipe-scale", "recipe": "", **base, "width": 0.0625, "passes": 27,
+     "photos": 100},
+  ]  # fmt: skip
+  results = tmp_path / "rows.jsonl"
+  results.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  monkeypatch.setattr(module, "RESULTS", results)
+  monkeypatch.setattr(module, "PICTURES", tmp_path / "pictures")
+  module.main()
+  first = (tmp_path / "pictures/gains.svg").read_bytes()
+  assert b"worse" in first and b"with more" in first and b"one seed" not in first
+  assert b"width 0.0625" in (tmp_path / "pictures/scale.svg").read_bytes()
+  module.main()
+  assert (tmp_path / "pictures/gains.svg").read_bytes() == first
