@@ -97,7 +97,7 @@ def train(root: Path, run: grid.Run, signals: StopSignals) -> None:
 
 
 def pack(tars: list[Path], work: Path, data: Path) -> None:
-  """The photos of the archives in a data set, unless they are packed already.
+  """The photos of these archives alone in a data set, unless it is there already.
 
   One named `data-N` has the first N photos of each class, by name.
   """
@@ -105,14 +105,19 @@ def pack(tars: list[Path], work: Path, data: Path) -> None:
     return
   if not tars:
     raise SystemExit(f"recipe.py: name the archives of photos: {data} is not there")
-  photos = work / "photos"
+  photos = work / f"photos-{data.name}"
+  shutil.rmtree(photos, ignore_errors=True)  # Of other archives, or half unpacked.
   for tar in tars:
-    with tarfile.open(tar) as archive:
-      archive.extractall(photos, filter="data")
+    try:
+      with tarfile.open(tar) as archive:
+        archive.extractall(photos, filter="data")
+    except (tarfile.TarError, OSError) as error:
+      raise SystemExit(f"recipe.py: {tar} cannot be unpacked: {error}") from None
   source, count = photos / "train", data.name.partition("-")[2]
   if count:
     source = first(source, photos / count, int(count))
   im21k("pack", source, data, "--eval", photos / "val", "--unlisted", "skip")
+  shutil.rmtree(photos)
 
 
 def first(source: Path, destination: Path, count: int) -> Path:
@@ -121,9 +126,8 @@ def first(source: Path, destination: Path, count: int) -> Path:
     there = sorted(folder.iterdir())[:count]
     if len(there) < count:
       raise SystemExit(f"recipe.py: {folder.name} has {len(there)} photos, not {count}")
-    (destination / folder.name).mkdir(parents=True, exist_ok=True)
+    (destination / folder.name).mkdir(parents=True)
     for path in there:
-      (destination / folder.name / path.name).unlink(missing_ok=True)
       os.link(path, destination / folder.name / path.name)
   return destination
 

@@ -123,7 +123,7 @@ FACTORS: dict[str, Settings] = {
   "32, then 40 pixels": PHASES,
 }
 
-# Muon's kernels have no use for biases before a BatchNorm at a rate of their own.
+# Biases outside the head stay as they are: the BatchNorm behind each removes it.
 TOGETHER: Settings = {
   "batch_size": 128,
   "optimizer": {**MUON, "groups": {"kernels_rate": 10.0, "biases_rate": 0.0}},
@@ -144,13 +144,14 @@ AROUND: dict[str, Settings] = {
   "all and smoothing 0.1": {"loss": {"name": "cross_entropy", "smoothing": 0.1}},
 }
 
-# What the screening left of all together, which is all but the alternating mirror, at
-# 64 pixels. The photos have no more, so crops are cut without scaling.
-# By the arithmetic of the net, 6 passes at 44 pixels, 4 at 52 and 2.8 at 60 cost as
-# much as 8.95 at 64.
+# What the screening left of all together: all but the alternating mirror.
+KEPT: Settings = {**TOGETHER, "augment.mirror": True}
+
+# The same at 64 pixels. The photos have no more, so crops are cut without scaling. By
+# the arithmetic of the net, 6 passes at 44 pixels, 4 at 52 and 2.8 at 60 cost as much
+# as 8.95 at 64.
 ALL: Settings = {
-  **TOGETHER,
-  "augment.mirror": True,
+  **KEPT,
   "phases": {"image_sizes": (44, 52), "until": {"epochs": (6, 10)}},
   "image_size": 60,
   "short_side": 64,
@@ -169,7 +170,7 @@ def scaled(width: float, photos: int, epochs: float) -> dict[str, Settings]:
   """A net of a width, on so many photos a class, by its name."""
   name = f"width {width}, {photos} photos, {epochs:g} passes"
   total = {"total": {"epochs": epochs}, "eval_every": {"epochs": epochs}}
-  return {name: {**TOGETHER, "model.width": width, "photos": photos, **total}}
+  return {name: {**KEPT, "model.width": width, "photos": photos, **total}}
 
 
 # Width against passes over all photos; and passes against photos: 9 passes, and the

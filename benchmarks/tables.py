@@ -26,6 +26,7 @@ PAGES = (
   *sorted((ROOT / "docs").glob("*.md")),
 )
 ABOUT = ("source", "command", "machine", "software", "date")
+_LEAST_SEEDS = 3  # Two say little of a deviation.
 _MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 Row = dict[str, Any]
@@ -440,8 +441,8 @@ def _gain(row: Row) -> str:
 
 
 def _deviations(row: Row) -> str:
-  """The gain in its own deviations; no more than 99 is said."""
-  if not row.get("gain_std"):
+  """The gain in its own deviations, of three seeds and more; at most 99 is said."""
+  if not row.get("gain_std") or row["seeds"] < _LEAST_SEEDS:
     return ""
   return f"{min(99.0, max(-99.0, row['gain'] / row['gain_std'])):+.1f}"
 

@@ -1,11 +1,14 @@
 """The logic of benchmarks/recipe.py: its recipes, and means over pairs of seeds."""
 
 import importlib
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from im21k.dataset.manifest import Manifest
 from im21k.training.config import Config
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -113,7 +116,6 @@ def test_photos_a_class_are_the_first_by_name(recipe, tmp_path):
     "n1/a", "n1/b", "n2/a", "n2/b",
   ]  # fmt: skip
   assert (found / "n2/a").read_text() == "n2a"
-  assert recipe.first(tmp_path / "train", tmp_path / "2", 2) == found  # Once more.
   with pytest.raises(SystemExit, match="n1 has 3 photos, not 4"):
     recipe.first(tmp_path / "train", tmp_path / "4", 4)
 
@@ -130,3 +132,43 @@ def test_a_cell_of_the_scale_has_photos_and_arithmetic_of_its_own(recipe):
   assert narrow["mflop"] > 2 * 128 * 21841 / 1e6
   assert 2 < wide["mflop"] / narrow["mflop"] < 4
   assert {run.config.data for run in (one, two)} == {"work/data-50", "work/data-100"}
+
+
+def archive(path, names, jpeg):
+  with tarfile.open(path, "w") as tar:
+    for number, name in enumerate(names):
+      data = jpeg(number)
+      member = tarfile.TarInfo(name)
+      member.size = len(data)
+      tar.addfile(member, io.BytesIO(data))
+  return path
+
+
+@pytest.mark.slow
+def test_a_data_set_is_of_the_archives_that_are_named(recipe, tmp_path, jpeg):
+  """Also where those of another stage, with more photos, were unpacked before."""
+  of = "train/n01440764/{}.JPEG train/n01443537/{}.JPEG"
+  one = archive(
+    tmp_path / "one.tar",
+    [*of.format("b", "b").split(), "val/n01440764/v.JPEG"], jpeg,
+  )  # fmt: skip
+  more = archive(
+    tmp_path / "more.tar", [*of.format("a", "a").split(), *of.format("c", "c").split()],
+    jpeg,
+  )  # fmt: skip
+  work = tmp_path / "work"
+  for name, tars, photos in (("data-2", [one, more], 4), ("data", [one], 2)):
+    for _ in range(2):  # The second time it is there.
+      recipe.pack(tars, work, work / name)
+    assert Manifest.load(work / name).count("train") == photos
+  with pytest.raises(SystemExit, match="n01440764 has 3 photos, not 4"):
+    recipe.pack([one, more], work, work / "data-4")
+  with pytest.raises(SystemExit, match=r"name the archives of photos: .*data-1 is not"):
+    recipe.pack([], work, work / "data-1")
+  (tmp_path / "text.tar").write_text("no archive")
+  with pytest.raises(SystemExit, match=r"text\.tar cannot be unpacked"):
+    recipe.pack([tmp_path / "text.tar"], work, work / "data-1")
+  outside = archive(tmp_path / "outside.tar", ["../train/n01440764/a.JPEG"], jpeg)
+  with pytest.raises(SystemExit, match=r"outside\.tar cannot be unpacked: .*outside"):
+    recipe.pack([outside], work, work / "data-1")
+  assert not (tmp_path / "train").exists()

@@ -73,8 +73,11 @@ def pack(photos: Path | None, work: Path) -> None:
     return
   if photos is None:
     raise SystemExit("record.py: name the archive of photos: PHOTOS=FILE.tar")
-  with tarfile.open(photos) as archive:
-    archive.extractall(work / "photos", filter="data")
+  try:
+    with tarfile.open(photos) as archive:
+      archive.extractall(work / "photos", filter="data")
+  except (tarfile.TarError, OSError) as error:
+    raise SystemExit(f"record.py: {photos} cannot be unpacked: {error}") from None
   arguments = ["--eval", work / "photos/val", "--unlisted", "skip"]
   im21k("pack", work / "photos/train", data, *arguments)
 
