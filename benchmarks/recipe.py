@@ -112,7 +112,8 @@ def pack(tars: list[Path], work: Path, data: Path) -> None:
       with tarfile.open(tar) as archive:
         archive.extractall(photos, filter="data")
     except (tarfile.TarError, OSError) as error:
-      raise SystemExit(f"recipe.py: {tar} cannot be unpacked: {error}") from None
+      reason = str(error).partition("\n")[0]
+      raise SystemExit(f"recipe.py: {tar} cannot be unpacked: {reason}") from None
   source, count = photos / "train", data.name.partition("-")[2]
   if count:
     source = first(source, photos / count, int(count))
@@ -136,6 +137,9 @@ def all_runs(
   stage: recipe_cells.Stage, work: Path, seeds: int, only: list[str] | None
 ) -> list[grid.Run]:
   """The runs of a stage, those of the first seed first."""
+  if unknown := set(only or ()) - set(stage.cells):
+    known = ", ".join(stage.cells)
+    raise SystemExit(f"recipe.py: no recipe {min(unknown)!r}; there are: {known}")
   found = []
   for seed in range(seeds):
     for at, (name, settings) in enumerate(stage.cells.items()):

@@ -34,6 +34,12 @@ def test_every_recipe_is_a_config_of_its_own(recipe):
       assert run.config.model["width"] == settings.get("model.width", stage.width)
 
 
+def test_a_recipe_that_is_not_there_is_named(recipe):
+  stage = recipe.recipe_cells.CONFIRM
+  with pytest.raises(SystemExit, match="no recipe 'Al'; there are: base, orig"):
+    recipe.all_runs(stage, Path("work"), 1, ["base", "Al"])
+
+
 def test_settings_change_what_they_name_and_nothing_else(recipe):
   cells = recipe.recipe_cells
   before = json.dumps(cells.BASE)

@@ -77,7 +77,8 @@ def pack(photos: Path | None, work: Path) -> None:
     with tarfile.open(photos) as archive:
       archive.extractall(work / "photos", filter="data")
   except (tarfile.TarError, OSError) as error:
-    raise SystemExit(f"record.py: {photos} cannot be unpacked: {error}") from None
+    reason = str(error).partition("\n")[0]
+    raise SystemExit(f"record.py: {photos} cannot be unpacked: {reason}") from None
   arguments = ["--eval", work / "photos/val", "--unlisted", "skip"]
   im21k("pack", work / "photos/train", data, *arguments)
 

@@ -80,4 +80,6 @@ def _canonical(name: str, runs: Sequence[Member]) -> Any:
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:
-  return as_text(values[name]) if name in values else ABSENT
+  if name not in values:
+    return ABSENT
+  return "none" if values[name] == [] else as_text(values[name])

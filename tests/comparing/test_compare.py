@@ -133,7 +133,7 @@ def test_a_section_that_one_run_lacks_is_shown_by_its_keys(run):
   rows = {row["key"]: row["values"] for row in compare(a, b)["settings"]}
   assert rows == {
     "phases.image_sizes": ["-", "16"],
-    "phases.batch_sizes": ["-", ""],
+    "phases.batch_sizes": ["-", "none"],
     "phases.until": ["-", "steps=4"],
   }
 
