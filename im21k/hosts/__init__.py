@@ -1,0 +1,1 @@
+"""Several hosts as one: who they are, what they agree on, how they end together."""
