@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from im21k import parallel, synsets
+from im21k import parallel, synsets, xla
 from im21k.training import configs
 from im21k.training import step as steps
 from im21k.training.config import Config
@@ -25,7 +25,7 @@ RESERVE_MIB = 512  # as `im21k plan` reserves for CUDA
 @functools.cache
 def set_up() -> None:
   """Prepares JAX as a run does, once; call it before anything touches the device."""
-  parallel.set_up(1)
+  xla.set_up(1)
 
 
 class Step:

@@ -38,6 +38,8 @@ ROOMS = {
   "weights": "the release format; how photos are prepared for it",
   "convert": "the models of 2015, in and out",
   "parallel": "",
+  "xla": "",
+  "hosts": "several hosts as one",
   "answers": "probabilities -> what to say",
   "evaluation": "how good?",
   "features": "photos -> vectors, and what they are worth",

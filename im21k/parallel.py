@@ -1,11 +1,13 @@
-"""The devices of this machine, and the one mapped axis over them.
+"""The devices of this host, and the one mapped axis over those of all hosts.
 
 Functions of one device's part go in, functions over all devices come out, with means
-and sums over them. This is the only file that says pmap and pmean.
+and sums over them. This is the only file that says pmap and pmean. Every host names its
+own devices, and places and gets what is on these; the axis has those of the first host
+first.
 """
 
-import os
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,70 +15,12 @@ from jax.flatten_util import ravel_pytree
 
 AXIS = "device"
 
+_alone: list[bool] = []  # Not empty: this host's devices make up the axis.
+
 # An array of this many bytes is reduced by itself; smaller ones of a segment (a layer
 # of the stem, a block, the head) are packed into one vector of 0.1 to 4 MB. So each
 # collective is large enough for the link, and waits for its own segment only.
 ALONE = 8 << 20
-
-# The first three: else XLA starts an all-reduce and at once waits for it.
-XLA_FLAGS: dict[str, bool | int] = {
-  # The only scheduler that puts other work between the start and the end of one.
-  "--xla_gpu_enable_latency_hiding_scheduler": True,
-  # By default one runs at a time, and the head's 89 MB hold up all others.
-  "--xla_gpu_experimental_parallel_collective_overlap_limit": 16,
-  # `mean` packs what belongs together; merging more would delay early ones.
-  "--xla_gpu_all_reduce_combine_threshold_bytes": 0,
-  # Percent of 80 % of the card (less the step's arguments) from which XLA changes its
-  # order and recomputes by itself to save memory. By default 95, which is 3.0 GiB of 4:
-  # beyond, programs need more memory, not less, and overlap is lost. At 150 the limit
-  # is above the card, so what is compiled is the program as it is written, and the one
-  # that `im21k plan` has checked.
-  "--xla_gpu_memory_limit_slop_factor": 150,
-}
-
-# Without it a GPU may add in another order each time, so bits differ.
-_DETERMINISTIC = "--xla_gpu_exclude_nondeterministic_ops"
-
-# Share of a GPU's memory for XLA; its default, 0.75, would leave 1 GiB of 4 unused. The
-# rest is for CUDA's context and libraries.
-MEMORY_FRACTION = 0.875
-
-
-def flags(
-  given: Mapping[str, str] = os.environ, deterministic: bool = False
-) -> dict[str, bool | int]:
-  """The XLA_FLAGS that the environment variable of that name does not set already."""
-  named = {flag.partition("=")[0] for flag in given.get("XLA_FLAGS", "").split()}
-  wanted = XLA_FLAGS | ({_DETERMINISTIC: True} if deterministic else {})
-  return {name: value for name, value in wanted.items() if name not in named}
-
-
-def environment(
-  given: Mapping[str, str], deterministic: bool = False
-) -> dict[str, str]:
-  """The environment variables for JAX; those in `given` keep their values."""
-  chosen = flags(given, deterministic)
-  ours = [f"{name}={str(value).lower()}" for name, value in chosen.items()]
-  memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-  return {
-    "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
-    memory: given.get(memory, str(MEMORY_FRACTION)),
-  }
-
-
-def set_up(
-  cpu_devices: int = 4,
-  environ: MutableMapping[str, str] = os.environ,
-  deterministic: bool = False,
-) -> None:
-  """Prepares JAX; call it before anything else touches a device.
-
-  Sets `environment`. A machine without an accelerator gets `cpu_devices` virtual CPU
-  devices, so that everything runs there as on that many GPUs. `deterministic` excludes
-  operations of a GPU whose result may differ from run to run.
-  """
-  environ.update(environment(environ, deterministic))
-  jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
 def devices(count: int) -> list[jax.Device]:
@@ -102,18 +46,34 @@ def train_step(
 
   Args:
     step: function of one device's part.
-    on: the devices.
+    on: the devices of this host.
     axes: tree like the state with 0 for arrays whose leading axis is split; None:
       there are none.
   """
-  return jax.pmap(
-    step,
-    AXIS,
-    in_axes=(axes, 0),
-    out_axes=(axes, None),
-    donate_argnums=0,
-    devices=on,
-  )
+  everywhere = _everywhere(on)
+  if axes is None or len(everywhere) == len(on):
+    return jax.pmap(
+      step, AXIS, in_axes=(axes, 0), out_axes=(axes, None), donate_argnums=0,
+      devices=everywhere,
+    )  # fmt: skip
+  # In several processes JAX's pmap has no axes for a dict, but for each leaf.
+  leaves, structure = jax.tree.flatten(axes, is_leaf=lambda axis: axis is None)
+
+  def flat(leaves: Any, batch: Any) -> Any:
+    state, metrics = step(jax.tree.unflatten(structure, leaves), batch)
+    return tuple(jax.tree.leaves(state)), metrics
+
+  mapped = jax.pmap(
+    flat, AXIS, in_axes=(tuple(leaves), 0), out_axes=(tuple(leaves), None),
+    donate_argnums=0, devices=everywhere,
+  )  # fmt: skip
+
+  def whole(state: Any, batch: Any) -> Any:
+    leaves, structure = jax.tree.flatten(state)
+    leaves, metrics = mapped(tuple(leaves), batch)
+    return jax.tree.unflatten(structure, leaves), metrics
+
+  return whole
 
 
 def eval_step(
@@ -121,9 +81,79 @@ def eval_step(
 ) -> Callable[[Any, Any], Any]:
   """Maps `step(variables, batch) -> sums` over devices; see `train_step`."""
   mapped: Callable[[Any, Any], Any] = jax.pmap(
-    step, AXIS, in_axes=(None, 0), out_axes=None, devices=on
+    step, AXIS, in_axes=(None, 0), out_axes=None, devices=_everywhere(on)
   )
   return mapped
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+  """Inside, what is mapped runs on this host alone, as if there were no others."""
+  _alone.append(True)
+  try:
+    yield
+  finally:
+    _alone.pop()
+
+
+def hosts() -> int:
+  """Number of hosts that take part: of JAX processes."""
+  return 1 if _alone else int(jax.process_count())
+
+
+def host() -> int:
+  """Number of this host among them."""
+  return 0 if _alone else int(jax.process_index())
+
+
+def own_rows(tree: Any) -> Any:
+  """Of arrays with the rows of all devices, see `gather`, those of this host."""
+
+  def own(x: Any) -> Any:
+    count = len(x) // hosts()
+    return x[host() * count : (host() + 1) * count]
+
+  return tree if hosts() == 1 else jax.tree.map(own, tree)
+
+
+def all_parts(x: jax.Array, on: Sequence[jax.Device]) -> Any:
+  """An array's parts on all devices, in the host's memory.
+
+  Args:
+    x: `[devices, …]`, of this host.
+    on: the devices of this host; all hosts ask for it together.
+  """
+  if hosts() == 1:
+    return jax.device_get(x)
+  gathered = jax.pmap(
+    lambda part: jax.lax.all_gather(part, AXIS),
+    AXIS,
+    out_axes=None,
+    devices=_everywhere(on),
+  )
+  return jax.device_get(gathered(x))
+
+
+def _everywhere(on: Sequence[jax.Device]) -> Sequence[jax.Device]:
+  """The same devices on all hosts, one host after another.
+
+  Raises:
+    ValueError: another host has fewer.
+  """
+  if hosts() == 1:
+    return on
+  own = [device.id for device in jax.local_devices()]
+  places = [own.index(device.id) for device in on]
+  found = []
+  for number in range(hosts()):
+    there = jax.local_devices(number)
+    if max(places) >= len(there):
+      raise ValueError(
+        f"devices is {len(on)} on each host, but host {number} has {len(there)}: lower "
+        "it, or give that host as many"
+      )
+    found += [there[place] for place in places]
+  return found
 
 
 def place(state: Any, on: Sequence[jax.Device], axes: Any = None) -> Any:

@@ -1,10 +1,9 @@
-"""Reduction over devices: how many collectives, in which type; and the flags of JAX."""
+"""Reduction over devices: how many collectives, in which type."""
 
 import re
 
 import jax
 import numpy as np
-import pytest
 
 from im21k import parallel
 
@@ -39,30 +38,3 @@ def test_in_bfloat16_half_the_bytes_are_sent():
   for name, found in jax.device_get(run(given)).items():
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, given[name].mean(0), rtol=0.05, atol=0.05)
-
-
-def test_jax_gets_the_flags_it_needs_and_the_users_take_precedence():
-  ours = parallel.environment({})
-  for name in parallel.XLA_FLAGS:
-    assert f"{name}=" in ours["XLA_FLAGS"]
-  assert ours["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.875"
-  (name, *_) = parallel.XLA_FLAGS
-  given = {
-    "XLA_FLAGS": f"--other=1 {name}=false",
-    "XLA_PYTHON_CLIENT_MEM_FRACTION": ".5",
-  }
-  theirs = parallel.environment(given)
-  assert theirs["XLA_FLAGS"].count(name) == 1
-  assert theirs["XLA_FLAGS"].endswith(given["XLA_FLAGS"])
-  assert theirs["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ".5"
-  assert name not in parallel.flags(given)
-
-
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_setting_up_twice_changes_nothing_more(deterministic):
-  once = {}
-  parallel.set_up(4, once, deterministic)
-  assert ("nondeterministic_ops=true" in once["XLA_FLAGS"]) == deterministic
-  twice = dict(once)
-  parallel.set_up(4, twice, deterministic)
-  assert once == twice

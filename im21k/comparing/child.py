@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from im21k import parallel, words
+from im21k import words, xla
 from im21k.training import loop, policies, program_cache
 from im21k.training.config import Config
 from im21k.training.resume import hashes
@@ -52,7 +52,7 @@ def check(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
   chosen = [Config.from_dict(one) for one in configs]
   # It only looks; the memory of a GPU is for whoever trains there.
   os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-  parallel.set_up(max(config.devices for config in chosen))
+  xla.set_up(max(config.devices for config in chosen))
   shapes: set[str] = set()
   return [_checked(config, shapes) for config in chosen]
 
@@ -61,7 +61,7 @@ def train(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
   """Trains as `im21k train` does; an error becomes `error` and its `kind`."""
   try:
     chosen = Config.from_dict(config)
-    parallel.set_up(chosen.devices, deterministic=chosen.deterministic)
+    xla.set_up(chosen.devices, deterministic=chosen.deterministic)
     program_cache.use()
     return loop.train(chosen, workdir)
   except Exception as error:

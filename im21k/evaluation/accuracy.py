@@ -12,6 +12,7 @@ from scipy import stats
 from im21k import synsets
 from im21k.evaluation import results
 from im21k.loading import scoring
+from im21k.photos.photo import Loss
 
 TOP_K = (1, 5, 20)
 VALIDATION_PHOTOS = 50_000
@@ -75,6 +76,34 @@ class Scores:
         counts = self._counts[name]
         zero = np.zeros(len(right), np.int64)
         counts[example.synset] = counts.get(example.synset, zero) + right
+
+  def document(self) -> dict[str, Any]:
+    """All of it, ready for JSON: what `include` adds to that of other photos."""
+    return {
+      "photos": self.photos,
+      "unknown": dict(self.unknown),
+      "bad": [list(one) for one in self.bad],
+      "counts": {
+        name: {synset: row.tolist() for synset, row in counts.items()}
+        for name, counts in self._counts.items()
+      },
+      "losses": self._losses,
+      "numbers": sorted(self._numbers),
+      "others": self._others,
+    }
+
+  def include(self, document: Mapping[str, Any]) -> None:
+    """Adds what `document` gave of other photos, as on another host."""
+    self.photos += document["photos"]
+    self.unknown.update(document["unknown"])
+    for key, reason, loss in document["bad"]:
+      self.bad.append(results.Bad(key, reason, None if loss is None else Loss(*loss)))
+    for name, counts in self._counts.items():
+      for synset, row in document["counts"][name].items():
+        counts[synset] = counts.get(synset, 0) + np.array(row, np.int64)
+      self._losses[name] += document["losses"][name]
+    self._numbers.update(document["numbers"])
+    self._others += document["others"]
 
   @property
   def is_validation(self) -> bool:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from im21k import documents, parallel, photos, synsets, weights, words
+from im21k import documents, parallel, photos, synsets, weights, words, xla
 from im21k.dataset import manifest
 from im21k.photos import Photo, Source, crops, downloads, folders, images, tfds
 
@@ -158,5 +158,5 @@ def devices_for(count: int | None) -> list[jax.Device]:
     raise ValueError(f"devices is {count}, but must be at most {_MOST_DEVICES}")
   # Once JAX runs, its devices cannot be changed.
   with contextlib.suppress(RuntimeError):
-    parallel.set_up(count)
+    xla.set_up(count)
   return parallel.devices(count)

@@ -7,7 +7,7 @@ source come in as centre crops, ranks of the right classes go into `accuracy.Sco
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -21,7 +21,9 @@ from im21k import parallel, synsets, weights, words
 from im21k.evaluation import inputs
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.results import first_of
+from im21k.hosts import session
 from im21k.loading import scoring
+from im21k.loading.config import check_batch_size
 from im21k.photos import Source
 
 _LEAST_CROP = 1 / 32  # Below it, photos are enlarged to more than memory holds.
@@ -61,7 +63,7 @@ class Scorer:
       classes: what the logits mean.
       photos: of any source, see `inputs.open_photos`.
       devices: that share each batch.
-      batch_size: photos at a time, over all devices.
+      batch_size: photos at a time, over all devices of all hosts.
       subsets: by name, bool `[classes]`, the classes that may be answered; None allows
         all. By default one subset of all classes.
       threads: for reading and decoding; by default two a core.
@@ -71,23 +73,24 @@ class Scorer:
     """
     self._classes, self._devices = classes, devices
     self._subsets = subsets or {f"all {len(classes):,}": None}
+    check_batch_size(batch_size, parallel.hosts() * len(devices))
     self._load = functools.partial(
       scoring.ScoreLoader,
       classes=classes,
-      batch_size=batch_size,
+      batch_size=batch_size // parallel.hosts(),
       devices=len(devices),
       image_size=prepared.size,
       short_side=prepared.short_side,
       threads=threads,
     )
-    self._loader = self._load(photos)
+    self._loader = self._load(_share(photos))
     step = rank_step(model, prepared.mean, prepared.std, self._subsets)
     self._step = parallel.eval_step(step, devices)
 
   def over(self, photos: Source) -> "Scorer":
     """A scorer of other photos with the same step, which is compiled but once."""
     other = copy.copy(self)
-    other._loader = self._load(photos)
+    other._loader = self._load(_share(photos))
     return other
 
   def __call__(self, variables: Any) -> Scores:
@@ -98,16 +101,49 @@ class Scorer:
     """
     placed = parallel.place(variables, self._devices)
     scores = Scores(self._classes, self._subsets)
-    for batch, examples in tqdm(
-      self._loader, desc="evaluate", unit=" batches", disable=None
-    ):
-      scores.add(examples, jax.device_get(self._step(placed, batch)))
+    batches = tqdm(
+      self._loader, desc="evaluate", unit=" batches",
+      disable=True if parallel.host() else None,
+    )  # fmt: skip
+    for batch, examples in self._with_others(batches):
+      ranks = jax.device_get(self._step(placed, batch))
+      scores.add(examples, parallel.own_rows(ranks))
+    if watch := session.current():
+      documents = watch.gather("the scores", scores.document())
+      scores = Scores(self._classes, self._subsets)
+      for document in documents:
+        scores.include(document)
     if not scores.rows():
       raise ValueError(
         f"none of {words.counted(len(scores.bad), 'photo')} can be scored"
         f"{first_of(scores.bad)}"
       )
     return scores
+
+  def _with_others(self, batches: Iterable[Any]) -> Iterator[Any]:
+    """Batches of this host; empty ones while others have more, for all step together."""
+    watch = session.current()
+    if watch is None:
+      yield from batches
+      return
+    left = iter(batches)
+    while True:
+      batch = next(left, None)
+      if not any(watch.gather("photos left", batch is not None)):
+        return
+      yield batch or (self._loader.filler(), [])
+
+
+def _share(photos: Source) -> Source:
+  """The photos of this host; all on one."""
+  hosts = parallel.hosts()
+  if hosts > 1:
+    import types, itertools
+    class S:
+      count = None
+      def __iter__(self): return itertools.islice(iter(photos), parallel.host(), None, hosts)
+    return S()
+  return photos
 
 
 def for_weights(

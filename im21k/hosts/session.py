@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import jax
 
-from im21k import terminal
 from im21k.hosts import roll_call, service, watch
 from im21k.hosts.world import World
 
@@ -66,8 +65,7 @@ def _telling(seen: watch.Watch) -> Iterator[None]:
   except BaseException as error:
     if isinstance(error, jax.errors.JaxRuntimeError):
       seen.wait_for_reason()  # Which ends this process, if a host was lost.
-    text = terminal.line_of(error) if isinstance(error, Exception) else repr(error)
-    seen.fail(text)
+    seen.fail(" ".join(str(error).split()) or type(error).__name__)
     raise
 
 

@@ -5,14 +5,16 @@ has gone, is frozen, cut off or in error ends all others: in one line, with a st
 after which launchers start again.
 """
 
+import collections
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from im21k import terminal
+from im21k import words
 from im21k.hosts.messages import Ended, Link
 from im21k.hosts.roll_call import Present
 from im21k.hosts.world import World
@@ -59,6 +61,7 @@ class Watch:
     self._left: set[int] = set()  # Those that have ended in order.
     self._changed = threading.Condition()
     self._said: dict[str, dict[int, Any]] = {}
+    self._times: collections.Counter[str] = collections.Counter()
     self._closed = self._lost = False
     for host, link in self._links.items():
       threading.Thread(target=self._read, args=(host, link), daemon=True).start()
@@ -68,13 +71,15 @@ class Watch:
     """What every host says under this name, in their order; waits for all.
 
     Args:
-      name: the same on all hosts, and used once.
+      name: the same on all hosts, which say as often and in the same order.
       value: what this host says, ready for JSON.
       seconds: to wait for the others; None: as long as they live.
 
     Raises:
       Late: not all have said it.
     """
+    self._times[name] += 1
+    name = f"{name} #{self._times[name]}"
     self._take(self.world.host, name, value)
     if self.world.host:
       with contextlib.suppress(Ended):  # `_read` says so.
@@ -186,10 +191,12 @@ class Watch:
     absent = sorted(set(range(self.world.hosts)) - set(self._said[name]))
     # Who is missing is known to the first host alone.
     who = "other hosts" if self.world.host else f"host {', '.join(map(str, absent))}"
-    return f"{who} did not come to {name} within {seconds:g} s: see what is said there"
+    place = name.rpartition(" #")[0]
+    return f"{who} did not come to {place} within {seconds:g} s: see what is said there"
 
 
 def _end(line: str) -> NoReturn:
   """Ends this process at once: threads and libraries may wait for what is lost."""
-  terminal.say(f"im21k: {line}")
+  with contextlib.suppress(OSError, ValueError):
+    print(f"im21k: {words.visible(line)}", file=sys.stderr, flush=True)
   os._exit(STATUS)

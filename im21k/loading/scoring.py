@@ -112,6 +112,10 @@ class ScoreLoader:
     finally:
       decoded.close()
 
+  def filler(self) -> dict[str, npt.NDArray[Any]]:
+    """A batch without photos: black images, mask 0."""
+    return self._lay_out([])
+
   def _decoded(
     self,
   ) -> collections.abc.Generator[tuple[npt.NDArray[np.uint8], Item], None, None]:

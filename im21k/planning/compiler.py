@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 from tqdm import tqdm
 
-from im21k import machine, original, parallel, synsets
+from im21k import machine, original, synsets, xla
 from im21k.planning import cards
 from im21k.planning.compiled import Compiled
 from im21k.training import policies, split_head
@@ -102,7 +102,7 @@ class Compiler:
     options: Any = {
       **{
         name.removeprefix("--"): flag
-        for name, flag in parallel.flags(deterministic=experiment.deterministic).items()
+        for name, flag in xla.flags(deterministic=experiment.deterministic).items()
       },
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }

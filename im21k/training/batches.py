@@ -1,6 +1,6 @@
 """A loader for each phase of a run -> its training batches, one phase after another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from im21k.loading.train import TrainIterator, TrainLoader
@@ -33,6 +33,10 @@ class Batches(Iterator[dict[str, Any]]):
   def close(self) -> None:
     """Ends threads and worker processes; the iterator is then exhausted."""
     self._batches.close()
+
+  def check_bad(self, bad: Collection[int]) -> None:
+    """Raises ImageError if more records than allowed are unusable."""
+    self._loaders[-1].check_bad(bad)
 
   def __next__(self) -> dict[str, Any]:
     if self._end is not None and self.position >= self._end:

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from im21k import files, parallel
-from im21k.training import quiet, seal, superseded
+from im21k import files
+from im21k.training import alone, quiet, seal, superseded
 from im21k.training.outputs import one_line, root, say, writing
 
 _POLICIES = ocp.training.preservation_policies
@@ -88,8 +88,9 @@ class Checkpoints:
     Raises:
       OSError: this checkpoint, or the one before, cannot be written.
     """
+    state = alone.movable(state)
     sealed = seal.make(step, state, data, clock, scores, run or {})
-    with writing(self._folder, "the checkpoint"):
+    with writing(self._folder, "the checkpoint"), alone.alone():
       self._open().save_checkpointables_async(
         step,
         {"state": state, "data": dict(data), "clock": dict(clock)},
@@ -121,7 +122,7 @@ class Checkpoints:
     Raises:
       ValueError: there are checkpoints, but all are damaged; or what `check` raises.
     """
-    expected = _expected(state, data, clock, on)
+    expected = alone.expected(state, data, clock, on)
     damaged: dict[int, str] = {}
     restored: Restored | None = None
     for step in reversed(self.steps()):
@@ -152,10 +153,10 @@ class Checkpoints:
     data: dict[str, int],
     clock: dict[str, float],
     on: Sequence[jax.Device],
-  ) -> Any:
-    """The state of one checkpoint; ValueError if it is damaged or does not fit."""
+  ) -> Restored:
+    """One checkpoint; ValueError if it is damaged or does not fit."""
     try:
-      return self._load(step, _expected(state, data, clock, on), lambda *_: None)[0]
+      return self._load(step, alone.expected(state, data, clock, on), lambda *_: None)
     except seal.Damaged as error:
       raise ValueError(
         f"checkpoint {self._folder / str(step)} is damaged ({error}), or was removed "
@@ -171,7 +172,7 @@ class Checkpoints:
   def close(self) -> None:
     """Waits until all is written; raises what went wrong there."""
     if self._checkpointer is not None:
-      with writing(self._folder, "the checkpoint"):
+      with writing(self._folder, "the checkpoint"), alone.alone():
         self._checkpointer.wait()
         self._checkpointer.close()
       self.notice()
@@ -205,7 +206,8 @@ class Checkpoints:
       seal.check_arrays(folder, body, expected["state"])
     seal.check_readable(folder)
     try:
-      restored = ocp.load_checkpointables(folder.absolute(), expected)
+      with alone.alone():
+        restored = ocp.load_checkpointables(folder.absolute(), expected)
     except Exception as error:  # orbax and its libraries raise of every kind.
       if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         raise
@@ -237,14 +239,3 @@ class Checkpoints:
       f"every checkpoint in {self._folder} is damaged ({each}): copy a sound one "
       "there, or remove that folder to start from the beginning"
     )
-
-
-def _expected(
-  state: Any, data: dict[str, int], clock: dict[str, float], on: Sequence[jax.Device]
-) -> dict[str, Any]:
-  """What orbax is asked for: these parts, the state on every device."""
-  everywhere = parallel.replicated(on)
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
-  )
-  return {"state": shapes, "data": data, "clock": clock}

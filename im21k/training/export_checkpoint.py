@@ -57,7 +57,7 @@ def export_checkpoint(
   chosen = _chosen(checkpoints, workdir, step)
   config = Config.from_dict(resume.keys_of(recorded))
   classes = _classes(config, workdir, recorded)
-  state = checkpoints.read(
+  state, _, _ = checkpoints.read(
     chosen,
     _shapes(config, len(classes)),
     {"example": 0},

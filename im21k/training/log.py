@@ -26,11 +26,21 @@ class MetricsFile:
     trackers: are given each row once it is on the disk, and closed with the file.
   """
 
-  def __init__(self, path: Path, resume_step: int):
-    """Opens `path`; drops rows past `resume_step`, and a torn last line."""
+  def __init__(self, path: Path, resume_step: int, writes: bool = True):
+    """Opens `path`; drops rows past `resume_step`, and a torn last line.
+
+    Args:
+      path: the file.
+      resume_step: of the run.
+      writes: False reads it only, and keeps new rows in memory, beside a host that
+        writes them.
+    """
     kept = [row for row in read_rows(path) if row["step"] <= resume_step]
     self.rows, self._path = kept, path
     self.trackers: list[trackers.Tracker] = []
+    self._file: Any = None
+    if not writes:
+      return
     with writing(path):
       files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
       # Without a buffer: what could not be written would be tried again at the close.
@@ -39,6 +49,8 @@ class MetricsFile:
   def write(self, **row: Any) -> None:
     """Appends a row; it is on the disk when this returns."""
     self.rows.append(row)
+    if self._file is None:
+      return
     line = json.dumps(row).encode() + b"\n"
     with writing(self._path):
       while line:
@@ -49,7 +61,8 @@ class MetricsFile:
 
   def close(self) -> None:
     """Closes the file and the trackers."""
-    self._file.close()
+    if self._file is not None:
+      self._file.close()
     for tracker in self.trackers:
       tracker.close()
 

@@ -6,22 +6,29 @@ checkpoint, and ends in the same bits as a run that was never stopped.
 
 import contextlib
 import gc
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from im21k import lock, machine
-from im21k.training import eval_sets, policies, recalibration, trackers
-from im21k.training.batches import Batches
-from im21k.training.checkpoint import Checkpoints, Restored
+from im21k import lock, machine, parallel
+from im21k.hosts import session
+from im21k.training import (
+  eval_sets,
+  outputs,
+  policies,
+  recalibration,
+  remedies,
+  trackers,
+  unison,
+)
+from im21k.training.checkpoint import Checkpoints
 from im21k.training.clock import Clock
 from im21k.training.config import Config
 from im21k.training.course import Every
+from im21k.training.joint import Joint
 from im21k.training.log import MetricsFile, StepLog
-from im21k.training.outputs import one_line, say
+from im21k.training.outputs import say
 from im21k.training.profiling import Profiler
 from im21k.training.progress import Progress
 from im21k.training.setup import Setup, prepare
@@ -50,11 +57,19 @@ def train(config: Config, workdir: Path, profile: bool = False) -> dict[str, Any
     FloatingPointError: the loss is no longer finite.
     MemoryError: device or machine have too little memory for the run.
   """
-  with _memory_in_errors():
+  with remedies.memory_in_errors():
     return _train(config, workdir, profile)
 
 
 def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
+  watch = session.current()
+  with outputs.silent(parallel.host() > 0):
+    if watch:
+      unison.check_begin(watch, config, workdir)
+    return _on_this_host(config, workdir, profile and parallel.host() == 0)
+
+
+def _on_this_host(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
   checkpoints = Checkpoints(
     workdir / "checkpoints",
     config.keep_latest,
@@ -65,19 +80,21 @@ def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
   trackers.check(config.trackers)
   run = prepare(policies.of_run(config, workdir), begun=latest is not None)
   folder = Workdir(workdir, run)
+  unison.check_run(run, latest)
   if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.
     return folder.result(latest)
-  with lock.hold(workdir, "training"):
+  with lock.hold(workdir, "training") if folder.leads else contextlib.nullcontext():
     folder = Workdir(workdir, run)  # Another may just have trained there.
     with (
       checkpoints,
-      _last_checkpoint_in_errors(checkpoints),
+      remedies.last_checkpoint_in_errors(checkpoints),
       Profiler(workdir / "profile" if profile else None) as profiler,
       StopSignals() as signals,
     ):
       step = _run(run, folder, checkpoints, signals, profiler)
     gc.collect()  # Else Python reports the last batch as leaked memory at its exit.
-    return folder.result(step, signals.received)
+    unison.meet("the end of the run")  # What the first host has written.
+    return folder.result(step, None if parallel.hosts() > 1 else signals.received)
 
 
 def _run(
@@ -88,10 +105,11 @@ def _run(
   profiler: Profiler,
 ) -> int:
   """The loop: evaluate, save, next batch, step, log. Returns the last step."""
-  restored = _restore(run, folder, checkpoints)
+  restored = unison.restore(run, folder, checkpoints)
   resumed = restored is not None
   folder.announce(int(restored[0].step) if restored else None)
   state, position, seconds = restored or (run.init(), {"example": 0}, Clock().state())
+  unison.check_state(state, checkpoints)
   about = folder.about(state.params)
   start = step = int(state.step)
   folder.begin(step, state.params)
@@ -107,7 +125,8 @@ def _run(
     contextlib.closing(folder.metrics(step if resumed else -1)) as metrics,
     contextlib.closing(_progress(run, step)) as progress,
   ):
-    log = _step_log(run, metrics, clock, batches, progress)
+    joint = Joint(signals, batches, run.devices, session.current())
+    log = _step_log(run, metrics, clock, joint, progress)
     while True:
       scores = None
       if run.eval_sets and due(run.eval_every) and (step > start or not resumed):
@@ -115,23 +134,24 @@ def _run(
         with clock.pause("eval"):
           scores = _evaluate(run, state, log, step, progress)
           folder.draw(metrics.rows)
-      if step > start and (scores or due(run.save_every) or signals.stop):
+      if step > start and (scores or due(run.save_every) or joint.stop):
         log.flush(step)
         with clock.pause("save"):
           position = {"example": batches.position}
           whole = run.whole(state)
           # Before the checkpoint: what is resumed has written them, or does it again.
           folder.release(step, whole, scores, metrics.rows)
-          checkpoints.save(step, whole, position, clock.state(), scores, about)
-      if step >= run.total or signals.stop:
+          if folder.leads:
+            checkpoints.save(step, whole, position, clock.state(), scores, about)
+      if step >= run.total or joint.stop:
         break
       profiler.before_step(step - start)
       compiles = step == start or run.course.begins(step)
       if compiles:
         log.flush(step)  # No row is of two sizes.
         log.pause()
-      with clock.waiting(), _dead_workers_in_errors():
-        batch = next(batches)
+      with clock.waiting(), remedies.dead_workers_in_errors():
+        batch = joint.send(next(batches))
       if not compiles:
         state, measured = take_step(state, batch)
       else:
@@ -140,7 +160,7 @@ def _run(
       step += 1
       progress.step()
       checkpoints.notice()
-      log.add(measured)
+      log.add(joint.took(step, measured))
       if due(run.log_every):
         log.close_row(step)
     log.flush(step)
@@ -152,16 +172,6 @@ def _run(
     if step >= run.total:
       folder.export(step, variables)
   return step
-
-
-def _restore(run: Setup, folder: Workdir, checkpoints: Checkpoints) -> Restored | None:
-  """State, position and seconds of the last sound checkpoint; None: there is none."""
-  if checkpoints.latest is None:
-    return None
-  position, seconds = {"example": 0}, Clock().state()
-  return checkpoints.restore(
-    run.shapes(), position, seconds, run.devices, folder.check_checkpoint
-  )
 
 
 def _progress(run: Setup, step: int) -> Progress:
@@ -182,7 +192,7 @@ def _step_log(
   run: Setup,
   metrics: MetricsFile,
   clock: Clock,
-  batches: Batches,
+  joint: Joint,
   progress: Progress,
 ) -> StepLog:
   return StepLog(
@@ -190,61 +200,16 @@ def _step_log(
     clock,
     course=run.course,
     schedule=run.schedule,
-    health=lambda: _health(run, batches),
+    health=lambda: _health(run, joint),
     show=progress.row,
   )
 
 
-def _health(run: Setup, batches: Batches) -> dict[str, Any]:
+def _health(run: Setup, joint: Joint) -> dict[str, Any]:
   """What a row holds besides the metrics of its steps."""
-  health: dict[str, Any] = {"bad_photos": len(batches.bad)}
+  health: dict[str, Any] = {"bad_photos": len(joint.bad)}
   health["peak_host_mib"] = round(machine.peak_memory() / 2**20, 1)
   memory = run.devices[0].memory_stats()
   if memory and "peak_bytes_in_use" in memory:
     health["peak_device_mib"] = round(memory["peak_bytes_in_use"] / 2**20, 1)
   return health
-
-
-@contextlib.contextmanager
-def _dead_workers_in_errors() -> Iterator[None]:
-  """One line with the remedy, in place of grain's report of a worker that ended."""
-  try:
-    yield
-  except RuntimeError as error:
-    if "terminated unexpectedly" not in str(error):
-      raise
-    code = re.search(r"exit code (-?[0-9]+)", str(error))
-    raise ChildProcessError(
-      f"a worker that makes batches has ended with exit code {code and code[1]} (-9: "
-      "killed, as for want of memory; -7: /dev/shm is full): free memory, enlarge "
-      "/dev/shm or set workers to 0, then run the same command again"
-    ) from error
-
-
-@contextlib.contextmanager
-def _memory_in_errors() -> Iterator[None]:
-  """One line with the remedy, in place of XLA's table of what it could not allocate."""
-  try:
-    yield
-  except Exception as error:
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    where = "the machine" if isinstance(error, MemoryError) else "the device"
-    raise MemoryError(
-      f"out of memory on {where} ({one_line(error)}): raise accumulate; or, in a new "
-      "workdir, lower batch_size or set model.remat to block; `im21k plan` estimates "
-      "what fits"
-    ) from error
-
-
-@contextlib.contextmanager
-def _last_checkpoint_in_errors(checkpoints: Checkpoints) -> Iterator[None]:
-  """Adds to the error about a loss that is not finite what can be done."""
-  try:
-    yield
-  except FloatingPointError as error:
-    raise FloatingPointError(
-      f"{error}; the last checkpoint is that of step "
-      f"{max(checkpoints.steps(), default=0)}: lower the learning rate, or inspect the "
-      "photos that were read there"
-    ) from error

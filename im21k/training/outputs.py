@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from im21k import words
 
+_silent: list[bool] = []  # Not empty: another host shows what happens.
 STAMP = "%m-%d %H:%M:%S"  # Before each note: month and day, for runs of many days.
 _LONGEST = 160  # characters of another library's message
 # What stops a file from being written.
@@ -74,7 +75,9 @@ class Notes:
   """Standard error as a file that can be lost: then what is written is dropped."""
 
   def write(self, text: str) -> int:
-    """Writes `text`, if somebody still reads it."""
+    """Writes `text`, if this host shows anything and somebody still reads it."""
+    if _silent:
+      return len(text)
     with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed.
       sys.stderr.write(text)
     return len(text)
@@ -87,13 +90,25 @@ class Notes:
   def isatty(self) -> bool:
     """Whether it is a terminal, where progress can be shown."""
     try:
-      return sys.stderr.isatty()
+      return not _silent and sys.stderr.isatty()
     except (OSError, ValueError):
       return False
 
   def fileno(self) -> int:
     """The descriptor, by which the width of the terminal is known."""
     return sys.stderr.fileno()
+
+
+@contextlib.contextmanager
+def silent(is_silent: bool) -> Iterator[None]:
+  """Inside, nothing is said if so: the first of several hosts says it for all."""
+  if is_silent:
+    _silent.append(True)
+  try:
+    yield
+  finally:
+    if is_silent:
+      _silent.pop()
 
 
 def say(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from im21k import documents, original, synsets
+from im21k import documents, original, parallel, synsets
 from im21k.models import remat
 from im21k.training import fit, segment_costs, split_head
 from im21k.training import step as steps
@@ -66,7 +66,7 @@ def for_devices(config: Config, on: Sequence[jax.Device]) -> Config:
   # One choice for all phases, that of the largest step: a run has one net, wherever it
   # is resumed, and the smaller steps fit with it too.
   largest = config.largest()
-  batch = max(1, largest.batch_size // len(on))
+  batch = max(1, largest.batch_size // (len(on) * parallel.hosts()))
   # The loader brings the next batches while a step runs.
   waiting = 2 * batch * 3 * largest.image_size**2
   found = for_memory(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from im21k import words
+from im21k import parallel, words
 from im21k.evaluation import batch_statistics, inputs, results
 from im21k.loading.scoring import ScoreLoader
 from im21k.training import eval_sets
@@ -57,7 +57,8 @@ def recalibrated(run: Setup, variables: Any) -> tuple[Any, int]:
     ValueError: too few photos can be read.
   """
   config = run.config
-  batch = config.batch_size // config.accumulate  # as BatchNorm sees them in training
+  # As BatchNorm sees them in training, where each host has its share.
+  batch = config.batch_size // config.accumulate // parallel.hosts()
   wanted = min(config.recalibrate or 0, run.loader.count)
   loader = ScoreLoader(
     inputs.open_photos(Path(config.data), "train"),
@@ -71,9 +72,10 @@ def recalibrated(run: Setup, variables: Any) -> tuple[Any, int]:
   batches = wanted // batch
   used = batches * batch
   say(f"recalibrating BatchNorm on {words.counted(used, 'training photo')} …")
-  found = batch_statistics.estimate(
-    run.model, run.input, variables, loader, batches, run.devices
-  )
+  with parallel.alone():  # On each of several hosts the same.
+    found = batch_statistics.estimate(
+      run.model, run.input, variables, loader, batches, run.devices
+    )
   if not found.used:
     raise ValueError(
       f"recalibrate is {config.recalibrate}, but the training photos that can be read "

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from im21k import parallel
+from im21k import parallel, xla
+from im21k.hosts import session, world
 from im21k.training import configs as config_files
 from im21k.training import key_table, loop, program_cache
 from im21k.training.config import all_keys
@@ -17,6 +18,10 @@ def train(
   *,
   workdir: Path | None = None,
   profile: bool = False,
+  coordinator: str | None = None,
+  hosts: str | None = None,
+  host: int | None = None,
+  heartbeat: float = world.HEARTBEAT,
   settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Trains a model as a config says, or resumes the run in WORKDIR.
@@ -28,6 +33,13 @@ def train(
     config: Config file, or the name of a shipped config as listed by `im21k configs`.
     workdir: Folder of the run; runs/NAME by default.
     profile: Write a trace of five steps into WORKDIR/profile, for xprof or perfetto.
+    coordinator: HOST:PORT of the first of several hosts, the same on each.
+    hosts: Number of hosts, each of which runs this command with all its devices, in the
+      same WORKDIR; auto as SLURM, Open MPI or a cloud says; by default as im21k launch
+      says, or this one alone. The batch is over all hosts.
+    host: Number of this host, from 0.
+    heartbeat: Seconds without a sign of life after which a host is taken for dead, and
+      all others end.
     settings: Values by dotted name that take the place of those in the config.
 
   Returns:
@@ -35,13 +47,18 @@ def train(
 
   Raises:
     ValueError: there is no such config, a key or value is wrong, or WORKDIR holds a run
-      with other settings.
+      with other settings; hosts differ in config, code or data.
+    ConnectionError: not all hosts are there.
   """
+  of_hosts = world.described(coordinator, hosts, host, heartbeat)
   chosen = config_files.load(config, settings)
-  parallel.set_up(chosen.devices, deterministic=chosen.deterministic)
+  xla.set_up(chosen.devices, deterministic=chosen.deterministic)
   program_cache.use()
   where = workdir or RUNS / config_files.find(config).stem
-  return loop.train(chosen, where, profile=profile)
+  with session.joined(of_hosts):
+    result = loop.train(chosen, where, profile=profile)
+    # The first of several hosts shows it.
+    return result if parallel.host() == 0 else {**result, "lines": []}
 
 
 def text(result: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ class Setup:
 
   Attributes:
     config: defines the run; `model.remat` is what `fit` has come to.
-    devices: those that take part.
+    devices: those of this host that take part.
     classes: what the logits mean.
     input: how photos become the model's input in evaluations, and when the weights are
       used.
@@ -111,7 +111,8 @@ class Setup:
   def whole(self, state: Any) -> Any:
     """The inverse of `place` for a state or a part of it, as checkpoints keep it."""
     if self.config.split_head:
-      return split_head.join(state, getattr(self.model, "num_classes"))  # noqa: B009
+      classes = getattr(self.model, "num_classes")  # noqa: B009
+      return split_head.join(state, classes, self.devices)
     return state
 
   def variables(self, state: Any) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def prepare(config: Config, begun: bool = False) -> Setup:
   if config.init and not begun:  # Before anything is compiled.
     _start(config, config.init, prepared, classes)
   for _, batch in config.sizes:
-    accumulation.check(batch, config.devices, config.accumulate)
+    accumulation.check(batch, config.devices * parallel.hosts(), config.accumulate)
   config = policies.for_devices(config, devices)
   course, loaders = _loaders(config, classes)
   loader = loaders[-1]
@@ -186,6 +187,8 @@ def _loaders(
     Path(config.data),
     batch_size=config.batch_size,
     devices=config.devices,
+    host=parallel.host(),
+    hosts=parallel.hosts(),
     image_size=config.image_size,
     short_side=config.crop_from,
     classes=classes,

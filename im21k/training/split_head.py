@@ -9,6 +9,7 @@ A state is split while it trains only: checkpoints and weights have the usual fo
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,22 +25,25 @@ from im21k.weights.heads import HEAD
 def split(state: Any, devices: int) -> Any:
   """Arrays of the head `[…, classes]` -> `[devices, …, classes / devices]`.
 
-  Where the classes cannot be divided, zeros fill the last device's part.
+  Where the classes cannot be divided, zeros fill the last device's part. Of several
+  hosts, each with so many devices, each gets its own parts.
   """
+  everywhere = devices * parallel.hosts()
 
   def of(x: jax.Array) -> jax.Array:
-    part = -(-x.shape[-1] // devices)
-    around = [(0, 0)] * (x.ndim - 1) + [(0, devices * part - x.shape[-1])]
-    return jnp.moveaxis(jnp.pad(x, around).reshape(*x.shape[:-1], devices, part), -2, 0)
+    part = -(-x.shape[-1] // everywhere)
+    around = [(0, 0)] * (x.ndim - 1) + [(0, everywhere * part - x.shape[-1])]
+    filled = jnp.pad(x, around).reshape(*x.shape[:-1], everywhere, part)
+    return parallel.own_rows(jnp.moveaxis(filled, -2, 0))
 
   return on_head(of, state)
 
 
-def join(state: Any, num_classes: int) -> Any:
-  """The inverse of `split`, in the host's memory."""
+def join(state: Any, num_classes: int, on: Sequence[jax.Device] = ()) -> Any:
+  """The inverse of `split`, in the host's memory; `on` are the devices of this one."""
 
   def of(x: jax.Array) -> npt.NDArray[Any]:
-    parts: npt.NDArray[Any] = np.moveaxis(jax.device_get(x), 0, -2)
+    parts: npt.NDArray[Any] = np.moveaxis(parallel.all_parts(x, on), 0, -2)
     return parts.reshape(*parts.shape[:-2], -1)[..., :num_classes]
 
   return on_head(of, state)

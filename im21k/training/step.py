@@ -122,7 +122,8 @@ class TrainStep:
 
     Args:
       state: the same on every device, but for a split head.
-      batch: this device's `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`.
+      batch: this device's `image` uint8 `[b, h, w, 3]` and `label` int32 `[b]`; and
+        perhaps `notes`, of which the metrics then have the sum over all devices.
 
     Returns:
       The next state, and the metrics `loss` (mean) and `top_1` (share) over all
@@ -168,6 +169,8 @@ class TrainStep:
       batch_stats, metrics = state.batch_stats, parallel.mean(metrics)
     else:
       batch_stats, metrics = parallel.mean((batch_stats, metrics))
+    if "notes" in batch:  # What hosts tell each other: see `joint`.
+      metrics = {**metrics, "notes": parallel.total(batch["notes"])}
     updates, opt_state = self.optimizer.update(gradients, state.opt_state, trained)
     new: dict[str, Any] = {
       "step": state.step + 1,

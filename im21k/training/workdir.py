@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from im21k import documents, files, machine, synsets, weights, words
+from im21k import documents, files, machine, parallel, synsets, weights, words
 from im21k.training import averages, learning_curve, releases, resume, trackers
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
@@ -31,6 +31,7 @@ class Workdir:
   Attributes:
     path: the folder.
     run: what the run is now.
+    leads: whether this host writes there; of several only the first does.
     history: `[step, key, old value, new value]` of each change on its way.
   """
 
@@ -41,7 +42,7 @@ class Workdir:
       ValueError: the folder holds a run that differs in a key that must not change, or
         config.json is damaged.
     """
-    self.path, self.run = path, run
+    self.path, self.run, self.leads = path, run, parallel.host() == 0
     before = _read(path / "config.json")
     self.history = _history(path / "config.json", before)
     self._changes = resume.changes(path, before, run) if before else []
@@ -73,7 +74,7 @@ class Workdir:
     epochs = course.examples(run.total) / trained
     say(
       f"run {self.path}: {run.total} steps ({epochs:.4g} epochs) {course.summary} on "
-      f"{len(run.devices)} x {run.devices[0].device_kind}"
+      f"{_on(run.devices)}"
     )
     for line in course.lines(run.total):
       say(line)
@@ -94,6 +95,8 @@ class Workdir:
   def begin(self, step: int, params: Any) -> None:
     """Records what the run is, from this step on, and announces what has changed."""
     self.history += [[step, *change] for change in self._changes]
+    if not self.leads:
+      return
     if self._changes:
       changes = "; ".join(
         f"{key} was {old}, is {new}" for key, old, new in self._changes
@@ -122,7 +125,9 @@ class Workdir:
 
   def metrics(self, resume_step: int) -> MetricsFile:
     """The rows of metrics, without those past this step, open to be continued."""
-    file = MetricsFile(self.path / _METRICS, resume_step)
+    file = MetricsFile(self.path / _METRICS, resume_step, self.leads)
+    if not self.leads:
+      return file
     config = self.run.config
     with contextlib.ExitStack() as opened:
       opened.callback(file.close)
@@ -134,6 +139,8 @@ class Workdir:
 
   def draw(self, rows: list[dict[str, Any]]) -> None:
     """Draws the learning curve."""
+    if not self.leads:
+      return
     path = self.path / "learning_curve.png"
     with writing(path):
       learning_curve.draw(path, rows, self.run.config.reference)
@@ -153,6 +160,8 @@ class Workdir:
       scores: of this step, if it was evaluated.
       rows: of metrics, this step's among them.
     """
+    if not self.leads:
+      return
     variables = averages.variables(whole)
     is_best = self.run.config.keep_best and scores and releases.is_best(scores, rows)
     # At the end `weights/` takes the place of `latest/`.
@@ -164,6 +173,8 @@ class Workdir:
 
   def export(self, step: int, variables: Any) -> None:
     """Writes the weights of the run's end to `weights/`."""
+    if not self.leads:
+      return
     where = self.path / "weights"
     with writing(where):
       self._released(step, variables).save(where)
@@ -202,12 +213,18 @@ def environment(on: Sequence[jax.Device]) -> dict[str, str]:
   """What a run runs on: devices, system, versions of what decides its numbers."""
   packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
   return {
-    "devices": f"{len(on)} x {on[0].device_kind}",
+    "devices": _on(on),
     "system": f"{platform.platform()}, {machine.cores()} CPU cores",
     "python": platform.python_version(),
     **{name: importlib.metadata.version(name) for name in packages},
     "commit": weights.commit() or "not a git checkout",
   }
+
+
+def _on(devices: Sequence[jax.Device]) -> str:
+  """The devices of all hosts, in words."""
+  hosts = f"{parallel.hosts()} hosts x " if parallel.hosts() > 1 else ""
+  return f"{hosts}{len(devices)} x {devices[0].device_kind}"
 
 
 def _read(path: Path) -> dict[str, Any]:

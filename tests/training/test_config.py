@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im21k import cli, models, parallel, synsets, weights
+from im21k import cli, models, synsets, weights, xla
 from im21k.models import registry
 from im21k.training import configs, learning_curve, loop, recalibration, trackers
 from im21k.training import run as command
@@ -302,9 +302,9 @@ class Parts:
   def variables(self):
     """The environment in which `im21k train` sets JAX up."""
     environ = {}
-    setting = functools.partial(parallel.set_up, environ=environ)
+    setting = functools.partial(xla.set_up, environ=environ)
     self._monkeypatch.setattr(configs, "load", lambda *_: self.run.config)
-    self._monkeypatch.setattr(command.parallel, "set_up", setting)
+    self._monkeypatch.setattr(command.xla, "set_up", setting)
     self._monkeypatch.setattr(command.program_cache, "use", lambda: None)
     self._monkeypatch.setattr(loop, "train", lambda *_, **__: None)
     command.train("demo", workdir=self._path)
