@@ -38,6 +38,7 @@ COMMANDS = {
   "verify": Command("im21k.packing.verify", "verify"),
   "bench-loader": Command("im21k.planning.bench_loader", "bench_loader", "table"),
   "train": Command("im21k.training.run", "train", settings=True),
+  "launch": Command("im21k.hosts.launch", "launch"),
   "sweep": Command("im21k.comparing.sweep", "sweep", settings=True),
   "compare": Command("im21k.comparing.compare", "compare"),
   "finetune": Command("im21k.finetuning.finetune", "finetune"),
