@@ -222,10 +222,7 @@ def script(result: dict[str, str]) -> str:
 
 
 def _overview(prog: str = "im21k", names: typing.Iterable[str] = COMMANDS) -> str:
-  lines = [
-    f"usage: {prog} COMMAND …  ({prog} COMMAND --help describes its options)",
-    "",
-  ]
+  lines = [f"usage: {prog} COMMAND …  ({prog} COMMAND --help shows its options)", ""]
   for name in names:
     command = COMMANDS[name]
     lines.append(f"  {name:<17} {_summary(command.module, command.function)}")

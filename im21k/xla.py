@@ -1,4 +1,4 @@
-"""Settings of JAX and XLA: what is compiled, how much memory it has, virtual devices."""
+"""Settings of JAX and XLA: what is compiled, how much memory, virtual devices."""
 
 import os
 from collections.abc import Mapping, MutableMapping

@@ -121,7 +121,7 @@ class Scorer:
     return scores
 
   def _with_others(self, batches: Iterable[Any]) -> Iterator[Any]:
-    """Batches of this host; empty ones while others have more, for all step together."""
+    """Batches of this host; empty ones while others have more: all step together."""
     watch = session.current()
     if watch is None:
       yield from batches
@@ -137,13 +137,7 @@ class Scorer:
 def _share(photos: Source) -> Source:
   """The photos of this host; all on one."""
   hosts = parallel.hosts()
-  if hosts > 1:
-    import types, itertools
-    class S:
-      count = None
-      def __iter__(self): return itertools.islice(iter(photos), parallel.host(), None, hosts)
-    return S()
-  return photos
+  return photos if hosts == 1 else photos.share(parallel.host(), hosts)
 
 
 def for_weights(

@@ -18,7 +18,7 @@ from im21k.finetuning import head, recipe
 from im21k.finetuning.record import Record
 from im21k.packing import photo_state
 from im21k.pages.report import report
-from im21k.training import loop, program_cache, workdir
+from im21k.training import environment, loop, program_cache
 from im21k.training.outputs import say
 from im21k.weights import document
 
@@ -119,8 +119,8 @@ def finetune(
   say(f"trunk: {chosen.trunk} ({chosen.why})")
   result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
   record.write(result, os.path.realpath(data))  # The page reads both.
-  environment = json.dumps(workdir.environment(on), indent=1)
-  files.write_text(out / "environment.json", f"{environment}\n")
+  around = json.dumps(environment.of(on), indent=1)
+  files.write_text(out / "environment.json", f"{around}\n")
   listed = packed.classes(data)
   untrained = data_of.untrained(data, listed)
   fit = _fitted(released, listed, data, out, chosen, on)

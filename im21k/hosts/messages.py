@@ -4,6 +4,7 @@ What comes is not believed: a line has a limit, and what is no object is an erro
 network between hosts must be the user's own, for nothing is encrypted.
 """
 
+import contextlib
 import json
 import socket
 import threading
@@ -94,8 +95,6 @@ class Link:
 
   def close(self) -> None:
     """Ends the connection."""
-    try:
+    with contextlib.suppress(OSError):  # It has ended already.
       self._connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-      pass  # It has ended already.
     self._connection.close()

@@ -60,9 +60,10 @@ def lead(world: World, port: int, seconds: float = SECONDS) -> Present:
         try:
           link, hello = come.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
+          have = "have" if missing[1:] else "has"
           raise Absent(
-            f"{_named(missing)} of {world.hosts} {'have' if missing[1:] else 'has'} not "
-            f"come to {world.coordinator} within {seconds:g} s: start the same command "
+            f"{_named(missing)} of {world.hosts} {have} not come to "
+            f"{world.coordinator} within {seconds:g} s: start the same command "
             "on every host, each with its own --host"
           ) from None
         if wrong := _wrong(world, hello, names):
@@ -163,7 +164,9 @@ def _wrong(world: World, hello: dict[str, Any], names: dict[int, str]) -> str | 
   if hello.get("im21k") != _PROTOCOL or type(host) is not int:
     return f"{who} is another version of im21k than host 0: install the same on all"
   if hosts != world.hosts:
-    return f"{who} expects {hosts} hosts, host 0 expects {world.hosts}: give all the same"
+    return (
+      f"{who} expects {hosts} hosts, host 0 expects {world.hosts}: give all the same"
+    )
   if not 0 < host < world.hosts or host in names:
     before = f", as {names[host]} is" if host in names else ""
     return f"{who} is there twice{before}: give each host a number of its own"

@@ -8,12 +8,14 @@ the others need to notice, and to end by themselves.
 """
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 # JAX's own heartbeats never come first: it would abort in 15 lines of C++.
 NEVER = 7 * 24 * 3600
@@ -67,7 +69,9 @@ def free_port() -> int:
 def main(port: str, hosts: str, outlive: str) -> None:
   """Serves until standard input ends, and some seconds longer."""
   import jax
-  from jax._src import lib  # JAX itself starts it only within the first host.
+
+  # JAX itself starts it only within the first host.
+  lib: Any = importlib.import_module("jax._src.lib")
 
   jax.config.update("jax_platforms", "cpu")
   service = lib._jax.get_distributed_runtime_service(

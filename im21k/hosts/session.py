@@ -1,6 +1,6 @@
 """A command on several hosts, from the roll call to the common end.
 
-In comes a `World`. Out come JAX's devices of all hosts, and a `Watch` through which they
+In comes a `World`. Out come JAX's devices of all hosts, and a `Watch` by which they
 agree; at the end all hosts end together, whatever one of them ran into.
 """
 

@@ -181,7 +181,9 @@ class Watch:
     if not self.world.host:
       for link in self._links.values():
         link.try_to_send(lost=what)
-    self._end(f"{what}{self.last_checkpoint()}: run the same command on all hosts again")
+    self._end(
+      f"{what}{self.last_checkpoint()}: run the same command on all hosts again"
+    )
 
   def _at(self, host: int, step: int | None) -> str:
     after = "" if step is None else f" after step {step}"

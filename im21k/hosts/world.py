@@ -107,13 +107,13 @@ def _detected(coordinator: str | None, host: int | None) -> tuple[str, int, int]
   """Coordinator, hosts and host of the cluster in which this process was started."""
   from jax._src.clusters import ClusterEnv  # JAX says none of it before it begins.
 
-  found = ClusterEnv.auto_detect_unset_distributed_params(
+  place, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(
     coordinator, None, host, None, None, _DETECT_SECONDS
   )
-  if None in found[:3]:
+  if place is None or count is None or number is None:
     raise ValueError(
       "hosts is auto, but nothing here says how many there are: start it with srun, "
       "mpirun or a Kubernetes job with indices, or give --coordinator, --hosts and "
       "--host"
     )
-  return str(found[0]), int(found[1]), int(found[2])
+  return str(place), int(count), int(number)

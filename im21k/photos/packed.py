@@ -35,11 +35,23 @@ class Shard:
     Raises:
       ValueError: it has another number of records than its manifest says.
     """
+    return self.every(0, 1)
+
+  def every(self, first: int, step: int) -> Iterator[Photo]:
+    """The photos from `first` on, of `step` one; the others are not read.
+
+    A shard that cannot be read is one photo with a problem, in the place of its first.
+
+    Raises:
+      ValueError: it has another number of records than its manifest says.
+    """
     try:
       with shard_files.opened(str(self.path)) as reader:
         check_count(str(self.path), reader.num_records(), self.count)
-        yield from self._read_all(reader)
+        yield from self._read(reader, range(first, self.count, step))
     except shard_files.UnreadableShard as error:
+      if first:
+        return
       problem, loss = ("damaged archive", str(error)), Loss(self.path.name, self.size)
       yield Photo(self.path.name, "", problem=problem, loss=loss)
 
@@ -62,16 +74,16 @@ class Shard:
   def _bytes_at(self, index: int) -> bytes:
     return self.at(index).data
 
-  def _read_all(self, reader: Any) -> Iterator[Photo]:
-    for start in range(0, self.count, _AT_ONCE):
-      stop = min(start + _AT_ONCE, self.count)
+  def _read(self, reader: Any, indices: range) -> Iterator[Photo]:
+    for start in range(0, len(indices), _AT_ONCE):
+      part = indices[start : start + _AT_ONCE]
       try:
-        some = reader.read(start, stop)
+        some = reader.read(list(part))
       except RuntimeError:  # One of them is damaged.
-        for index in range(start, stop):
+        for index in part:
           yield self._read_alone(reader, index)
       else:
-        for index, record in enumerate(some, start):
+        for index, record in zip(part, some, strict=True):
           yield self._photo(index, record)
 
   def _read_alone(self, reader: Any, index: int) -> Photo:

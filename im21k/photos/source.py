@@ -60,6 +60,13 @@ class Source:
     order = np.random.default_rng(seed).permutation(len(located))
     return Source((Chosen(tuple(located[index] for index in order)),))
 
+  def share(self, part: int, parts: int) -> "Source":
+    """Of `parts` photos one: all parts together have each photo once.
+
+    Of packed photos and of files no other is read; an archive is read by each part.
+    """
+    return Source((_Share(self, part, parts),))
+
   def pick(self, positions: Sequence[int]) -> list[Photo]:
     """The photos at these positions of the iteration, in the order asked for."""
     picked: dict[int, Photo] = {}
@@ -96,3 +103,30 @@ class Source:
       for stream in self.streams
     )
     return Source(tuple(sized), self.root, self.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+  """A stream of every `parts`-th photo of a source, the first of them `part`."""
+
+  whole: Source
+  part: int
+  parts: int
+
+  @property
+  def count(self) -> int | None:
+    """Number of photos; None if it is not known before reading."""
+    total = self.whole.count
+    return None if total is None else len(range(self.part, total, self.parts))
+
+  def photos(self) -> Iterator[Photo]:
+    """The photos, in the order of the source."""
+    place = 0  # of the stream's first photo
+    for stream in self.whole.streams:
+      if isinstance(stream, packed.Shard):
+        yield from stream.every((self.part - place) % self.parts, self.parts)
+        place += stream.count
+        continue
+      for place, photo in enumerate(stream.photos(), place + 1):  # noqa: B020
+        if (place - 1) % self.parts == self.part:
+          yield photo

@@ -18,7 +18,7 @@ from im21k.training import (
   policies,
   split_head,
   start,
-)
+)  # fmt: skip
 from im21k.training import course as courses
 from im21k.training import step as steps
 from im21k.training.batches import Batches
@@ -71,11 +71,7 @@ class Setup:
     return self.loaders[-1]
 
   def init(self) -> steps.TrainState:
-    """The state before the first step, as checkpoints keep it.
-
-    Raises:
-      ValueError: the weights that it starts from do not fit.
-    """
+    """The state before the first step; ValueError: it starts from unfit weights."""
     config = self.config
     if config.init:
       variables = _start(config, config.init, self.input, self.classes)

@@ -34,7 +34,8 @@ def split(state: Any, devices: int) -> Any:
     part = -(-x.shape[-1] // everywhere)
     around = [(0, 0)] * (x.ndim - 1) + [(0, everywhere * part - x.shape[-1])]
     filled = jnp.pad(x, around).reshape(*x.shape[:-1], everywhere, part)
-    return parallel.own_rows(jnp.moveaxis(filled, -2, 0))
+    own: jax.Array = parallel.own_rows(jnp.moveaxis(filled, -2, 0))
+    return own
 
   return on_head(of, state)
 

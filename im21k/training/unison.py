@@ -30,8 +30,8 @@ _OWN = ("data", "classes", "init.weights", "eval_data", "threads", "workers")
 
 def check_begin(watch: Watch, config: Config, workdir: Path) -> None:
   """Whether all hosts run the same code and config, in the same work folder."""
-  code = {name: importlib.metadata.version(name) for name in _PACKAGES}
-  code |= {"python": platform.python_version(), "commit": weights.commit()}
+  code = {"python": platform.python_version(), "commit": str(weights.commit())}
+  code |= {name: importlib.metadata.version(name) for name in _PACKAGES}
   agreement.check(watch, "code", code)
   flat = keys.flat(config.resolved())
   same = {name: str(value) for name, value in flat.items() if name not in _OWN}
@@ -54,7 +54,7 @@ def check_state(state: Any, checkpoints: Checkpoints) -> None:
     watch.last_checkpoint = lambda: _last(checkpoints)
     digest = xxhash.xxh3_128()
     for leaf in jax.tree.leaves(state):
-      digest.update(np.ascontiguousarray(jax.device_get(leaf)))
+      digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
     agreement.check(watch, "state", {"parameters": digest.hexdigest()}, None)
 
 
@@ -88,5 +88,3 @@ def _last(checkpoints: Checkpoints) -> str:
   if latest is None:
     return "; there is no checkpoint yet"
   return f"; the last checkpoint is that of step {latest}"
-
-

@@ -5,17 +5,22 @@ environment.json, parameters.tsv and, at the end, the weights.
 """
 
 import contextlib
-import importlib.metadata
 import json
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from im21k import documents, files, machine, parallel, synsets, weights, words
-from im21k.training import averages, learning_curve, releases, resume, trackers
+from im21k import documents, files, parallel, synsets, weights, words
+from im21k.training import (
+  averages,
+  environment,
+  learning_curve,
+  releases,
+  resume,
+  trackers,
+)  # fmt: skip
 from im21k.training.config import Config
 from im21k.training.log import MetricsFile, last_scores, read_rows
 from im21k.training.outputs import say, writing
@@ -74,7 +79,7 @@ class Workdir:
     epochs = course.examples(run.total) / trained
     say(
       f"run {self.path}: {run.total} steps ({epochs:.4g} epochs) {course.summary} on "
-      f"{_on(run.devices)}"
+      f"{environment.devices(run.devices)}"
     )
     for line in course.lines(run.total):
       say(line)
@@ -98,12 +103,10 @@ class Workdir:
     if not self.leads:
       return
     if self._changes:
-      changes = "; ".join(
-        f"{key} was {old}, is {new}" for key, old, new in self._changes
-      )
+      changes = "; ".join(f"{key} was {a}, is {b}" for key, a, b in self._changes)
       say(f"{self.path}: continues at step {step} with changes: {changes}")
     _write_json(self.path / "config.json", self.document())
-    _write_json(self.path / "environment.json", environment(self.run.devices))
+    _write_json(self.path / "environment.json", environment.of(self.run.devices))
     _write_text(self.path / "parameters.tsv", _parameters(params))
     # The place that the config names may be gone when a checkpoint is exported.
     _write_text(self.path / weights.CLASSES, synsets.as_text(self.run.classes))
@@ -139,11 +142,10 @@ class Workdir:
 
   def draw(self, rows: list[dict[str, Any]]) -> None:
     """Draws the learning curve."""
-    if not self.leads:
-      return
     path = self.path / "learning_curve.png"
-    with writing(path):
-      learning_curve.draw(path, rows, self.run.config.reference)
+    if self.leads:
+      with writing(path):
+        learning_curve.draw(path, rows, self.run.config.reference)
 
   def release(
     self,
@@ -207,24 +209,6 @@ class Workdir:
       "weights": str(self.path / "weights") if finished else None,
       **stopped,
     }
-
-
-def environment(on: Sequence[jax.Device]) -> dict[str, str]:
-  """What a run runs on: devices, system, versions of what decides its numbers."""
-  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-  return {
-    "devices": _on(on),
-    "system": f"{platform.platform()}, {machine.cores()} CPU cores",
-    "python": platform.python_version(),
-    **{name: importlib.metadata.version(name) for name in packages},
-    "commit": weights.commit() or "not a git checkout",
-  }
-
-
-def _on(devices: Sequence[jax.Device]) -> str:
-  """The devices of all hosts, in words."""
-  hosts = f"{parallel.hosts()} hosts x " if parallel.hosts() > 1 else ""
-  return f"{hosts}{len(devices)} x {devices[0].device_kind}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hosts as threads of one process: links, roll call and watch are real, JAX is absent."""
+"""Hosts as threads of one process: links and watch are real, JAX is absent."""
 
 import concurrent.futures
 import socket

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -46,7 +45,9 @@ def test_all_are_started_again(capfd, tmp_path):
 
 
 def test_a_wrong_command_line_is_not_tried_again(capfd):
-  status, _, err = run(capfd, "--hosts", "1", "--restarts", "5", "--", "sh", "-c", "exit 2")
+  status, _, err = run(
+    capfd, "--hosts", "1", "--restarts", "5", "--", "sh", "-c", "exit 2"
+  )
   assert status == 1 and "starting" not in err
 
 
@@ -55,7 +56,9 @@ def test_gpus_are_dealt_out(capfd, monkeypatch):
   show = 'echo "$CUDA_VISIBLE_DEVICES"'
   _, out, _ = run(capfd, "--hosts", "2", "--gpus-each", "2", "--", "sh", "-c", show)
   assert {"[0] 4,5", "[1] 6,7"} <= set(out.splitlines())
-  status, _, err = run(capfd, "--hosts", "3", "--gpus-each", "2", "--", "sh", "-c", show)
+  status, _, err = run(
+    capfd, "--hosts", "3", "--gpus-each", "2", "--", "sh", "-c", show
+  )
   assert status == 1 and "CUDA_VISIBLE_DEVICES names 4" in err
 
 
@@ -74,11 +77,10 @@ def test_what_is_wrong_is_named(capfd, arguments, words):
 
 
 def test_a_signal_goes_to_all(tmp_path):
-  command = f'trap "touch {tmp_path}/$IM21K_HOST; exit 0" TERM; echo up; while :; do sleep 0.05; done'
-  process = subprocess.Popen(
-    [sys.executable, "-m", "im21k", "launch", "--hosts", "2", "--", "sh", "-c", command],
-    stdout=subprocess.PIPE, text=True,
-  )  # fmt: skip
+  trap = f'trap "touch {tmp_path}/$IM21K_HOST; exit 0" TERM'
+  command = ["sh", "-c", f"{trap}; echo up; while :; do sleep 0.05; done"]
+  launched = [sys.executable, "-m", "im21k", "launch", "--hosts", "2", "--", *command]
+  process = subprocess.Popen(launched, stdout=subprocess.PIPE, text=True)
   watchdog = threading.Timer(60, process.kill)
   watchdog.start()
   for _ in range(2):
@@ -87,5 +89,4 @@ def test_a_signal_goes_to_all(tmp_path):
   assert process.wait() == 0
   process.stdout.close()
   watchdog.cancel()
-  time.sleep(0)
   assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]

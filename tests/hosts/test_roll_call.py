@@ -43,7 +43,7 @@ def test_another_number_of_hosts_is_named_on_all(worlds):
 
 
 def test_without_the_first_the_others_say_where_they_looked(worlds):
-  with pytest.raises(roll_call.Absent, match="host 0 is not at 127.0.0.1:"):
+  with pytest.raises(roll_call.Absent, match=r"host 0 is not at 127\.0\.0\.1:"):
     present(worlds(2)[1], 0.5)
 
 
@@ -71,9 +71,9 @@ def test_strangers_are_not_counted(worlds, says):
 
 def test_a_port_that_is_taken_is_named(worlds):
   place = worlds(2)[0]
-  with socket.create_server(("", place.address[1])):
-    with pytest.raises(OSError, match=f"port {place.address[1]} of this host"):
-      present(place, 1.0)
+  taken = pytest.raises(OSError, match=f"port {place.address[1]} of this host")
+  with socket.create_server(("", place.address[1])), taken:
+    present(place, 1.0)
 
 
 def test_what_another_version_says_is_an_error_on_both(worlds):
@@ -85,7 +85,9 @@ def test_what_another_version_says_is_an_error_on_both(worlds):
     for _ in range(1000):
       try:
         with socket.create_connection(world.address, timeout=5) as other:
-          other.sendall(json.dumps({"im21k": 99, "host": 1, "hosts": 2}).encode() + b"\n")
+          other.sendall(
+            json.dumps({"im21k": 99, "host": 1, "hosts": 2}).encode() + b"\n"
+          )
           return other.recv(4096).decode()
       except ConnectionRefusedError:
         continue

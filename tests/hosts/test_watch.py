@@ -20,7 +20,9 @@ def wait_for(condition, seconds=20.0):
 def test_all_get_what_all_say(watching):
   hosts, _ = watching(3)
   for turn in range(20):
-    said = together(lambda one, turn=turn: one.gather("x", [one.world.host, turn]), hosts)
+    said = together(
+      lambda one, turn=turn: one.gather("x", [one.world.host, turn]), hosts
+    )
     assert said == [[[0, turn], [1, turn], [2, turn]]] * 3
 
 
@@ -95,7 +97,9 @@ def test_a_difference_is_named_on_all(watching):
   assert len({str(error) for error in errors}) == 1
   assert "host 2" in str(errors[0])
   assert "seed is 1 there, 0 on host 0" in str(errors[0])
-  assert together(lambda one: agreement.check(one, "config", facts), hosts) == [None] * 3
+  assert (
+    together(lambda one: agreement.check(one, "config", facts), hosts) == [None] * 3
+  )
 
 
 def test_a_work_folder_that_is_not_shared_is_an_error_on_all(watching, tmp_path):

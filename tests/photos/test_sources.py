@@ -1,6 +1,7 @@
 """`open` recognizes whatever is there, and says what is wrong with what it is not."""
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -172,3 +173,33 @@ def test_the_room_is_light_to_import():
   run = [sys.executable, "-c", code]
   done = subprocess.run(run, capture_output=True, text=True, check=True)
   assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_shares_have_each_photo_once(packed, sample_photos, tmp_path, parts):
+  archive = tmp_path / "photos.tar"
+  with tarfile.open(archive, "w") as tar:
+    for path in sorted(sample_photos.rglob("*.jpg"))[:11]:
+      tar.add(path, path.relative_to(sample_photos))
+  for source in (photos.open(packed), photos.open(sample_photos), photos.open(archive)):
+    whole = [(photo.key, photo.data) for photo in source]
+    shares = [
+      [(photo.key, photo.data) for photo in source.share(part, parts)]
+      for part in range(parts)
+    ]
+    assert [one for share in shares for one in share[:1]] == whole[:parts]
+    assert sorted(one for share in shares for one in share) == sorted(whole)
+    for part, share in enumerate(shares):
+      assert share == whole[part::parts]
+      assert source.share(part, parts).count in (None, len(share))
+
+
+def test_a_shard_that_cannot_be_read_is_counted_once_over_all_shares(tmp_path, packed):
+  folder = shutil.copytree(packed, tmp_path / "packed")
+  shard = sorted(folder.glob("*train*"))[1]
+  shard.write_bytes(b"\0" * shard.stat().st_size)
+  source = photos.open(folder)
+  shares = [photo for part in range(3) for photo in source.share(part, 3)]
+  problems = [photo.key for photo in shares if photo.problem]
+  assert problems == [photo.key for photo in source if photo.problem] == [shard.name]
+  assert len(shares) == len(list(source))

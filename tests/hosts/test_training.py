@@ -1,0 +1,193 @@
+"""A run over several processes is the run of one, whatever happens to one of them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from im21k import weights
+
+PROGRAM = str(Path(__file__).with_name("program.py"))
+CONFIG = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+  return ConfigDict({document!r})
+"""
+DOCUMENT = {
+  "model": {"name": "tiny"},
+  "total": {"steps": 12},
+  "schedule": {"name": "stepwise", "rates": (0.1, 0.01), "until": {"steps": (8,)}},
+  "batch_size": 8,
+  "image_size": 32,
+  "log_every": {"steps": 5},
+  "eval_every": {"steps": 6},
+  "save_every": {"steps": 4},
+  "devices": 2,
+}
+TIMES = ("time", "secs", "images_per_s", "share", "mib")
+
+
+class Runner:
+  """Runs of one config in work folders of their own."""
+
+  def __init__(self, folder, data):
+    self._folder = folder
+    document = {**DOCUMENT, "data": str(data)}
+    self.config = folder / "config.py"
+    self.config.write_text(CONFIG.format(document=document), encoding="utf-8")
+
+  def command(self, name, *settings):
+    workdir = str(self._folder / name)
+    train = [sys.executable, PROGRAM, "train", str(self.config), "--workdir", workdir]
+    return [*train, *settings]
+
+  def start(self, command):
+    process = subprocess.Popen(
+      command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    threading.Timer(240, process.kill).start()
+    return process
+
+  def launch(self, name, *settings, hosts=2, restarts=0):
+    many = ["launch", "--hosts", f"{hosts}", "--restarts", f"{restarts}", "--"]
+    command = self.command(name, "--heartbeat", "5", *settings)
+    return self.start([sys.executable, PROGRAM, *many, *command])
+
+  def one(self, name, *settings):
+    return self.start(self.command(name, *settings))
+
+  def arrays(self, name):
+    return load_file(self._folder / name / "weights" / weights.ARRAYS)
+
+  def rows(self, name):
+    """Rows of metrics, without what a clock says."""
+    lines = (self._folder / name / "metrics.jsonl").read_text().splitlines()
+    return [
+      {k: v for k, v in json.loads(line).items() if not any(t in k for t in TIMES)}
+      for line in lines
+    ]
+
+
+def ended(process):
+  out, _ = process.communicate()
+  assert process.returncode == 0, out
+  return out
+
+
+def difference(one, other):
+  return max(float(np.abs(one[k].astype("f8") - other[k]).max()) for k in one)
+
+
+def same(one, other):
+  return all(np.array_equal(one[k], other[k]) for k in {*one, *other})
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory, packed):
+  return Runner(tmp_path_factory.mktemp("hosts"), packed)
+
+
+@pytest.fixture(scope="module")
+def whole(runner):
+  """The run of two hosts, each with two devices, that nothing happens to."""
+  return ended(runner.launch("whole"))
+
+
+def test_two_hosts_are_as_one_and_as_four(runner, whole):
+  assert "on 2 hosts x 2 x cpu" in whole
+  said = [line for line in whole.splitlines() if line.startswith("[1]")]
+  assert all("Gloo" in line for line in said), said
+  ended(runner.one("one", "--config.devices=4"))
+  assert difference(runner.arrays("whole"), runner.arrays("one")) <= 2e-6
+  ended(runner.launch("four", "--config.devices=1", hosts=4))
+  assert difference(runner.arrays("whole"), runner.arrays("four")) <= 2e-6
+  for row, other in zip(runner.rows("whole"), runner.rows("one"), strict=True):
+    assert row == pytest.approx(other, rel=1e-4)
+    assert row.get("eval_count") == other.get("eval_count")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killed_and_started_again_it_ends_in_the_same_bits(runner, whole, killed):
+  process = runner.launch(f"killed-{killed}", restarts=1)
+  out, done = [], False
+  for line in process.stdout:
+    out.append(line)
+    if "checkpoint saved at step 4" in line and not done:
+      children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+      os.kill(int(children.split()[killed]), signal.SIGKILL)
+      done = True
+  assert process.wait() == 0, "".join(out)
+  text = "".join(out)
+  lost = re.search(rf"\[{1 - killed}\] im21k: host {killed} \(.*\) after step ", text)
+  assert lost and "the last checkpoint is that of step" in text, text
+  assert "starting all again (1 of 1)" in text
+  assert same(runner.arrays("whole"), runner.arrays(f"killed-{killed}"))
+  assert runner.rows("whole") == runner.rows(f"killed-{killed}")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_all_after_the_same_step(runner, whole):
+  process = runner.launch("stopped", "--config.total.steps=4000")
+  out, done = [], False
+  for line in process.stdout:
+    out.append(line)
+    if "checkpoint saved at step 4" in line and not done:
+      children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+      os.kill(int(children.split()[1]), signal.SIGTERM)
+      done = True
+  assert process.wait() == 0, "".join(out)
+  assert "stopped: run again" in "".join(out)
+  ended(runner.launch("stopped"))
+  assert same(runner.arrays("whole"), runner.arrays("stopped"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "settings",
+  [
+    ["--config.split_head=True"],
+    ["--config.mix.mixup=0.3", "--config.accumulate=2", "--config.batch_size=16"],
+    ["--config.average.name=ema", "--config.average.horizon.steps=8"],
+    ["--config.recalibrate=16"],
+  ],
+)
+def test_what_a_step_may_do_is_the_same_over_hosts(runner, settings):
+  name = settings[0].partition("=")[0]
+  ended(runner.one(f"one{name}", "--config.devices=4", *settings))
+  ended(runner.launch(f"two{name}", *settings))
+  found = difference(runner.arrays(f"one{name}"), runner.arrays(f"two{name}"))
+  assert found <= 2e-6
+
+
+@pytest.mark.parametrize(
+  ("settings", "words"),
+  [
+    (["--config.seed=1"], "another config than host 0: seed is 1 there, 0 on host 0"),
+    (["--workdir={folder}/other"], "does not see what host 0 writes"),
+  ],
+)
+def test_hosts_that_differ_say_in_what_on_all(runner, settings, words, tmp_path):
+  from .conftest import free_port
+
+  settings = [one.format(folder=tmp_path) for one in settings]
+  place = f"127.0.0.1:{free_port()}"
+  hosts = ["--coordinator", place, "--hosts", "2"]
+  processes = [
+    runner.start(runner.command("differ", *hosts, "--host", f"{host}", *own))
+    for host, own in ((0, []), (1, settings))
+  ]
+  outs = [process.communicate()[0] for process in processes]
+  assert all(process.returncode for process in processes)
+  assert all(words in out and "Traceback" not in out for out in outs), outs
