@@ -207,6 +207,7 @@ NOT_RUN = {
   "python benchmarks/recipe.py": "trains for hours; tests/test_recipe_benchmark.py",
   "python experiments/run.py": "trains for minutes; tests/test_end_to_end.py",
   "im21k train": "trains for minutes or days; tests/test_end_to_end.py",
+  "im21k launch": "starts several processes; tests/hosts",
   "im21k sweep": "trains for minutes; tests/comparing/test_sweep.py",
   "im21k compare": "needs two runs; tests/comparing/test_compare.py",
   "im21k plan": "compiles for a minute; tests/planning/test_plan.py",

@@ -121,8 +121,9 @@ def test_one_file_knows_the_mapped_axis():
   assert found == {"im21k/parallel.py"}
 
 
-def test_one_file_imports_orbax():
-  assert files_that_import("orbax") == {"im21k/training/checkpoint.py"}
+def test_two_files_import_orbax():
+  found = files_that_import("orbax")
+  assert found == {"im21k/training/checkpoint.py", "im21k/training/alone.py"}
 
 
 def test_only_experiments_import_ml_collections():

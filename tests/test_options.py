@@ -39,6 +39,7 @@ from im21k.training import run as training
 FISH, MILL, HAMMER = "n02512053", "n04587559", "n03481172"
 CLASSES = ClassList("three", (FISH, MILL, HAMMER))
 TESTED_ELSEWHERE = {
+  "launch": "tests/hosts/test_launch.py",
   "pack": "tests/packing/test_config.py",
   "export-checkpoint": "tests/training/test_export_checkpoint.py",
 }
@@ -168,6 +169,10 @@ OPTIONS = {
   "sweep --workdir": "{out}/elsewhere",
   "sweep --part": "1/2",
   "sweep --dry-run": "",
+  "train --coordinator": "10.0.0.1:7000",
+  "train --hosts": "2",
+  "train --host": "1",
+  "train --heartbeat": "5",
   "train --workdir": "{out}/elsewhere",
   "train --profile": "",
   "classes suggest --weights": "{missing}",

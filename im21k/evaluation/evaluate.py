@@ -4,18 +4,21 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from im21k import files, original, synsets, targets, weights
+from im21k import documents, files, original, parallel, synsets, targets, weights
 from im21k.answers import calibration
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import hierarchical as hierarchical_measures
 from im21k.evaluation import inputs, outputs, results, score
 from im21k.evaluation.accuracy import TOP_K, Scores
+from im21k.hosts import agreement, session
+from im21k.hosts.commands import over_hosts
 from im21k.packing import outcomes
 from im21k.synsets import hierarchy
 
 _MOST_HIERARCHICAL = 5_000
 
 
+@over_hosts
 def evaluate(
   weights_dir: Path,
   data: Path,
@@ -37,6 +40,9 @@ def evaluate(
   listed. Photos of classes that the weights do not know count as wrong. A second row
   restricts the answers to classes of ILSVRC2012 and takes photos of its 1,000 classes
   only.
+
+  Started by im21k launch, or with its environment on several machines, hosts share the
+  photos, and the first shows and writes the result.
 
   Args:
     weights_dir: Release folder of the weights.
@@ -85,6 +91,13 @@ def evaluate(
   on = inputs.devices_for(devices)
   released = weights.load(weights_dir)
   results.read_rows(csv_file or weights_dir / results.CSV)  # An error now, not later.
+  if watch := session.current():
+    agreement.check_code(watch)
+    asked: dict[str, Any] = {"split": split, "crop_fraction": crop_fraction}
+    asked |= {"flip": flip, "batch_size": batch_size, "devices": len(on)}
+    of_weights = documents.read(weights_dir / weights.DOCUMENT)
+    asked |= {"weights": of_weights["arrays_sha256"]}
+    agreement.check(watch, "evaluation", asked)
   shuffled = None
   if hierarchical:  # An error of the order too.
     hierarchy.over(released.classes)
@@ -108,8 +121,10 @@ def evaluate(
     about["step"] = step  # The weights of a run that goes on are replaced.
   about |= {"split": split or "", "crop_fraction": crop_fraction, "flip": flip}
   rows = [{**about, **row} for row in scores.rows()]
-  results.add_rows(csv_file or weights_dir / results.CSV, rows)
-  if class_csv:
+  leads = parallel.host() == 0
+  if leads:
+    results.add_rows(csv_file or weights_dir / results.CSV, rows)
+  if class_csv and leads:
     files.write_text(class_csv, results.as_csv(scores.class_rows()))
   result = {
     "rows": rows,
@@ -119,10 +134,11 @@ def evaluate(
     "original": _original(released.classes, scores, rows),
     **results.failed(scores.bad),
   }
-  if shuffled:
-    computed = outputs.compute(
-      released, shuffled, most=_MOST_HIERARCHICAL, batch_size=batch_size
-    )
+  if shuffled and leads:  # Few photos: one host has them done soon.
+    with parallel.alone():
+      computed = outputs.compute(
+        released, shuffled, most=_MOST_HIERARCHICAL, batch_size=batch_size
+      )
     counts = _train_photos(data, trained_on, released.classes.synsets)
     result["hierarchy"] = _measures(weights_dir, released.classes, computed, counts)
   return result

@@ -4,17 +4,20 @@ Each host says what it has; where one differs from the first, all say which and 
 """
 
 import contextlib
+import importlib.metadata
+import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from im21k import words
+from im21k import weights, words
 from im21k.hosts.watch import Watch
 
 SECONDS = 60.0  # for the others to come to the same place
 _SHARED_SECONDS = 30.0  # for a file of the first host to be seen by the others
+_PACKAGES = ("im21k", "jax", "jaxlib", "flax", "optax", "numpy")
 _MOST_SHOWN = 3
 _LONGEST = 80  # characters of a value
 
@@ -52,6 +55,17 @@ def check(
         f"host {host} ({watch.names[host]}) has another {what} than host 0: {shown}"
         f"{rest}: give all hosts the same"
       )
+
+
+def check_code(watch: Watch) -> None:
+  """Whether all hosts run the same code.
+
+  Raises:
+    Disagreement: on all hosts, if one differs from the first.
+  """
+  code = {"python": platform.python_version(), "commit": str(weights.commit())}
+  code |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+  check(watch, "code", code)
 
 
 def check_shared(watch: Watch, folder: Path, seconds: float = _SHARED_SECONDS) -> None:

@@ -32,7 +32,8 @@ def running(hosts: int, outlive: float) -> Iterator[int]:
 
   Args:
     hosts: that will connect to it.
-    outlive: seconds for which it stays if this process is killed.
+    outlive: seconds for which it stays if this process is killed, or the context ends
+      with an error: else JAX would abort, here too, before that is said.
 
   Raises:
     Failed: it has ended at once.
@@ -47,15 +48,12 @@ def running(hosts: int, outlive: float) -> Iterator[int]:
     start_new_session=True,  # A signal for the first host's group is not for it.
   )
   assert process.stdin and process.stdout
-  try:
+  with process.stdin, process.stdout:
     if process.stdout.readline() != _READY:
       raise Failed(f"JAX's coordination service does not start at port {port}")
     yield port
-  finally:
     process.kill()
     process.wait()
-    process.stdin.close()
-    process.stdout.close()
 
 
 def free_port() -> int:

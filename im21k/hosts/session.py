@@ -5,6 +5,9 @@ agree; at the end all hosts end together, whatever one of them ran into.
 """
 
 import contextlib
+import ctypes
+import os
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -45,6 +48,7 @@ def joined(world: World | None) -> Iterator[watch.Watch | None]:
       port = stack.enter_context(service.running(world.hosts, world.heartbeat + _GRACE))
       present = roll_call.lead(world, port)
     seen = watch.Watch(world, present)
+    stack.enter_context(_quiet_stdout())
     _current.append(seen)
     try:
       with _telling(seen):
@@ -52,9 +56,26 @@ def joined(world: World | None) -> Iterator[watch.Watch | None]:
         yield seen
         seen.gather("the end", True)
         jax.distributed.shutdown()
+        seen.gather("the end of JAX", True)  # Before its service ends.
     finally:
       _current.pop()
       seen.close()
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+  """Inside, standard output is dropped: gloo, which has no result, writes there."""
+  sys.stdout.flush()
+  kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+  os.dup2(nowhere, 1)
+  try:
+    yield
+  finally:
+    sys.stdout.flush()
+    ctypes.CDLL(None).fflush(None)  # Also what C++ still holds.
+    os.dup2(kept, 1)
+    os.close(kept)
+    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def described(
   coordinator: str | None,
   hosts: str | None,
   host: int | None,
-  heartbeat: float = HEARTBEAT,
+  heartbeat: float | None = None,
   environ: Mapping[str, str] = os.environ,
 ) -> World | None:
   """The world that these options describe; None: this process is alone.
@@ -52,21 +52,27 @@ def described(
     hosts: number of hosts; `auto`: coordinator, hosts and host as JAX detects them
       (SLURM, Open MPI, Kubernetes, cloud).
     host: number of this one.
-    heartbeat: see `World`.
+    heartbeat: see `World`; by default 30.
     environ: has what the options leave out, as `im21k launch` sets it.
 
   Raises:
     ValueError: they are incomplete, or out of range.
   """
   if hosts == _AUTO:
-    return _checked(*_detected(coordinator, host), heartbeat)
+    return _checked(
+      *_detected(coordinator, host), HEARTBEAT if heartbeat is None else heartbeat
+    )
   names = {"coordinator": COORDINATOR, "hosts": HOSTS, "host": HOST}
   given = {"coordinator": coordinator, "hosts": hosts, "host": host}
   found = {
     name: environ.get(names[name]) if value is None else str(value)
     for name, value in given.items()
   }
-  if all(value is None for value in found.values()) or found["hosts"] == "1":
+  if found["hosts"] == "1":
+    return None
+  if all(value is None for value in found.values()):
+    if heartbeat is not None:
+      raise ValueError("heartbeat is for several hosts: add --hosts, or leave it out")
     return None
   missing = [f"--{name}" for name, value in found.items() if value is None]
   if missing:
@@ -76,7 +82,7 @@ def described(
     )
   return _checked(
     str(found["coordinator"]), _number("hosts", found["hosts"]),
-    _number("host", found["host"]), heartbeat,
+    _number("host", found["host"]), HEARTBEAT if heartbeat is None else heartbeat,
   )  # fmt: skip
 
 

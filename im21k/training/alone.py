@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from orbax import checkpoint
 from orbax.checkpoint import v1 as ocp
 
@@ -44,10 +45,14 @@ def expected(
 
   On several hosts the state is asked for in the memory of each.
   """
-  everywhere = parallel.replicated(on) if parallel.hosts() == 1 else None
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
-  )
+  everywhere = parallel.replicated(on)
+
+  def of(x: Any) -> Any:
+    if parallel.hosts() > 1:
+      return np.empty(x.shape, x.dtype)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere)
+
+  shapes = jax.tree.map(of, state)
   return {"state": shapes, "data": data, "clock": clock}
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of a run: state, position in the data and clock, together, and sealed.
 
-State goes in and comes back as trees of arrays. This is the only file that imports
-orbax, which writes in the background; a checkpoint counts once it is complete, so a
+State goes in and comes back as trees of arrays. This file and `alone` import orbax,
+which writes in the background; a checkpoint counts once it is complete, so a
 killed run continues from the one before. What is restored is compared with the
 checksums of what was saved; a damaged checkpoint is set aside for the one before.
 """

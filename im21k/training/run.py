@@ -21,7 +21,7 @@ def train(
   coordinator: str | None = None,
   hosts: str | None = None,
   host: int | None = None,
-  heartbeat: float = world.HEARTBEAT,
+  heartbeat: float | None = None,
   settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Trains a model as a config says, or resumes the run in WORKDIR.
@@ -39,7 +39,7 @@ def train(
       says, or this one alone. The batch is over all hosts.
     host: Number of this host, from 0.
     heartbeat: Seconds without a sign of life after which a host is taken for dead, and
-      all others end.
+      all others end; by default 30.
     settings: Values by dotted name that take the place of those in the config.
 
   Returns:

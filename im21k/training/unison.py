@@ -4,8 +4,6 @@ In come a config, a run as it is set up, its state. Out come errors on every hos
 say which one differs and in what.
 """
 
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import jax
 import numpy as np
 import xxhash
 
-from im21k import weights
 from im21k.hosts import agreement, session
 from im21k.hosts.watch import Watch
 from im21k.training import keys, resume
@@ -23,16 +20,13 @@ from im21k.training.config import Config
 from im21k.training.setup import Setup
 from im21k.training.workdir import Workdir
 
-_PACKAGES = ("im21k", "jax", "jaxlib", "flax", "optax", "numpy")
 # Keys that each host may have for itself: places, compared by what is there, and work.
 _OWN = ("data", "classes", "init.weights", "eval_data", "threads", "workers")
 
 
 def check_begin(watch: Watch, config: Config, workdir: Path) -> None:
   """Whether all hosts run the same code and config, in the same work folder."""
-  code = {"python": platform.python_version(), "commit": str(weights.commit())}
-  code |= {name: importlib.metadata.version(name) for name in _PACKAGES}
-  agreement.check(watch, "code", code)
+  agreement.check_code(watch)
   flat = keys.flat(config.resolved())
   same = {name: str(value) for name, value in flat.items() if name not in _OWN}
   agreement.check(watch, "config", same)

@@ -33,6 +33,7 @@ def test_options_environment_and_nothing():
     (("a:1", "5000", 0), "hosts is 5000"),
     (("a:1", "2", 2), "host is 2, but must be from 0 to 1"),
     (("a:1", "2", 0, 0.0), "heartbeat is 0"),
+    ((None, None, None, 5.0), "heartbeat is for several hosts"),
     ((None, "auto", None), "hosts is auto"),
   ],
 )

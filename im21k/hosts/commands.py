@@ -1,0 +1,27 @@
+"""Commands of which each of several hosts does its part."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from im21k import parallel
+from im21k.hosts import session, world
+
+_Given = ParamSpec("_Given")
+
+
+def over_hosts(
+  command: Callable[_Given, dict[str, Any]],
+) -> Callable[_Given, dict[str, Any]]:
+  """The command on all hosts that `im21k launch`, or its environment, describes.
+
+  Its result is shown by the first.
+  """
+
+  @functools.wraps(command)
+  def joined(*given: _Given.args, **options: _Given.kwargs) -> dict[str, Any]:
+    with session.joined(world.described(None, None, None)):
+      result = command(*given, **options)
+      return result if parallel.host() == 0 else {"lines": []}
+
+  return joined

@@ -1,0 +1,88 @@
+"""Hosts with addresses of their own, in network namespaces, and a link that is cut."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from im21k.hosts.watch import STATUS
+
+from .test_training import Runner, difference, ended
+
+pytestmark = pytest.mark.slow
+NAMES = [f"im21k-{os.getpid()}-{host}" for host in range(2)]
+PLACES = ["10.213.7.1", "10.213.7.2"]
+
+
+def ip(*arguments):
+  subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def there(host, *command):
+  """A command in the namespace of a host."""
+  return ["ip", "netns", "exec", NAMES[host], *command]
+
+
+@pytest.fixture(scope="module")
+def link():
+  """Two namespaces with a link between them."""
+  if shutil.which("ip") is None:
+    pytest.skip("needs the command ip, of iproute2")
+  try:
+    ip("netns", "add", NAMES[0])
+  except subprocess.CalledProcessError as error:
+    pytest.skip(f"network namespaces are not allowed here: {error.stderr!r}")
+  try:
+    ip("netns", "add", NAMES[1])
+    ends = [("veth0", "netns", NAMES[0]), ("veth1", "netns", NAMES[1])]
+    ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+    for host, place in enumerate(PLACES):
+      for arguments in (
+        ("addr", "add", f"{place}/24", "dev", f"veth{host}"),
+        ("link", "set", f"veth{host}", "up"),
+        ("link", "set", "lo", "up"),
+      ):
+        subprocess.run(there(host, "ip", *arguments), check=True)
+    yield
+  finally:
+    for name in NAMES:
+      subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory, packed):
+  return Runner(tmp_path_factory.mktemp("namespaces"), packed)
+
+
+def start(runner, name, *settings):
+  hosts = ["--coordinator", f"{PLACES[0]}:7000", "--hosts", "2", "--heartbeat", "5"]
+  return [
+    runner.start(
+      there(host, *runner.command(name, *hosts, "--host", f"{host}", *settings))
+    )
+    for host in range(2)
+  ]
+
+
+def test_over_a_network_as_on_one_machine(link, runner):
+  for process in start(runner, "apart"):
+    ended(process)
+  ended(runner.launch("together"))
+  assert difference(runner.arrays("apart"), runner.arrays("together")) == 0
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_cut_link_ends_both(link, runner, cut):
+  processes = start(runner, f"cut-{cut}", "--config.total.steps=100000")
+  for line in processes[0].stdout:
+    if "checkpoint saved at step 4" in line:
+      break
+  subprocess.run(there(cut, "ip", "link", "set", f"veth{cut}", "down"), check=True)
+  outs = [process.communicate()[0] for process in processes]
+  subprocess.run(there(cut, "ip", "link", "set", f"veth{cut}", "up"), check=True)
+  assert [process.returncode for process in processes] == [STATUS] * 2, outs
+  for host, out in enumerate(outs):
+    assert f"im21k: host {1 - host} (" in out, out
+    assert "has not been heard of for" in out
+    assert "the last checkpoint is that of step" in out
