@@ -56,7 +56,9 @@ class Runner:
       command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
       env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
-    threading.Timer(240, process.kill).start()
+    watchdog = threading.Timer(240, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
     return process
 
   def launch(self, name, *settings, hosts=2, restarts=0):
@@ -83,6 +85,20 @@ def ended(process):
   out, _ = process.communicate()
   assert process.returncode == 0, out
   return out
+
+
+def hit(process, host, number):
+  """Sends a signal to a host of a launch in the middle of its run; what all said."""
+  out, done = [], False
+  with process.stdout:
+    for line in process.stdout:
+      out.append(line)
+      if "checkpoint saved at step 4" in line and not done:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(children.split()[host]), number)
+        done = True
+  assert process.wait() == 0, "".join(out)
+  return "".join(out)
 
 
 def difference(one, other):
@@ -121,15 +137,7 @@ def test_two_hosts_are_as_one_and_as_four(runner, whole):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_killed_and_started_again_it_ends_in_the_same_bits(runner, whole, killed):
   process = runner.launch(f"killed-{killed}", restarts=1)
-  out, done = [], False
-  for line in process.stdout:
-    out.append(line)
-    if "checkpoint saved at step 4" in line and not done:
-      children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-      os.kill(int(children.split()[killed]), signal.SIGKILL)
-      done = True
-  assert process.wait() == 0, "".join(out)
-  text = "".join(out)
+  text = hit(process, killed, signal.SIGKILL)
   lost = re.search(rf"\[{1 - killed}\] im21k: host {killed} \(.*\) after step ", text)
   assert lost and "the last checkpoint is that of step" in text, text
   assert "starting all again (1 of 1)" in text
@@ -140,15 +148,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bits(runner, whole, killed
 @pytest.mark.slow
 def test_a_signal_to_one_stops_all_after_the_same_step(runner, whole):
   process = runner.launch("stopped", "--config.total.steps=4000")
-  out, done = [], False
-  for line in process.stdout:
-    out.append(line)
-    if "checkpoint saved at step 4" in line and not done:
-      children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-      os.kill(int(children.split()[1]), signal.SIGTERM)
-      done = True
-  assert process.wait() == 0, "".join(out)
-  assert "stopped: run again" in "".join(out)
+  assert "stopped: run again" in hit(process, 1, signal.SIGTERM)
   ended(runner.launch("stopped"))
   assert same(runner.arrays("whole"), runner.arrays("stopped"))
 
@@ -181,13 +181,16 @@ def test_what_a_step_may_do_is_the_same_over_hosts(runner, settings):
 def test_hosts_that_differ_say_in_what_on_all(runner, settings, words, tmp_path):
   from .conftest import free_port
 
-  settings = [one.format(folder=tmp_path) for one in settings]
+  own = settings[0].format(folder=tmp_path)
   place = f"127.0.0.1:{free_port()}"
   hosts = ["--coordinator", place, "--hosts", "2"]
-  processes = [
-    runner.start(runner.command("differ", *hosts, "--host", f"{host}", *own))
-    for host, own in ((0, []), (1, settings))
-  ]
+  first = runner.command("differ", *hosts, "--host", "0")
+  second = runner.command("differ", *hosts, "--host", "1")
+  if own.startswith("--workdir"):
+    second[second.index("--workdir") + 1] = own.partition("=")[2]
+  else:
+    second.append(own)
+  processes = [runner.start(first), runner.start(second)]
   outs = [process.communicate()[0] for process in processes]
   assert all(process.returncode for process in processes)
   assert all(words in out and "Traceback" not in out for out in outs), outs
