@@ -318,7 +318,7 @@ REFUSED = {
   "plan --config demo --hosts 2 --network-gbs 0": "network_gbs is 0.0, but must be abo",
   "plan --config demo --network-gbs 10": "the network between hosts: give --hosts too",
   "plan --config demo --hosts 2 --sweep": "--sweep is of one host: leave out hosts",
-  "plan --config inception_bn_21k --hosts 3": "batch_size 64 is over all hosts, and not",
+  "plan --config inception_bn_21k --hosts 3": "batch_size 64 is over all hosts, and",
   "plan --config demo --gpu RTX": "no card and no file is named 'RTX'",
   "plan --config demo --reserve-mib 4096": "reserve_mib is 4096, but gtx1650 has 4096",
   "evaluate {weights} {packed} --csv-file {out}/a --class-csv {out}/a": "the same file",

@@ -193,7 +193,7 @@ class Compiled:
     computing, exposed = self.program.seconds(flops, math.inf, self._wires)
     return {
       "link_gbs": self.card.link_gbs,
-      "asynchronous": self.program.is_asynchronous(),
+      "asynchronous": len(gradients) - self.program.blocking("gradients"),
       "gradient_mb": round(sent / 1e6, 1),
       "overlapped_share": round(hidden / sent, 4) if sent else None,
       "exposed_share": round(exposed / (computing + exposed), 4) if sent else None,

@@ -119,11 +119,11 @@ def lines(r: dict[str, Any]) -> list[str]:
   if r["hosts"] == 1:
     return []
   _, fast = measured.share()
-  how = "asynchronous" if r["asynchronous"] else "NOT ASYNCHRONOUS"
   found = [
     "",
     f"over the network    compiled for {r['hosts']} described hosts: "
-    f"{words.counted(len(r['all_reduces']), 'collective')} of gradients, {how}",
+    f"{words.counted(len(r['all_reduces']), 'collective')} of gradients, "
+    f"{r['asynchronous']} asynchronous",
     f"  {network.shown(r['network_gbit_s'])} are the other figures"
     f"{'' if _has_one_speed(r) else ', as no --network-gbs is given'}",
     "  (times are a model's: bytes and hops of NCCL's rings and trees; waiting is "

@@ -118,9 +118,10 @@ class Program:
       if collectives.kind(one)
     )
 
-  def is_asynchronous(self) -> bool:
-    """Whether something may run beside every collective."""
-    return not any(map(collectives.blocks, self.instructions))
+  def blocking(self, origin: str = "") -> int:
+    """How many collectives of this origin are awaited where they begin."""
+    every = (one for one in self.instructions if origin in one.origin)
+    return sum(map(collectives.blocks, every))
 
   def seconds(
     self, flops_per_second: float, bandwidth: float, wires: Wires

@@ -97,7 +97,7 @@ def test_without_a_speed_there_is_a_table_of_four(asked, tmp_path):
   for part in (
     "8 hosts of 4 x gtx1650, 16 images each", "as no --network-gbs is given",
     "1 Gbit/s (0.125 GB/s)", "100 Gbit/s (12.5 GB/s)", "at 10 Gbit/s between hosts",
-    "compiled for 8 described hosts", "NOT ASYNCHRONOUS",
+    "compiled for 8 described hosts", "2 collectives of gradients, 1 asynchronous",
   ):  # fmt: skip
     assert part in text, part
   given = plan.text(plan.plan(config=path, batch=16, hosts=8, network_gbs=10.0))
@@ -210,7 +210,8 @@ def test_two_described_hosts_send_beside_backprop():
   made = compiler.Compiler(plan.cards.get("gtx1650"), 0, Network(2))
   compiled = made.compile(own, 16)
   result = {**compiled.report(), **hosts.report(compiled, build_of(made, 16), [10.0])}
-  assert result["overlapped_share"] >= 0.97 and result["asynchronous"]
+  assert result["overlapped_share"] >= 0.97
+  assert result["asynchronous"] >= len(result["all_reduces"]) - 1
   gradients = [e for e in compiled.program.exchanges(2, 2) if e.bytes > 1e6]
   assert all(e.devices == 4 and e.hosts == 2 for e in gradients) and gradients
   rows = {row["way"]: row for row in result["over_network"]}
@@ -220,7 +221,6 @@ def test_two_described_hosts_send_beside_backprop():
     assert rows[way]["step_s"][0] < plain["step_s"][0]
   # Of two trees between two hosts, or hierarchical: each byte once.
   assert rows[HIERARCHICAL]["mb"] <= 1.02 * plain["mb"]
-  assert "asynchronous" in "\n".join(hosts.lines(result))
   text = wording.text({**result, "advice": ""}, hosts.lines(result))
   assert text.splitlines()[1].startswith("2 hosts of 2 x gtx1650, 16 images each")
 
@@ -233,7 +233,6 @@ def test_the_hierarchical_flag_reduces_within_hosts_first():
   compiled: Compiled = compiler.Compiler(card, 0, two).compile(own, 16)
   kinds = {(e.kind, e.hosts) for e in compiled.program.exchanges(2, 2) if e.bytes > 1e6}
   assert {("reduce-scatter", 1), ("all-reduce", 2), ("all-gather", 1)} == kinds
-  assert compiled.program.is_asynchronous()
 
 
 def test_numbers_out_of_range():

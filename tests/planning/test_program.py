@@ -97,7 +97,7 @@ def test_collectives_within_hosts_and_between_them_do_not_wait_for_each_other(te
   assert kinds == ["all-reduce", "all-gather", "reduce-scatter", "all-reduce"]
   _, waiting = program.seconds(math.inf, math.inf, one)
   assert waiting == pytest.approx(1.5 * (448 + 1152) + gather + scatter)
-  assert not program.is_asynchronous()
+  assert program.blocking() == 2 and program.blocking("gradients") == 1
 
 
 BRANCH = "(f32[16,2,5,5]{3,2,1,0}, f32[2]{0}) fusion"
