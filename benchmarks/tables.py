@@ -39,6 +39,8 @@ def _over(speed: str) -> Callable[[Row], str]:
   """Step, waiting and days over a network; of one host, no network waits."""
 
   def cell(row: Row) -> str:
+    if row["hosts"] == 1 and speed != _SPEEDS[0]:
+      return "the same"
     found = row[speed]
     low, high = found["ms"]
     return f"{low:,} to {high:,} ms, {found['waiting']:.0f} %, {found['time']}"
@@ -128,7 +130,8 @@ TABLES: dict[str, Columns] = {
     **{f"{speed} Gbit/s": _over(speed) for speed in _SPEEDS},
   },
   "plan-hosts-ways": {
-    "8 hosts of 4 GTX 1650": "{way}",
+    "card, dtype": "{gpu}, {dtype}",
+    "way": "{way}",
     "MB sent a step": "{mb}",
     "MiB needed": "{mib:,}",
     **{f"{speed} Gbit/s": _over(speed) for speed in _SPEEDS},
