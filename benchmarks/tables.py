@@ -34,6 +34,20 @@ Row = dict[str, Any]
 # cell is empty where the row lacks one of its fields.
 Columns = dict[str, str | Callable[[Row], str]]
 
+
+def _over(speed: str) -> Callable[[Row], str]:
+  """Step, waiting and days over a network; of one host, no network waits."""
+
+  def cell(row: Row) -> str:
+    if row["hosts"] == 1 and speed != _SPEEDS[0]:
+      return "the same"
+    found = row[speed]
+    low, high = found["ms"]
+    return f"{low:,} to {high:,} ms, {found['waiting']:.0f} %, {found['time']}"
+
+  return cell
+
+
 _RECIPES: Columns = {
   "recipe": "{recipe}",
   "seeds": "{seeds}",
@@ -45,6 +59,9 @@ _RECIPES: Columns = {
   "levels to the truth": "{distance:.2f}",
   "processor s": "{processor_s:,}",
 }
+
+# Gbit/s of a network, as keys of a row: step, waiting and days over it.
+_SPEEDS = ("1", "10", "25", "100")
 
 TABLES: dict[str, Columns] = {
   "recipe-screen": _RECIPES,
@@ -105,6 +122,25 @@ TABLES: dict[str, Columns] = {
     "beside backprop": "{overlapped:g} %",
     "traffic an image": "{traffic_mib} MiB",
     "images/s (estimate)": "{images_per_s[0]} to {images_per_s[1]}",
+  },
+  "plan-hosts": {
+    "card, dtype": "{gpu}, {dtype}",
+    "hosts": "{hosts}",
+    "images a step": "{images:,}",
+    **{f"{speed} Gbit/s": _over(speed) for speed in _SPEEDS},
+  },
+  "plan-hosts-ways": {
+    "card, dtype": "{gpu}, {dtype}",
+    "way": "{way}",
+    "MB sent a step": "{mb}",
+    "MiB needed": "{mib:,}",
+    **{f"{speed} Gbit/s": _over(speed) for speed in _SPEEDS},
+  },
+  "plan-hosts-overlap": {
+    "compiled for": "{hosts} hosts of {devices}",
+    "gradients": "{gradient_mb} MB in {collectives} collectives",
+    "asynchronous": "{asynchronous}",
+    "bytes beside backprop": "{overlapped} %",
   },
   "plan-overlap": {
     "batch, dtype, card": "{batch} {dtype}, {gpu}{note}",

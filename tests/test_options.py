@@ -92,6 +92,8 @@ OPTIONS = {
   "plan --remat": "block",
   "plan --split-head": "",
   "plan --link-gbs": "5",
+  "plan --hosts": "2",
+  "plan --network-gbs": "25 --hosts 2",
   "plan --reserve-mib": "1024",
   "plan --price": "gtx1650=0.1",
   "plan --max-days": "9 --gpu all",
@@ -317,6 +319,11 @@ REFUSED = {
   "plan --config demo --gpu all --price T4=1 --price tesla-t4=2": "price has t4 twice",
   "plan --config demo --gpu all --price tb4=1": "did you mean 't4'",
   "plan --config demo --link-gbs 0": "link_gbs is 0.0, but must be above 0 and at most",
+  "plan --config demo --hosts 0": "hosts is 0, but must be from 1 to 256",
+  "plan --config demo --hosts 2 --network-gbs 0": "network_gbs is 0.0, but must be abo",
+  "plan --config demo --network-gbs 10": "the network between hosts: give --hosts too",
+  "plan --config demo --hosts 2 --sweep": "--sweep is of one host: leave out hosts",
+  "plan --config inception_bn_21k --hosts 3": "batch_size 64 is over all hosts, and",
   "plan --config demo --gpu RTX": "no card and no file is named 'RTX'",
   "plan --config demo --reserve-mib 4096": "reserve_mib is 4096, but gtx1650 has 4096",
   "evaluate {weights} {packed} --csv-file {out}/a --class-csv {out}/a": "the same file",
@@ -652,8 +659,9 @@ def record_slow_parts(monkeypatch, calls, root):
     return {"gpus": []}
 
   class Compiler:
-    def __init__(self, card, reserve):
-      calls.append(("card", card, reserve))
+    def __init__(self, card, reserve, network):
+      self.network = network
+      calls.append(("card", card, reserve, network))
 
     def compile(self, experiment, batch):
       calls.append(("compile", experiment.to_dict(), batch))
@@ -663,6 +671,7 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(plan.largest, "find", lambda compile_, own, most: (own, None))
   monkeypatch.setattr(plan.sweeps, "sweep", record("sweep", {"rows": []}))
   monkeypatch.setattr(plan.comparison, "compare", compare)
+  monkeypatch.setattr(plan.several, "report", record("hosts", {}))
   # It ends with Ctrl-C; tests/serving starts it.
   monkeypatch.setattr(serve, "missing", lambda: None)
   monkeypatch.setattr(serve, "run", record("serve", {"address": "", "photos": 0}))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from im21k.planning import hosts
+
 _SMALL = 0.05  # A gain below a twentieth is within what the estimate cannot tell.
 
 
@@ -19,6 +21,8 @@ def advise(result: dict[str, Any]) -> str:
       "bfloat16 or a card with more memory."
     )
   free = r["limit_mib"] - r["needed_mib"]
+  if r["waiting_share"] > _SMALL and r["hosts"] > 1:
+    return hosts.advise(r)
   if r["waiting_share"] > _SMALL:
     return (
       f"Up to {r['waiting_share']:.0%} of the step waits for gradients: a larger "

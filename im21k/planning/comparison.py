@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from im21k import words
-from im21k.planning import prices, wording
+from im21k.planning import network, prices, wording
 from im21k.planning.cards import Gpu
 from im21k.planning.compiled import Compiled
 from im21k.planning.phased import Phased
@@ -21,8 +21,8 @@ Program = Compiled | Phased  # of one step, or of a step for each phase
 _CLOSE = 0.05
 _TENSOR = 8  # major capability from which XLA has other kernels for products
 _COMMON = (
-  "devices", "batch", "dtype", "remat", "split_head", "jax", "examples", "photos",
-  "photos_from", "total",
+  "hosts", "devices", "batch", "dtype", "remat", "split_head", "jax", "examples",
+  "photos", "photos_from", "total",
 )  # fmt: skip
 _SPEED = ("images_per_s", "images_per_s_peak", "days", "cores_to_feed")
 
@@ -64,6 +64,8 @@ def compare(
           shared = one if compiled_for == card.name else shared
         brief = one.brief()
         common = {key: brief[key] for key in _COMMON}
+        if brief["hosts"] > 1:
+          common["network_gbit_s"] = brief["network_gbit_s"]
         rows.append(_row(brief, compiled_for, dollars.get(card.name)))
     except ValueError as error:
       done = {row["gpu"] for row in rows}
@@ -80,8 +82,9 @@ def text(r: dict[str, Any]) -> str:
   """Formats the result of `compare` for reading."""
   priced = any(row.get("dollars") for row in r["gpus"])
   lines = [
-    f"{r['devices']} of each, {words.counted(r['batch'], 'image')} each, {r['dtype']}, "
-    f"for {wording.work(r)} (jax {r['jax']})",
+    f"{wording.hosts(r)}{r['devices']} of each, {words.counted(r['batch'], 'image')} "
+    f"each, {r['dtype']}, for {wording.work(r)} (jax {r['jax']})",
+    *_network(r),
     "",
     f"{'card':<16}{'MiB needed':>11}{'of':>9}  {'images/s':<18}{'time':<24}"
     f"{'cores':>6}{'  cost' if priced else ''}".rstrip(),
@@ -91,6 +94,12 @@ def text(r: dict[str, Any]) -> str:
     lines += ["", f"left out as too slow: {words.counted(r['slower'], 'card')}"]
   lines += [f"no program for {name}: {why}" for name, why in r["not_compiled"].items()]
   return "\n".join(lines)
+
+
+def _network(r: dict[str, Any]) -> list[str]:
+  if r["hosts"] == 1:
+    return []
+  return [f"a network of {network.shown(r['network_gbit_s'])} each way of each host"]
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -144,6 +153,8 @@ def _row(
     return row | dict.fromkeys((*_SPEED, "dollars"))
   row |= {key: brief[key] for key in _SPEED}
   paid = (
-    None if dollars is None else prices.cost(dollars, brief["devices"], row["days"])
+    None
+    if dollars is None
+    else prices.cost(dollars, brief["hosts"] * brief["devices"], row["days"])
   )
   return row | {"dollars": paid}

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 
 from im21k import files
-from im21k.planning import cards, links, measured, traffic, workload
+from im21k.planning import cards, measured, traffic, workload
+from im21k.planning import network as networks
 from im21k.planning.peak import peak
 from im21k.planning.program import Program
 from im21k.training.config import Config
@@ -32,6 +33,7 @@ class Compiled:
     sizes: bytes of the step's arguments on one device, by kind.
     text: the scheduled program.
     memory: every field of XLA's memory analysis, in bytes.
+    network: the hosts that it is compiled for, and what connects them.
   """
 
   experiment: Config
@@ -41,6 +43,7 @@ class Compiled:
   sizes: dict[str, int]
   text: str
   memory: dict[str, int]
+  network: networks.Network = networks.ONE
 
   @functools.cached_property
   def program(self) -> Program:
@@ -91,16 +94,35 @@ class Compiled:
     """Time of a step if the card reaches this share of its peaks."""
     return self._seconds(share)[0]
 
+  def waiting_seconds(self, share: float) -> float:
+    """How much of it goes into waiting for collectives."""
+    return self._seconds(share)[1]
+
   def on(self, card: cards.Gpu, limit: int) -> "Compiled":
     """The same program on another card, with `limit` bytes of memory."""
-    other = dataclasses.replace(self, card=card, limit=limit)
+    return self._changed(card=card, limit=limit)
+
+  def over(self, gbit_s: float) -> "Compiled":
+    """The same program over a network of another speed."""
+    return self._changed(network=dataclasses.replace(self.network, gbit_s=gbit_s))
+
+  def network_bytes(self) -> float:
+    """Bytes that leave a host in a step."""
+    exchanges = self.program.exchanges(self.experiment.devices, self.network.hosts)
+    return sum(map(self._wires.sent, exchanges))
+
+  def _changed(self, **fields: Any) -> "Compiled":
+    other = dataclasses.replace(self, **fields)
     vars(other)["program"] = self.program  # Reading the text takes seconds.
     return other
 
   def _program(self) -> dict[str, Any]:
-    config = self.experiment
+    config, network = self.experiment, self.network
+    speed = {"network_gbit_s": network.gbit_s} if network.hosts > 1 else {}
     return {
       "gpu": self.card.name,
+      "hosts": network.hosts,
+      **speed,
       "devices": config.devices,
       "batch": self.batch,
       "accumulate": config.accumulate,
@@ -115,8 +137,13 @@ class Compiled:
     return str(self.experiment.model.get("dtype", "float32"))
 
   @property
-  def _link(self) -> float:
-    return links.reduced_per_second(self.card.link_gbs, self.experiment.devices)
+  def _wires(self) -> networks.Wires:
+    return networks.Wires(self.experiment.devices, self.card.link_gbs, self.network)
+
+  @property
+  def _together(self) -> int:
+    """Images of a step, on all devices."""
+    return self.batch * self.experiment.devices * self.network.hosts
 
   def _fit(self) -> dict[str, Any]:
     return {
@@ -163,9 +190,10 @@ class Compiled:
     sent = sum(one.bytes for one in gradients)
     hidden = sum(one.bytes for one in gradients if one.convolutions)
     flops = self.card.flops_per_second(self._dtype)
-    computing, exposed = self.program.seconds(flops, math.inf, self._link)
+    computing, exposed = self.program.seconds(flops, math.inf, self._wires)
     return {
       "link_gbs": self.card.link_gbs,
+      "asynchronous": len(gradients) - self.program.blocking("gradients"),
       "gradient_mb": round(sent / 1e6, 1),
       "overlapped_share": round(hidden / sent, 4) if sent else None,
       "exposed_share": round(exposed / (computing + exposed), 4) if sent else None,
@@ -180,9 +208,9 @@ class Compiled:
     """
     slow, fast = measured.share()
     (low, waiting), (high, _) = self._seconds(fast), self._seconds(slow)
-    together = self.experiment.devices * self.batch
+    together = self._together
     work = workload.find(self.experiment)
-    examples = work.examples(self.experiment, self.batch)
+    examples = work.examples(self.experiment, self.batch, self.network.hosts)
     cores = measured.cores_to_feed(together / low)
     return {
       "images_per_s": [round(together / high, 1), round(together / low, 1)],
@@ -201,7 +229,7 @@ class Compiled:
     """Time of a step if the card reaches this share of its peaks, and waiting in it."""
     flops = self.card.flops_per_second(self._dtype) * share
     bandwidth = self.card.bandwidth_gbs * 1e9 * share
-    computing, waiting = self.program.seconds(flops, bandwidth, self._link)
+    computing, waiting = self.program.seconds(flops, bandwidth, self._wires)
     return computing + waiting, waiting
 
 

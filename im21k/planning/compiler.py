@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from im21k import machine, original, synsets, xla
 from im21k.planning import cards
+from im21k.planning import network as networks
 from im21k.planning.compiled import Compiled
 from im21k.training import policies, split_head
 from im21k.training import step as steps
@@ -32,12 +33,24 @@ class Compiler:
   Args:
     card: the card, by its datasheet.
     reserve: bytes of its memory to leave free.
+    network: the hosts of the run.
   """
 
-  def __init__(self, card: cards.Gpu, reserve: int):
-    self.card, self.limit = card, card.memory - reserve
+  def __init__(
+    self,
+    card: cards.Gpu,
+    reserve: int,
+    network: networks.Network = networks.ONE,
+  ):
+    self.card, self.limit, self.network = card, card.memory - reserve, network
     self._done: dict[str, Compiled] = {}
     self._devices: dict[int, Any] = {}
+
+  def among(self, network: networks.Network) -> "Compiler":
+    """A compiler for the same card among other hosts; this one for the same."""
+    if network == self.network:
+      return self
+    return Compiler(self.card, self.card.memory - self.limit, network)
 
   def compile(self, experiment: Config, batch: int) -> Compiled:
     """Compiles the training step of `experiment` for `batch` images a device.
@@ -59,7 +72,7 @@ class Compiler:
     with bar, threads:
       for count in {experiment.devices for experiment, _ in new.values()}:
         if count not in self._devices:
-          self._devices[count] = _describe(self.card, count)
+          self._devices[count] = _describe(self.card, count, self.network.hosts)
       pending = {threads.submit(self._compile, *new[key]): key for key in new}
       for future in concurrent.futures.as_completed(pending):
         self._done[pending[future]] = future.result()
@@ -82,14 +95,14 @@ class Compiler:
     return done.get(key) or self._compile_as_it_is(found, batch)
 
   def _compile_as_it_is(self, experiment: Config, batch: int) -> Compiled:
-    count, side = experiment.devices, experiment.image_size
+    count, side = experiment.devices * self.network.hosts, experiment.image_size
     classes = synsets.get(experiment.classes)
     model = experiment.make_model(len(classes))
     optimizer = experiment.make_optimizer()
     averaging = experiment.make_averaging(original.IMAGES)
     state = jax.eval_shape(lambda: steps.init(model, optimizer, side, 0, averaging))
     step, _ = experiment.make_step(
-      model, optimizer, state, self._devices[count], averaging
+      model, optimizer, state, self._devices[experiment.devices], averaging
     )
     own = state  # the part of it on one device
     if experiment.split_head:
@@ -106,6 +119,8 @@ class Compiler:
       },
       "xla_gpu_autotune_level": 0,  # there is nothing to time on
     }
+    if self.network.is_hierarchical:
+      options[networks.HIERARCHICAL.removeprefix("--")] = experiment.devices
     lowered = step.lower(state, images)
     try:
       compiled = lowered.compile(compiler_options=options)
@@ -131,18 +146,19 @@ class Compiler:
       },
       text=compiled.as_text(),
       memory={name: int(getattr(analysis, name)) for name in fields},
+      network=self.network,
     )
 
 
-def _describe(card: cards.Gpu, count: int) -> Any:
-  """Devices known by the card's datasheet alone."""
+def _describe(card: cards.Gpu, count: int, hosts: int) -> Any:
+  """`count` devices on each host, known by the card's datasheet alone."""
   _check_compiler()
   os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no driver is needed
   jax.config.update("jax_platforms", "cpu")  # real GPUs stay free
   return topologies.get_topology_desc(
     "described",
     platform="cuda",
-    topology=f"1x1x{count}",
+    topology=f"{hosts}x1x{count}",
     target_config=card.target_config(),
   ).devices
 

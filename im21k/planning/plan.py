@@ -1,7 +1,5 @@
 """`im21k plan`: a config and a card -> what fits, and how fast, without the card."""
 
-import dataclasses
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +11,15 @@ from im21k.planning import (
   comparison,
   fastest,
   largest,
+  options,
   phased,
   prices,
   sweeps,
   wording,
   workload,
 )
+from im21k.planning import hosts as several
+from im21k.planning import network as networks
 from im21k.planning.compiled import MIB, Compiled
 from im21k.planning.compiler import Compiler
 from im21k.training import configs, policies
@@ -26,8 +27,7 @@ from im21k.training.config import Config
 
 SWEEP = Path("plan")
 MOST = wording.MOST
-ALL = "all"  # in place of a card's name
-_MOST_GBS = 100_000  # of a link: more than the memory of any card
+ALL = options.ALL
 _AT_LARGEST = (
   "needed_mib", "peak_mib", "exposed_share", "recomputed_share", "overlapped_share",
   "images_per_s", "images_per_s_peak", "waiting_share", "step_s", "days",
@@ -45,6 +45,8 @@ def plan(
   remat: str | None = None,
   split_head: bool = False,
   link_gbs: float | None = None,
+  hosts: int | None = None,
+  network_gbs: float | None = None,
   reserve_mib: int = 512,
   price: str | None = None,
   max_days: float | None = None,
@@ -60,7 +62,8 @@ def plan(
     gpu: Name of a card (--list shows them), as in "RTX 4090" or "Tesla P100-PCIE-16GB",
       or a JSON file with the fields of `planning.cards.Gpu`; all: one table over all
       cards of the list.
-    devices: Number of GPUs; by default as in the config.
+    devices: Number of GPUs, with --hosts those of each host; by default as in the
+      config.
     batch: Images a GPU and step. By default the config's; the largest batch that fits,
       and with remat fit the fastest, are then searched too, which compiles several more
       programs.
@@ -71,6 +74,13 @@ def plan(
     split_head: Divide the classes of the head among the GPUs.
     link_gbs: GB/s in one direction that an all-reduce can use between two GPUs, in
       place of the card's.
+    hosts: Number of machines with as many GPUs each, for which the step is compiled. It
+      is then compared with bfloat16 on the wire, a split head and XLA's hierarchical
+      reduction, which compiles four more programs. The config's batch is over all
+      hosts.
+    network_gbs: Speed of each host's network in Gbit/s, as networks are sold (not GB/s,
+      as in --link-gbs): 10 for 10-gigabit Ethernet. By default a table over 1, 10, 25
+      and 100 is printed, and all other figures are those of 10.
     reserve_mib: MiB of the card's memory to leave to CUDA and its libraries.
     price: Dollars an hour of one card, as in t4=0.35, from which the cost of the whole
       run follows; may be given for several cards.
@@ -85,11 +95,14 @@ def plan(
     ValueError: an argument is wrong, or the compiler is missing or has another version.
   """
   if list:
-    _check_alone(locals())
+    options.check_alone(plan, locals())
     return {"list": cards.listing()}
   if config is None:
     raise ValueError("--config is missing; --help describes it")
-  _check_numbers(devices, batch, reserve_mib, link_gbs)
+  options.check_numbers(devices, batch, reserve_mib, link_gbs)
+  network = several.of(hosts, network_gbs)
+  if sweep and network.hosts > 1:
+    raise ValueError("--sweep is of one host: leave out hosts")
   if sweep and price:
     raise ValueError("price has no effect with --sweep: leave out one of them")
   for name, value in (("batch", batch), ("dtype", dtype), ("remat", remat)):
@@ -97,8 +110,8 @@ def plan(
       raise ValueError(f"{name} is what --sweep varies: leave out one of them")
   if dump or sweep:
     targets.check_folder([], dump=dump or SWEEP)
-  chosen = _chosen(gpu, link_gbs)
-  dollars = _dollars(price, gpu, chosen)
+  chosen = options.chosen(gpu, link_gbs)
+  dollars = options.dollars(price, gpu, chosen)
   if gpu.lower() == ALL and (sweep or dump):
     raise ValueError(f"--gpu all has no {'sweep' if sweep else 'dump'}: name one card")
   if max_days is not None and not (gpu.lower() == ALL and max_days > 0):
@@ -109,24 +122,25 @@ def plan(
     given["split_head"] = True
   reserve = reserve_mib * MIB
   if gpu.lower() != ALL:
-    _check_card(chosen[0], reserve)
+    options.check_card(chosen[0], reserve)
   experiment = configs.load(config, given)
-  experiment = _with_batch(experiment, batch, sweep)
+  experiment = _with_batch(experiment, batch, sweep, network.hosts)
   workload.find(experiment)  # What is wrong with it shows before minutes of compiling.
-  own = batch or max(1, experiment.batch_size // experiment.devices)
+  own = batch or several.images_each(experiment, network.hosts)
   if gpu.lower() == ALL:
     return comparison.compare(
-      lambda card: _compiled(Compiler(card, reserve), experiment, own),
+      lambda card: _compiled(Compiler(card, reserve, network), experiment, own),
       chosen,
       reserve,
       dollars,
       max_days,
       adapts=policies.is_open(experiment),
     )
-  compiler = Compiler(chosen[0], reserve)
+  compiler = Compiler(chosen[0], reserve, network)
   if sweep:
     return sweeps.sweep(compiler, experiment, dump or SWEEP)
-  return _one(compiler, experiment, own, batch is None, dump, dollars)
+  speeds = networks.SPEEDS if network_gbs is None else (network_gbs,)
+  return _one(compiler, experiment, own, batch is None, dump, dollars, speeds)
 
 
 def _one(
@@ -136,12 +150,18 @@ def _one(
   searches: bool,
   dump: Path | None,
   dollars: dict[str, float],
+  speeds: Sequence[float],
 ) -> dict[str, Any]:
   """The plan for one card; `searches` the largest batch too."""
   compiled = _compiled(compiler, experiment, batch)
   if dump:
     compiled.dump(dump)
   result = compiled.report()
+  count = compiler.network.hosts
+  if count > 1:
+    result |= several.report(
+      compiled, lambda each, on: _all(compiler.among(on), each, batch), speeds
+    )
   if searches and isinstance(compiled, Compiled):
     leanest = experiment
     if policies.is_open(experiment):
@@ -159,7 +179,7 @@ def _one(
       report = at_largest.report()
       result["at_largest_batch"] = {key: report[key] for key in _AT_LARGEST}
   for price in dollars.values():
-    result["dollars"] = prices.cost(price, experiment.devices, result["days"])
+    result["dollars"] = prices.cost(price, count * experiment.devices, result["days"])
   result["advice"] = advice.advise(result)
   return result
 
@@ -171,7 +191,18 @@ def _compiled(compiler: Compiler, experiment: Config, batch: int) -> comparison.
   return compiler.compile(experiment, batch)
 
 
-def _with_batch(experiment: Config, batch: int | None, sweep: bool) -> Config:
+def _all(
+  compiler: Compiler, experiments: Sequence[Config], batch: int
+) -> Sequence[comparison.Program]:
+  """The steps of several configs, which have phases all or none."""
+  if experiments and experiments[0].phases:
+    return [phased.compile(compiler, experiment) for experiment in experiments]
+  return compiler.compile_all([(experiment, batch) for experiment in experiments])
+
+
+def _with_batch(
+  experiment: Config, batch: int | None, sweep: bool, hosts: int
+) -> Config:
   """The config, with phases of this batch a GPU; ValueError if theirs are given."""
   if not experiment.phases:
     return experiment
@@ -181,60 +212,7 @@ def _with_batch(experiment: Config, batch: int | None, sweep: bool) -> Config:
     return experiment
   if experiment.phases.batch_sizes:
     raise ValueError("batch is what phases.batch_sizes says: leave out --batch")
-  return experiment.changed({"batch_size": batch * experiment.devices})
-
-
-def _chosen(gpu: str, link_gbs: float | None) -> list[cards.Gpu]:
-  """The cards to plan for, with another link where one is given."""
-  chosen = [*cards.GPUS.values()] if gpu.lower() == ALL else [cards.get(gpu)]
-  if link_gbs is None:
-    return chosen
-  return [dataclasses.replace(card, link_gbs=link_gbs) for card in chosen]
-
-
-def _dollars(
-  price: str | None, gpu: str, chosen: Sequence[cards.Gpu]
-) -> dict[str, float]:
-  """Dollars an hour by card; ValueError if one is for a card without a plan."""
-  dollars = prices.parse(price)
-  if others := dollars.keys() - {card.name for card in chosen}:
-    raise ValueError(f"price is for {min(others)}, but the plan is for {gpu}")
-  return dollars
-
-
-def _check_card(card: cards.Gpu, reserve: int) -> None:
-  """ValueError if JAX has no code for the card, or the reserve leaves nothing of it."""
-  card.check_supported()
-  if reserve >= card.memory:
-    raise ValueError(
-      f"reserve_mib is {reserve // MIB}, but {card.name} has {card.memory // MIB} MiB"
-    )
-
-
-def _check_alone(given: dict[str, Any]) -> None:
-  """ValueError if an argument beside `list` is given."""
-  parameters = inspect.signature(plan).parameters.values()
-  others = [p.name for p in parameters if given[p.name] != p.default]
-  others.remove("list")
-  if others:
-    raise ValueError(f"list shows every card: leave out {', '.join(others)}")
-
-
-def _check_numbers(
-  devices: int | None, batch: int | None, reserve_mib: int, link_gbs: float | None
-) -> None:
-  """ValueError if a number is out of range."""
-  if link_gbs is not None and not 0 < link_gbs <= _MOST_GBS:
-    raise ValueError(
-      f"link_gbs is {link_gbs}, but must be above 0 and at most {_MOST_GBS}"
-    )
-  for name, value, least, most in (
-    ("devices", devices, 1, 256),
-    ("batch", batch, 1, 65_536),
-    ("reserve_mib", reserve_mib, 0, 1 << 30),
-  ):
-    if value is not None and not least <= value <= most:
-      raise ValueError(f"{name} is {value}, but must be from {least} to {most}")
+  return experiment.changed({"batch_size": batch * experiment.devices * hosts})
 
 
 def text(result: dict[str, Any]) -> str:
@@ -245,4 +223,4 @@ def text(result: dict[str, Any]) -> str:
     return comparison.text(result)
   if "rows" in result:
     return "\n".join([sweeps.table(result["rows"]), "", *result["files"]])
-  return wording.text(result)
+  return wording.text(result, several.lines(result))

@@ -5,8 +5,10 @@ import dataclasses
 import math
 import re
 
-from im21k.planning import fusions, hlo, loops
+from im21k.planning import collectives, fusions, hlo, loops
+from im21k.planning.collectives import Collective
 from im21k.planning.hlo import Computation, Instruction
+from im21k.planning.network import Wires
 
 _COLLECTIVES = (
   "all-reduce", "all-gather", "reduce-scatter", "collective", "all-to-all",
@@ -48,6 +50,7 @@ class Program:
     # Every card and every question asks for all of them.
     self._flops: dict[str, int] = {}
     self._traffic: dict[str, int] = {}
+    self._collectives: dict[tuple[str, int, int], Collective] = {}
 
   def flops(self, instruction: Instruction) -> int:
     """Two for each multiplication of a convolution or product; 0 for the rest."""
@@ -102,35 +105,63 @@ class Program:
     """Whether devices communicate at all."""
     return any(i.opcode.startswith(_COLLECTIVES) for i in self.instructions)
 
+  def exchanges(self, devices: int, hosts: int) -> tuple[Collective, ...]:
+    """All collectives, in the order in which they start.
+
+    Args:
+      devices: of each host.
+      hosts: that the program is compiled for.
+    """
+    return tuple(
+      self._collective(one, devices, hosts)
+      for one in self.instructions
+      if collectives.kind(one)
+    )
+
+  def blocking(self, origin: str = "") -> int:
+    """How many collectives of this origin are awaited where they begin."""
+    every = (one for one in self.instructions if origin in one.origin)
+    return sum(map(collectives.blocks, every))
+
   def seconds(
-    self, flops_per_second: float, bandwidth: float, link: float
+    self, flops_per_second: float, bandwidth: float, wires: Wires
   ) -> tuple[float, float]:
-    """Estimates the time of the step: `(computing, waiting for all-reduces)`.
+    """Estimates the time of the step: `(computing, waiting for collectives)`.
 
     Every instruction takes as long as its arithmetic at the card's peak or its traffic
-    at the memory's bandwidth, whichever is longer; all-reduces use the link one after
-    the other, beside the computation, until their result is needed.
+    at the memory's bandwidth, whichever is longer. Collectives run beside the
+    computation until their result is needed: one after the other within hosts, and one
+    after the other over the network.
 
     Args:
       flops_per_second: peak of the card.
       bandwidth: bytes/s of its memory; infinity leaves arithmetic alone.
-      link: bytes/s of gradients reduced.
+      wires: what connects the devices that the program is compiled for.
     """
-    now = waited = link_free = 0.0
+    now = waited = 0.0
+    free = {False: 0.0, True: 0.0}  # of the links within hosts, and of the network
     ready: dict[str, float] = {}
     for instruction in self.instructions:
-      if instruction.opcode in hlo.STARTS:
-        link_free = max(link_free, now) + self._sent(instruction) / link
-        ready[instruction.name] = link_free
-      if instruction.opcode in hlo.ENDS:
-        name = instruction.name
+      name = instruction.name
+      if collectives.kind(instruction):
+        one = self._collective(instruction, wires.devices, wires.network.hosts)
+        where = one.hosts > 1
+        free[where] = max(free[where], now) + wires.seconds(one)
+        ready[name] = free[where]
+      if collectives.ends(instruction):
         end = ready[instruction.operands[0] if name not in ready else name]
         waited += max(0.0, end - now)
         now = max(now, end)
-      else:
+      elif name not in ready:
         arithmetic = self.flops(instruction) / flops_per_second
         now += max(arithmetic, self.traffic(instruction) / bandwidth)
     return now - waited, waited
+
+  def _collective(self, one: Instruction, devices: int, hosts: int) -> Collective:
+    key = one.name, devices, hosts
+    if key not in self._collectives:
+      self._collectives[key] = collectives.read(one, self._sent(one), devices, hosts)
+    return self._collectives[key]
 
   def _sent(self, instruction: Instruction) -> int:
     return sum(self._by_name[o].bytes for o in instruction.operands)

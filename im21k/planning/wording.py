@@ -1,5 +1,6 @@
 """The result of `plan` for one card -> text; the first figure is what cards reach."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from im21k import words
@@ -9,11 +10,11 @@ from im21k.planning import measured, prices
 MOST = 1024  # images a GPU: larger batches gain nothing, so the search ends there
 
 
-def text(r: dict[str, Any]) -> str:
-  """Formats the result of `plan` for reading."""
+def text(r: dict[str, Any], network: Sequence[str] = ()) -> str:
+  """Formats the result of `plan` for reading, with lines about the network."""
   lines = [
     f"{speed(r)} for {work(r)}{_cost(r)}{'' if r['fits'] else ', IF IT FITTED'}",
-    f"{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each"
+    f"{hosts(r)}{r['devices']} x {r['gpu']}, {words.counted(r['batch'], 'image')} each"
     f"{_parts(r)}, {r['dtype']}, "
     f"remat {remats.shown(r['remat'])}{', head split' if r['split_head'] else ''} "
     f"(jax {r['jax']})",
@@ -25,6 +26,7 @@ def text(r: dict[str, Any]) -> str:
     *_traffic(r),
     *_gradients(r),
     *_speed(r),
+    *network,
   ]
   if "fastest" in r or "largest_batch" in r:
     lines += [""]
@@ -41,6 +43,11 @@ def text(r: dict[str, Any]) -> str:
     if "at_largest_batch" in r:
       lines[-1] += f": {speed(r['at_largest_batch'])}"
   return "\n".join([*lines, "", r["advice"]])
+
+
+def hosts(r: dict[str, Any]) -> str:
+  """`8 hosts of `, of several; over which network, only a longer text says."""
+  return f"{r['hosts']} hosts of " if r["hosts"] > 1 else ""
 
 
 def speed(r: dict[str, Any]) -> str:
@@ -113,12 +120,16 @@ def _traffic(r: dict[str, Any]) -> list[str]:
 def _gradients(r: dict[str, Any]) -> list[str]:
   if r["overlapped_share"] is None:
     return []
+  if r["hosts"] > 1:
+    wire = f"{r['network_gbit_s']:g} Gbit/s between hosts"
+  else:
+    wire = f"{r['link_gbs']:g} GB/s"
   return [
     f"gradients           {r['gradient_mb']:8.1f} MB sent a step in "
     f"{len(r['all_reduces'])} collectives",
     f"  beside backprop   {r['overlapped_share']:8.1%}",
-    f"  left exposed      {r['exposed_share']:8.2%} of the step, at "
-    f"{r['link_gbs']:g} GB/s and the card's peak arithmetic",
+    f"  left exposed      {r['exposed_share']:8.2%} of the step, at {wire} and the "
+    "card's peak arithmetic",
   ]
 
 

@@ -26,9 +26,9 @@ class Workload:
   photos: int | None
   source: str
 
-  def examples(self, experiment: Config, batch: int) -> int:
+  def examples(self, experiment: Config, batch: int, hosts: int = 1) -> int:
     """Examples of the whole run, with `batch` of them on each device a step."""
-    together = batch * experiment.devices
+    together = batch * experiment.devices * hosts
     return experiment.total.steps(together, self.photos or 1) * together
 
 

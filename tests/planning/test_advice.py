@@ -5,7 +5,7 @@ import pytest
 from im21k.planning import advice
 
 FITS = {
-  "fits": True, "batch": 64, "needed_mib": 3000.0, "limit_mib": 3584.0,
+  "fits": True, "batch": 64, "needed_mib": 3000.0, "limit_mib": 3584.0, "hosts": 1,
   "waiting_share": 0.001, "recomputed_share": 0.0, "images_per_s_peak": 400.0,
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from im21k.planning.network import Network, Wires
 from im21k.planning.program import Program
 
 CONV = 2 * 3 * 3 * 4 * 8 * 16 * 5 * 5
@@ -59,16 +60,44 @@ def test_what_runs_beside_a_collective(program):
 def test_time_by_arithmetic_alone(program):
   """The first collective takes longer than what runs beside it, the second waits."""
   link = 448 / 10.0  # the first's bytes in ten seconds
-  computing, waiting = program.seconds(CONV / 3.0, math.inf, link)
+  wires = Wires(2, link / 1e9)  # two devices send each byte once
+  computing, waiting = program.seconds(CONV / 3.0, math.inf, wires)
   assert computing == pytest.approx(3 * 3 + 3 * DOT / CONV)
   assert waiting == pytest.approx((10 - 6) + 1152 / link)
 
 
 def test_time_by_traffic(program):
-  computing, _ = program.seconds(math.inf, 1.0, math.inf)
+  computing, _ = program.seconds(math.inf, 1.0, Wires(1, 1.0))
   x, w, y = 16 * 4 * 25 * 4, 8 * 4 * 9 * 4, 16 * 8 * 25 * 4
   convolutions = (x + w + y + 1024) + (x + w + y) + (x + y + w)
   assert computing == convolutions + (y + w + 448) + (448 + 20) + (w + w + 448 + w)
+
+
+def test_collectives_within_hosts_and_between_them_do_not_wait_for_each_other(text):
+  """A gather within hosts begins while the first reduction crosses the network."""
+  lines = (
+    "%early = (f32[2]{0}, f32[4]{0}) all-gather-start(%part), "
+    "replica_groups={{0,1},{2,3}}",
+    "%gathered = f32[4]{0} all-gather-done(%early)",
+  )
+  program = add(
+    text, "%part = f32[2]{0} slice(%wide), slice={[0:2]}", *lines,
+    "%again.2 = f32[4]{0} reduce-scatter(%gathered), replica_groups={{0,1},{2,3}}",
+  )  # fmt: skip
+  slow = Wires(2, 1e-9, Network(2, 8e-9))  # a byte a second each
+  _, waiting = program.seconds(math.inf, math.inf, slow)
+  first = slow.seconds(program.exchanges(2, 2)[0])
+  gather, scatter = 16 / 2, 16 / 2
+  assert waiting > first > 448 > gather + scatter
+  last = slow.seconds(program.exchanges(2, 2)[-1])
+  assert waiting == pytest.approx(first + last)
+  # Within one host all wait for one link.
+  one = Wires(4, 1e-9)
+  kinds = [c.kind for c in program.exchanges(4, 1)]
+  assert kinds == ["all-reduce", "all-gather", "reduce-scatter", "all-reduce"]
+  _, waiting = program.seconds(math.inf, math.inf, one)
+  assert waiting == pytest.approx(1.5 * (448 + 1152) + gather + scatter)
+  assert program.blocking() == 2 and program.blocking("gradients") == 1
 
 
 BRANCH = "(f32[16,2,5,5]{3,2,1,0}, f32[2]{0}) fusion"
