@@ -36,11 +36,12 @@ $(PLANNER): $(INSTALLED)
 	touch $@
 
 # Apache Beam brings another protobuf than JAX: it has an environment of its own, with
-# what packing imports.
+# Dask, and what packing imports.
 $(BEAM)/.installed: $(INSTALLED)
 	$(PYTHON) -m venv --clear $(BEAM)
 	$(BEAM)/bin/pip install --quiet --disable-pip-version-check \
-	  -c $(VENV)/requirements.txt 'apache-beam>=2.77,<3' $(PACKING)
+	  -c $(VENV)/requirements.txt 'apache-beam>=2.77,<3' \
+	  'distributed>=2026.8,<2027' $(PACKING)
 	$(BEAM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 

@@ -225,5 +225,9 @@ def _lives(pid: int) -> bool:
 
 
 def _host() -> str:
-  """This machine, in a few letters that a file name may hold."""
-  return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+  """Where a process id is unique, in a few letters that a file name may hold."""
+  name = socket.gethostname()
+  with contextlib.suppress(OSError):
+    # Containers may share the machine's name, and each counts its processes from 1.
+    name += os.readlink("/proc/self/ns/pid")
+  return hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -22,7 +22,9 @@ _WRITTEN = {
   "DESTINATION", "OUT", "--class-csv", "--csv-file", "--dump", "--page-file",
   "--picture", "--plot", "--report", "--scratch", "--workdir",
 }  # fmt: skip
-_REPEATED = {"--over": "\n", "--price": ","}  # what is put between the values
+# What is put between the values.
+_REPEATED = {"--beam-options": "\n", "--over": "\n", "--price": ","}
+_OF_OTHERS = {"--beam-options"}  # Values are options of other programs.
 _NAMES_OR_FILES = {"CONFIG", "--classes", "--gpu"}
 
 
@@ -98,7 +100,8 @@ def ordered(
       given[label] = label
       continue
     if not equals:
-      if not waiting or (waiting[0].startswith("--") and waiting[0] != "--"):
+      is_option = bool(waiting) and waiting[0].startswith("--") and waiting[0] != "--"
+      if not waiting or (is_option and label not in _OF_OTHERS):
         raise UsageError(f"{label} needs a value: {option.values}")
       value = waiting.pop(0)
     _check(option, value)

@@ -216,6 +216,7 @@ NOT_RUN = {
   "im21k convert mxnet": "a download of 58 MB; tests/convert/test_mxnet.py",
   "im21k convert to-mxnet": "needs what the line before makes; the same test",
   "im21k serve": "runs until Ctrl-C; tests/serving/test_serve.py",
+  "im21k pack SOURCE DESTINATION": "needs a cluster; tests/packing/test_dask.py",
   "im21k predict WEIGHTS - ": "reads a pipe; tests/inference/test_places.py",
   "im21k export-checkpoint": "needs a run; tests/training/test_export_checkpoint.py",
   "im21k export": "needs libraries of extras; tests/export/test_page.py",

@@ -9,7 +9,9 @@ driver                  the steps of both shuffles, and what a resumed run skips
   external_shuffle      photos -> sorted runs -> the records of a shard
   shard_writer          records -> a shard
   scratch               the scratch folder, and the side files in it
-  workers, progress     processes or Beam; the progress bar
+  stages, progress      runs the tasks of a pass; the progress bar
+workers               processes of this machine
+beam, task_file       engines of Beam; tasks that any worker of them can run
   outcomes, final_files  reports, and the manifest last
 estimate                memory, disk space and hours, measured before packing
 verify                  reads a packed data set back

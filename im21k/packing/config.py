@@ -125,6 +125,12 @@ class PackOptions:
     "Run in local processes, or as an Apache Beam pipeline on a disk that all its "
     "workers share.",
   )
+  beam_options: str | None = _option(
+    None,
+    "With --runner beam, options as Beam spells them, in quotes, or this option once "
+    "for each of them: --beam-options='--runner=FlinkRunner --parallelism=64'; without "
+    "--runner among them, Beam's runner on this machine.",
+  )
   dry_run: bool = _option(
     False, "Print what would be read, written and needed, and write nothing."
   )
@@ -161,6 +167,8 @@ class PackOptions:
         "quality has no effect without resize: it is that of photos that are downscaled"
       )
     check_memory(self.memory)
+    if self.beam_options is not None and self.runner != "beam":
+      raise ValueError("beam_options has no effect without runner 'beam'")
     if not -(1 << 127) <= self.seed < 1 << 127:
       raise ValueError(f"seed is {self.seed}, but must fit 128 bits")
     self.share()

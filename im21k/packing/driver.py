@@ -1,27 +1,25 @@
 """The two ways to pack, step by step; what a killed run completed is not done again."""
 
-import collections
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from im21k import machine, synsets
+from im21k import synsets
 from im21k.packing import (
   completion,
   estimate,
   external_shuffle,
   final_files,
   part_counts,
-  progress,
   recording,
   run_files,
   scratch,
   shard_writer,
   source_state,
-  workers,
+  stages,
 )
 from im21k.packing import selection as selections
 from im21k.packing.config import PackOptions
@@ -49,8 +47,8 @@ class Packer:
   selection: Selection
 
   @property
-  def workers(self) -> int:
-    return self.options.workers or machine.cores()
+  def _runner(self) -> stages.Runner:
+    return stages.Runner(self.destination, self.options, self.parts)
 
   @property
   def scratch(self) -> Path:
@@ -65,6 +63,7 @@ class Packer:
       # Now nobody else writes; whoever did so before may have completed it.
       if final_files.is_complete(self.destination, self.options, self.classes):
         return final_files.result(self.destination, self.options)
+      self._runner.check()
       return self._pack_direct() if direct else self._pack_external()
 
   def _pack_direct(self) -> dict[str, Any]:
@@ -152,7 +151,7 @@ class Packer:
       memory: float = (
         self.options.memory
         or scratch.begun(self.destination).get("memory")
-        or estimate.memory(total, self.options.shards, self.workers)
+        or estimate.memory(total, self.options.shards, self._runner.workers)
       )
       self._begin({"shuffle": "external", "memory": memory}, recorder)
     limit = int(memory * 1e9)
@@ -163,11 +162,8 @@ class Packer:
       for group in run_files.grouped(some, limit)
     )
     tasks = [(at, *group) for at, group in enumerate(groups)]
-    todo = [
-      task
-      for task in tasks[part::parts]
-      if not run_files.is_done(self.scratch, task[0])
-    ]
+    done = run_files.done(self.scratch)
+    todo = [task for task in tasks[part::parts] if task[0] not in done]
 
     def needed() -> int:
       written = sum(path.stat().st_size for path in self.scratch.iterdir())
@@ -180,7 +176,9 @@ class Packer:
     )
     size = sum(stream.size for _, some, _ in todo for stream in some)
     self._run("read", write, todo, needed, size=size)
-    return sum(not run_files.is_done(self.scratch, number) for number, *_ in tasks)
+    done = run_files.done(self.scratch)
+    stages.check_done([number for number, *_ in todo], done)
+    return sum(number not in done for number, *_ in tasks)
 
   def _write_shards(
     self,
@@ -191,47 +189,27 @@ class Packer:
   ) -> int:
     """Second or only pass; returns how many shards other parts have still to write."""
     part, parts = self.options.share()
+    done = shard_writer.done(self.destination)
     todo = {
       name: count
       for name, count in plan.counts.items()
-      if scratch.part_number(name) % parts == part
-      and not shard_writer.is_done(self.destination, name)
+      if scratch.part_number(name) % parts == part and name not in done
     }
     tasks = (prepare(task) for task in plan if task.name in todo)
 
     def needed() -> int:
-      return sum(
-        size(task)
-        for task in plan
-        if task.name in todo and not shard_writer.is_done(self.destination, task.name)
-      )
+      left = todo.keys() - shard_writer.done(self.destination)
+      return sum(size(task) for task in plan if task.name in left)
 
     if todo:
       self._run("pack", write, tasks, needed, photos=sum(todo.values()))
-    return sum(not shard_writer.is_done(self.destination, name) for name in plan.counts)
+    done = shard_writer.done(self.destination)
+    stages.check_done(todo, done)
+    return sum(name not in done for name in plan.counts)
 
-  def _run(
-    self,
-    stage: str,
-    function: Callable[[Any], None],
-    tasks: Iterable[Any],
-    needed: Callable[[], int],
-    *,
-    photos: int | None = None,
-    size: int | None = None,
-  ) -> None:
-    """Runs tasks with a progress bar; an error of a full disk says what is `needed`."""
-    run = workers.run_beam if self.options.runner == "beam" else workers.run_local
-    shared = workers.Shared.of(self.workers)
-    with (
-      estimate.explain_full_disk(self.destination, needed),
-      progress.show(stage, shared.counts, photos=photos, size=size),
-    ):
-      try:
-        collections.deque(run(function, tasks, self.workers, shared), maxlen=0)
-      except BaseException:
-        scratch.remove_leftovers(self.destination, self.options.share())
-        raise
+  def _run(self, *stage: Any, **amount: Any) -> None:
+    """Runs the tasks of a stage, see `stages.Runner`."""
+    self._runner.run(*stage, **amount)
 
   def _begin(self, how: dict[str, Any], recorder: source_state.Recorder) -> None:
     """Begins or resumes; `how` is what data and machine decide."""

@@ -15,11 +15,13 @@ from im21k.dataset.manifest import MANIFEST
 from im21k.dataset.source_rows import SourceOf
 from im21k.packing import (
   arguments,
+  beam,
   class_choice,
   dry_run,
   final_files,
   outcomes,
   part_counts,
+  places,
 )
 from im21k.packing import parts as parts_of
 from im21k.packing.config import PackOptions, with_changes
@@ -75,6 +77,11 @@ def pack(
     options = given.pop()
   *paths, destination = given
   options = with_changes(options, changes)
+  if options.runner == "beam":
+    beam.check(options.beam_options)
+    # Workers may have other working directories.
+    paths, options = [*map(places.absolute, paths)], places.with_absolute(options)
+    destination = destination.absolute()
   for path in (*paths, *filter(None, (options.eval,))):
     arguments.check_places(path, destination)
   classes, parts = parts_of.open_all(paths, options)

@@ -4,9 +4,10 @@ A folder of ImageNet's downloads stands for the archives in it; photos of `--eva
 the eval split, and then nothing else is held out.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from im21k.packing.config import PackOptions
 from im21k.photos import downloads, tfds
@@ -69,6 +70,18 @@ def named(places: Sequence[Given]) -> list[str]:
 
 def is_path(path: Path) -> bool:
   return not str(path).startswith(tfds.PREFIX)
+
+
+def absolute(path: Path) -> Path:
+  """The same place for any working directory."""
+  return path.absolute() if is_path(path) else path
+
+
+def with_absolute(options: PackOptions) -> PackOptions:
+  """The same options for any working directory."""
+  given = vars(options).items()
+  paths: dict[str, Any] = {k: absolute(v) for k, v in given if isinstance(v, Path)}
+  return dataclasses.replace(options, **paths)
 
 
 def _refuse_holding_out(options: PackOptions, found: Sequence[Given]) -> None:

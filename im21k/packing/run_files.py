@@ -4,6 +4,7 @@ A run is a file of records and a side file with a row for each; `external_shuffl
 writes and reads the records.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,17 +14,19 @@ import numpy as np
 
 from im21k.packing import outcomes, scratch
 
+_SUFFIX = ".run"
+
 
 def run_path(folder: Path, task: int, index: int) -> Path:
   """Path of a run's side file; its records are in the .bin file of the same name."""
-  return folder / f"run-{task:05d}-{index:05d}.run"
+  return folder / f"run-{task:05d}-{index:05d}{_SUFFIX}"
 
 
-def is_done(folder: Path, task: int) -> bool:
-  """Whether all runs of a task exist."""
-  return any(
-    scratch.load_head(path)["last"] for path in folder.glob(f"run-{task:05d}-*.run")
-  )
+def done(folder: Path) -> set[int]:
+  """Numbers of the tasks all of whose runs exist."""
+  names = (name for name in os.listdir(folder) if name.endswith(_SUFFIX))
+  latest = {scratch.part_number(name): folder / name for name in sorted(names)}
+  return {task for task, path in latest.items() if scratch.load_head(path)["last"]}
 
 
 def grouped(streams: Iterable[Any], limit: int) -> list[tuple[Any, ...]]:

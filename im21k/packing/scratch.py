@@ -6,6 +6,7 @@ a JSON object in its metadata.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -25,15 +26,17 @@ _BEGUN = "begun.json"
 # Of the files in the scratch folder; 1 had side files in a format of its own, 2 no list
 # of the source's files.
 _FORMAT = 3
-_NUMBERED = re.compile("(run|train|eval)-[0-9]+-")
+_NUMBERED = re.compile("(run|train|eval|tasks)-[0-9]+-")
 
 
 def save(path: Path, head: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
   """Writes a JSON object and arrays as one side file, atomically.
 
   Raises:
-    OSError: the disk is full.
+    OSError: the disk is full, or the scratch folder is gone: what it was for is done.
   """
+  if not path.parent.is_dir():
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
   # safetensors ignores strides; and `save_file` raises no OSError on a full disk.
   contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
   data = safetensors.numpy.save(contiguous, {"head": json.dumps(head)})

@@ -22,6 +22,8 @@ from im21k.packing.selection import Selection
 from im21k.packing.shard_plan import ShardTask
 from im21k.photos import photo_file
 
+_DONE = ".done"
+
 
 def write_direct(
   roots: tuple[tuple[Path, int], ...],
@@ -30,6 +32,8 @@ def write_direct(
   task: ShardTask,
 ) -> None:
   """Writes a shard from photos that are files, read in its order; see `paths`."""
+  if side_file(destination, task.name).exists():
+    return  # An engine runs a task again whose worker it has lost.
   kept: list[tuple[int, int, bytes]] = []
   rejections: list[Rejection] = []
   checksum = records.Checksum()
@@ -63,6 +67,8 @@ def write_external(
     task: the shard's name, and run, offset and length `[n]` of each of its records.
   """
   name, *where = task
+  if side_file(destination, name).exists():
+    return
   with workers.disk_lock():
     encoded = external_shuffle.read_records(bins, *where)
   with workers.disk_lock():
@@ -99,12 +105,14 @@ def write(
 
 def side_file(destination: Path, shard: str) -> Path:
   """Path of the side file that exists when the shard is complete."""
-  return destination / scratch.FOLDER / f"{shard}.done"
+  return destination / scratch.FOLDER / f"{shard}{_DONE}"
 
 
-def is_done(destination: Path, shard: str) -> bool:
-  """Whether a shard is complete."""
-  return side_file(destination, shard).exists()
+def done(destination: Path) -> set[str]:
+  """Names of the complete shards."""
+  # Listing a folder of NFS shows what other machines have just written.
+  names = os.listdir(destination / scratch.FOLDER)
+  return {name.removesuffix(_DONE) for name in names if name.endswith(_DONE)}
 
 
 def save_side_file(destination: Path, shard: Shard, per_photo: Outcomes | None) -> None:

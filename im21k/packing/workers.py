@@ -1,6 +1,6 @@
-"""Runs tasks in processes of this machine or as an Apache Beam pipeline.
+"""Runs tasks in processes of this machine.
 
-The processes of a machine share counts for the progress bar, and a lock for long
+The processes share counts for the progress bar, and a lock for long
 sequential reads and writes, so that a hard disk does not seek between two of them.
 """
 
@@ -126,42 +126,6 @@ def run_local(
     end.close()
     pool.shutdown(cancel_futures=True)
     lifeline.close()
-
-
-def run_beam(
-  function: Callable[[Any], Any],
-  tasks: Iterable[Any],
-  workers: int,
-  shared: Shared | None = None,
-) -> Iterator[Any]:
-  """Runs the tasks as a pipeline; yields nothing, since tasks write their results.
-
-  Raises:
-    ValueError: Apache Beam is not installed.
-  """
-  try:
-    import apache_beam  # the extra `beam`
-    from apache_beam.options.pipeline_options import PipelineOptions
-  except ModuleNotFoundError as error:
-    raise ValueError(
-      f"--runner beam needs Apache Beam: {error}; pip install 'im21k[beam]' into an "
-      "environment of its own, or leave --runner out"
-    ) from error
-
-  options = PipelineOptions(
-    flags=[],
-    runner="DirectRunner" if workers == 1 else "FnApiRunner",
-    direct_num_workers=workers,
-    direct_running_mode="in_memory" if workers == 1 else "multi_processing",
-  )
-  with apache_beam.Pipeline(options=options) as pipeline:
-    (
-      pipeline
-      | apache_beam.Create(list(tasks))
-      | apache_beam.Reshuffle()
-      | apache_beam.Map(function)
-    )
-  yield from ()
 
 
 def _context() -> Any:

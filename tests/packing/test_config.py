@@ -1,5 +1,6 @@
 """Every option of `pack` has an effect, and a resumed run must not change it."""
 
+import collections
 import dataclasses
 import hashlib
 import io
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from im21k.packing import external_shuffle, workers
+from im21k.packing import beam, external_shuffle, workers
 from im21k.packing.config import PackOptions, with_changes
 from im21k.packing.pack import pack
 
@@ -158,6 +159,7 @@ def case_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     "memory": lambda: Case(1e-6, 1e-3, shuffle="external"),
     "part": lambda: Case("1/2", "1/3"),
     "runner": lambda: Case("local", "beam"),
+    "beam_options": lambda: Case(None, "--parallelism=2", runner="beam"),
     "dry_run": lambda: Case(False, True),
     "workers": lambda: Case(1, 3),
   }
@@ -174,16 +176,18 @@ def observe(tmp_path, monkeypatch):
   """Packs; returns results, the bytes of all files, and which tasks ran how."""
   runs = 0
 
-  def run(name):
-    def run(function, tasks, count, shared):
-      tasks = list(tasks)
-      seen["run"].append((name, function.func.__name__, count))
-      yield from map(function, tasks)
+  def run_local(function, tasks, count, shared):
+    tasks = list(tasks)
+    seen["run"].append(("local", function.func.__name__, count))
+    yield from map(function, tasks)
 
-    return run
+  def run_beam(function, tasks, destination, *, options, workers, places, part):
+    seen["run"].append(("beam", options, workers))
+    collections.deque(map(function, tasks), maxlen=0)
 
-  for name in ("run_local", "run_beam"):
-    monkeypatch.setattr(workers, name, run(name))
+  monkeypatch.setattr(workers, "run_local", run_local)
+  monkeypatch.setattr(beam, "check", lambda options: None)
+  monkeypatch.setattr(beam, "run", run_beam)
   written = external_shuffle.write_runs
 
   def write_runs(folder, *rest):
@@ -226,12 +230,12 @@ def test_every_option_has_an_effect(name, folder, observe, monkeypatch):
 
 
 # They may differ when a run is resumed.
-FREE = {"runner", "dry_run", "workers", "allow_damaged_archives"}
+FREE = {"runner", "beam_options", "dry_run", "workers", "allow_damaged_archives"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_resumed_run_must_have_the_same_options(
-  name, folder, tmp_path, monkeypatch, begun
+  name, folder, tmp_path, monkeypatch, begun, engine
 ):
   case = case_of(name, folder, monkeypatch)
   source, out = case.source or folder, tmp_path / "out"
@@ -240,7 +244,6 @@ def test_a_resumed_run_must_have_the_same_options(
   begun(source, out, **{**options, name: first})
   before = sorted(path.name for path in out.rglob("*"))
   if name in FREE:
-    monkeypatch.setattr(workers, "run_beam", workers.run_local)
     pack(source, out, **{**options, name: case.second})
     return
   with pytest.raises(FileExistsError, match=rf"another way \(.*{name}.* differ\)"):
@@ -273,6 +276,7 @@ def test_options_and_changes_combine():
     ({"memory": float("inf")}, "memory is inf GB, but this machine has "),
     ({"seed": 1 << 127}, "but must fit 128 bits"),
     ({"seed": -(1 << 128)}, "but must fit 128 bits"),
+    ({"beam_options": "--runner=X"}, "no effect without runner 'beam'"),
     ({"part": "²/4"}, "part is '²/4', but must be i/n"),
     ({"quality": 89}, "quality has no effect without resize"),
     ({"resize": 0}, "resize is 0, but must be at least 1"),

@@ -12,7 +12,7 @@ import pytest
 
 from im21k import synsets
 from im21k.dataset.manifest import Manifest
-from im21k.packing import driver, workers
+from im21k.packing import driver
 from im21k.packing.pack import pack
 from im21k.packing.verify import verify
 
@@ -100,7 +100,7 @@ def test_photos_of_eval_are_the_eval_split_from_any_reader(
 
 
 def test_both_ways_all_workers_and_all_parts_give_the_same_bytes(
-  sources, tmp_path, monkeypatch
+  sources, tmp_path, engine
 ):
   train, val = sources
   pack(train, tmp_path / "first", eval=val, workers=1, shards=2, shuffle="direct")
@@ -121,7 +121,6 @@ def test_both_ways_all_workers_and_all_parts_give_the_same_bytes(
         if not (out / "manifest.json").exists():
           pack(train, out, eval=val, workers=1, shards=2, part=part, shuffle=shuffle)
     assert contents(out) == expected
-  monkeypatch.setattr(workers, "run_beam", workers.run_local)
   pack(train, tmp_path / "beam", eval=val, workers=1, shards=2, runner="beam")
   assert contents(tmp_path / "beam") == expected
 

@@ -1,8 +1,7 @@
-"""Workers: as many as the process may use cores, and the same bytes with Beam."""
+"""Workers: as many as the process may use cores, and all end with their parent."""
 
 import contextlib
 import errno
-import importlib.util
 import multiprocessing
 import os
 import signal
@@ -17,7 +16,7 @@ from im21k.packing import workers
 from im21k.packing.pack import pack
 from im21k.packing.verify import verify
 
-FISH, SHARK = "n01440764", "n01484850"
+FISH = "n01440764"
 ROOT = Path(__file__).parents[2]
 
 
@@ -197,35 +196,3 @@ def test_without_shared_memory_it_says_what_to_do(
     pack(photos({FISH: 3}), tmp_path / "out", workers=2)
   assert os.strerror(code) in str(e.value) and "\n" not in str(e.value)
   assert pack(tmp_path / "photos", tmp_path / "out", workers=1)["train"] == 3
-
-
-def test_beam_that_is_not_installed_is_an_error_with_what_to_do(monkeypatch):
-  monkeypatch.setitem(sys.modules, "apache_beam", None)
-  with pytest.raises(ValueError, match=r"pip install 'im21k\[beam\]'"):
-    list(workers.run_beam(len, [()], workers=1))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shuffle", ["direct", "external"])
-def test_a_beam_pipeline_writes_the_same_bytes(photos, tmp_path, need, shuffle):
-  """On Beam's local runner with several processes, in an environment of its own."""
-  own = importlib.util.find_spec("apache_beam")
-  python = Path(sys.executable) if own else Path(sys.prefix) / "beam" / "bin" / "python"
-  need(python.exists(), "Apache Beam is not installed: make test does that")
-  source = photos({FISH: 9, SHARK: 8})
-  (source / FISH / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-  options = {"shards": 3, "shuffle": shuffle, "eval_per_class": 1}
-  options |= {"memory": 1e-5} if shuffle == "external" else {}
-  pack(source, tmp_path / "local", workers=2, **options)
-  flags = (f"--{name.replace('_', '-')}={value}" for name, value in options.items())
-  command = [python, "-m", "im21k.cli", "pack", source, tmp_path / "beam", *flags]
-  done = subprocess.run(
-    [*command, "--runner=beam", "--workers=2"],
-    capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-  )  # fmt: skip
-  assert done.returncode == 0, done.stderr
-  contents = [
-    {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-    for name in ("local", "beam")
-  ]
-  assert contents[0] == contents[1]
