@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 AXIS = "device"
@@ -190,6 +191,21 @@ def axis_size() -> int:
 def index() -> jax.Array:
   """The number of this device among them, inside a mapped step."""
   number: jax.Array = jax.lax.axis_index(AXIS)
+  return number
+
+
+def group() -> jax.Array:
+  """The number of the examples that this device has, inside a mapped step.
+
+  Example i of a batch is of group i modulo all devices: the loader deals examples to
+  hosts in turn, and those of a host to its devices. So a group has the same examples
+  whatever hosts the devices belong to. With one host it is `index`.
+  """
+  hosts = jax.process_count()
+  if hosts == 1:
+    return index()
+  host, device = jnp.divmod(index(), axis_size() // hosts)
+  number: jax.Array = host + hosts * device
   return number
 
 

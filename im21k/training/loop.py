@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from im21k import lock, machine
-from im21k.training import eval_sets, policies, recalibration, trackers
+from im21k.training import begun, eval_sets, recalibration, trackers
 from im21k.training.batches import Batches
 from im21k.training.checkpoint import Checkpoints, Restored
 from im21k.training.clock import Clock
@@ -63,7 +63,7 @@ def _train(config: Config, workdir: Path, profile: bool) -> dict[str, Any]:
   )
   latest = checkpoints.latest
   trackers.check(config.trackers)
-  run = prepare(policies.of_run(config, workdir), begun=latest is not None)
+  run = prepare(begun.of_run(config, workdir), begun=latest is not None)
   folder = Workdir(workdir, run)
   if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.
     return folder.result(latest)
