@@ -66,3 +66,16 @@ def test_setting_up_twice_changes_nothing_more(deterministic):
   twice = dict(once)
   parallel.set_up(4, twice, deterministic)
   assert once == twice
+
+
+@pytest.mark.parametrize(
+  ("hosts", "groups"), [(1, [0, 1, 2, 3]), (2, [0, 2, 1, 3]), (4, [0, 1, 2, 3])]
+)
+def test_a_group_of_examples_is_the_same_for_any_split_into_hosts(
+  monkeypatch, hosts, groups
+):
+  """Devices are ordered by host; host h has examples h, h + hosts and so on."""
+  monkeypatch.setattr(jax, "process_count", lambda: hosts)
+  on = parallel.devices(4)
+  run = jax.pmap(lambda _: parallel.group(), parallel.AXIS, devices=on)
+  assert run(np.zeros(4)).tolist() == groups

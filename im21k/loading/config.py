@@ -6,7 +6,7 @@ import typing
 from collections.abc import Sequence
 from typing import Literal
 
-from im21k import machine
+from im21k import machine, words
 from im21k.loading.flips import ALTERNATING
 from im21k.photos import crops
 
@@ -139,7 +139,9 @@ def check_batch_size(batch_size: int, devices: int, hosts: int = 1) -> None:
   """
   every = devices * hosts
   if batch_size < 1 or batch_size % every:
-    them = f"{devices} devices" + (f" of each of {hosts} hosts" if hosts > 1 else "")
+    them = f"{devices} devices"
+    if hosts > 1:
+      them = f"{hosts} hosts with {words.counted(devices, 'device')} each"
     raise ValueError(
       f"batch_size {batch_size} is not divisible by the {them}: use "
       f"{max(1, batch_size // every) * every} for example"

@@ -65,6 +65,7 @@ class ScoreLoader:
     short_side: int,
     threads: int | None = None,
     need_class: bool = True,
+    batches: int | None = None,
   ):
     """Prepares to read.
 
@@ -77,6 +78,9 @@ class ScoreLoader:
       short_side: of the photo that the crop is cut from, in pixels.
       threads: that read and decode; by default two for each core of this process.
       need_class: whether a photo without a class has mask 0; else label 0 and mask 1.
+      batches: to give in a pass, as `batches_of_each` says for hosts that share photos;
+        None: as many as there are photos for. Those beyond have mask 0 throughout, and
+        no items.
 
     Raises:
       ValueError: the devices cannot share batch_size, or image_size is above
@@ -87,7 +91,7 @@ class ScoreLoader:
     self._labels = {synset: label for label, synset in enumerate(classes.synsets)}
     self._photos, self._batch_size, self._devices = photos, batch_size, devices
     self._size, self._short_side = image_size, short_side
-    self._need_class = need_class
+    self._need_class, self._batches = need_class, batches
     self._black = np.zeros((image_size, image_size, 3), np.uint8)
     # Decoding and resizing release the GIL; two a core keep reads in flight too.
     self._threads = threads or 2 * machine.cores()
@@ -95,8 +99,9 @@ class ScoreLoader:
   @property
   def total(self) -> int | None:
     """Batches in a pass; None if the number of photos is not known."""
-    count = self._photos.count
-    return None if count is None else -(-count // self._batch_size)
+    if self._batches is not None:
+      return self._batches
+    return batches_of_each(self._photos, self._batch_size, 1)
 
   def __len__(self) -> int:
     """Batches in a pass; TypeError where `total` is None."""
@@ -105,12 +110,20 @@ class ScoreLoader:
     return total
 
   def __iter__(self) -> Iterator[tuple[dict[str, npt.NDArray[Any]], list[Item]]]:
-    decoded = self._decoded()
+    decoded, made = self._decoded(), 0
     try:
       while batch := list(itertools.islice(decoded, self._batch_size)):
+        if made == self._batches:
+          raise ValueError(
+            f"there are more photos than the {made * self._batch_size:,} that were "
+            "counted: leave them as they are, and start again"
+          )
+        made += 1
         yield self._lay_out(batch), [item for _, item in batch]
     finally:
       decoded.close()
+    for _ in range(made, self._batches or 0):
+      yield self._lay_out([]), []
 
   def _decoded(
     self,
@@ -158,3 +171,18 @@ class ScoreLoader:
       name: array.reshape(self._devices, -1, *array.shape[1:])
       for name, array in arrays.items()
     }
+
+
+def batches_of_each(photos: Source, batch_size: int, hosts: int) -> int | None:
+  """Batches that each host makes of its share of photos, as many as the others.
+
+  Args:
+    photos: all of them, not a share.
+    batch_size: of each host.
+    hosts: number of hosts.
+
+  Returns:
+    None if the number of photos is not known.
+  """
+  count = photos.count
+  return None if count is None else -(-count // (batch_size * hosts))

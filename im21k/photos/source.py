@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from im21k.photos import folders, listings, packed
+from im21k.photos import folders, listings, packed, shares
 from im21k.photos.photo import Chosen, Entry, Photo
 
 
@@ -45,6 +45,27 @@ class Source:
       total += count
     return total
 
+  def share(self, host: int, hosts: int) -> "Source":
+    """The photos of one of several hosts: each is of exactly one, also unreadable ones.
+
+    Where the numbers of photos are known, photo i of all is of host i % hosts, and the
+    hosts' numbers differ by one at most. Of archives, whose numbers are not, each host
+    reads all bytes, but decodes its own photos alone. Lists folders.
+
+    Raises:
+      ValueError: there is no such host.
+    """
+    if not 0 <= host < hosts:
+      raise ValueError(f"host is {host}, but must be one of 0 to {hosts - 1}")
+    if hosts == 1:
+      return self
+    before, parts = 0, []
+    for stream in self.streams:
+      parts.append(shares.Share(stream, (host - before) % hosts, hosts))
+      # Hosts begin archives in turn too, so that none has more of all.
+      before += 1 if stream.count is None else stream.count
+    return Source(tuple(parts), self.root, self.files)
+
   def shuffled(self, seed: int = 0) -> "Source":
     """The same photos in a random order, none read before its turn.
 
@@ -54,7 +75,7 @@ class Source:
     Raises:
       ValueError: the source is a gzipped tar, which has one order only.
     """
-    if all(isinstance(stream, packed.Shard) for stream in self.streams):
+    if all(map(_is_packed, self.streams)):
       return self
     located = [photo for stream in self.streams for photo in stream.located()]
     order = np.random.default_rng(seed).permutation(len(located))
@@ -96,3 +117,8 @@ class Source:
       for stream in self.streams
     )
     return Source(tuple(sized), self.root, self.files)
+
+
+def _is_packed(stream: Any) -> bool:
+  whole = stream.stream if isinstance(stream, shares.Share) else stream
+  return isinstance(whole, packed.Shard)

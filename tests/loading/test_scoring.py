@@ -23,10 +23,11 @@ def contents(found):
   return {(photo.synset, photo.data) for photo in found}
 
 
-def loader(found, batch_size=4, devices=1, classes=CLASSES):
+def loader(found, batch_size=4, devices=1, classes=CLASSES, **options):
   return scoring.ScoreLoader(
-    found, classes, batch_size=batch_size, devices=devices, image_size=8, short_side=10
-  )
+    found, classes, batch_size=batch_size, devices=devices, image_size=8, short_side=10,
+    **options,
+  )  # fmt: skip
 
 
 @pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (4, 2), (16, 4), (20, 1)])
@@ -315,6 +316,35 @@ def test_only_some_photos_are_in_memory_at_a_time(jpeg):
   )  # fmt: skip
   assert sum(len(items) for _, items in few) == 300
   assert most <= 8
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3, 4])
+def test_hosts_make_equally_many_batches_of_each_photo_once(photos, hosts):
+  """Nine photos in batches of two: the last hosts have fewer."""
+  source = sources.open(photos({GOLDFISH: 4, CAT: 5}))
+  batches = scoring.batches_of_each(source, 2, hosts)
+  keys, masks = [], 0
+  for host in range(hosts):
+    part = loader(source.share(host, hosts), 2, 1, batches=batches)
+    assert len(part) == batches
+    found = list(part)
+    assert len(found) == batches
+    for batch, items in found:
+      assert batch["image"].shape == (1, 2, 8, 8, 3)
+      assert batch["mask"].sum() == len(items)
+      masks += batch["mask"].sum()
+    keys += [item.key for _, items in found for item in items]
+  assert masks == 9 and sorted(keys) == [photo.key for photo in source]
+
+
+def test_more_photos_than_were_counted_are_an_error(photos):
+  with pytest.raises(ValueError, match="more photos than the 4 that were counted"):
+    list(loader(sources.open(photos({CAT: 5})), 2, batches=2))
+
+
+def test_batches_of_archives_are_not_known(photos, tmp_path):
+  source = sources.open(tar_of(photos({CAT: 2}), tmp_path / "a.tar"))
+  assert scoring.batches_of_each(source, 2, 2) is None
 
 
 def test_a_photo_without_a_class_is_reported_and_not_guessed(tmp_path, jpeg):

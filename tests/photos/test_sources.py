@@ -1,6 +1,8 @@
 """`open` recognizes whatever is there, and says what is wrong with what it is not."""
 
+import dataclasses
 import io
+import itertools
 import subprocess
 import sys
 import tarfile
@@ -119,6 +121,54 @@ def test_a_damaged_record_takes_no_other_with_it(tmp_path, packed):
   assert sum(photo.problem is not None for photo in found) == 1
   (bad,) = (photo for photo in found if photo.problem)
   assert bad.key.startswith(f"{path.name}/") and bad.problem[0] == "unreadable"
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 7])
+def test_problems_are_those_of_one_host_in_all(tmp_path, packed, hosts):
+  """A shard that is no shard, one with a damaged record, and sound ones."""
+  shards = photos.open(packed).streams
+  broken, hurt, sound = (tmp_path / shards[i].path.name for i in range(3))
+  broken.write_bytes(b"no shard")
+  data = bytearray(shards[1].path.read_bytes())
+  data[len(data) // 2] ^= 0xFF
+  hurt.write_bytes(data)
+  sound.write_bytes(shards[2].path.read_bytes())
+  made = [
+    dataclasses.replace(shard, path=tmp_path / shard.path.name) for shard in shards[:3]
+  ]
+  source = photos.Source(tuple(made))
+  whole = [(photo.key, photo.problem) for photo in source]
+  assert sum(problem is not None for _, problem in whole) == 2
+  parts = [
+    [(photo.key, photo.problem) for photo in source.share(host, hosts)]
+    for host in range(hosts)
+  ]
+  assert sorted(itertools.chain(*parts), key=str) == sorted(whole, key=str)
+  assert parts[0][0][0] == broken.name
+
+
+def test_files_that_cannot_be_read_are_those_of_one_host(tmp_path):
+  for index in range(7):
+    path = tmp_path / TENCH / f"{index}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("nowhere")
+  source = photos.open(tmp_path)
+  found = [[p.key for p in source.share(h, 3) if p.problem] for h in range(3)]
+  assert sorted(itertools.chain(*found)) == keys(source) and len(found[0]) == 3
+
+
+def test_a_damaged_tar_is_that_of_one_host(tmp_path, jpeg):
+  path = tar(tmp_path / "a.tar", {f"{TENCH}/{i}.jpg": jpeg(i) for i in range(7)})
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  source = photos.open(path)
+  problems = [[p.loss for p in source.share(h, 2) if p.problem] for h in range(2)]
+  assert [p.loss for p in source if p.problem] == [*problems[0], *problems[1]]
+  assert len(list(source)) == sum(len(list(source.share(h, 2))) for h in range(2))
+
+
+def test_hosts_are_numbered_from_0(tmp_path):
+  with pytest.raises(ValueError, match="host is 2, but must be one of 0 to 1"):
+    photos.Source(()).share(2, 2)
 
 
 @pytest.mark.parametrize("kind", ["packed", "class folders", "list", "one photo"])
