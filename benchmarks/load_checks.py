@@ -27,6 +27,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from im21k import files, synsets
 from im21k.dataset import records
 from im21k.dataset.manifest import Manifest, Shard
+from im21k.loading.config import LANES
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.train import TrainLoader
 
@@ -123,7 +124,7 @@ def scaling() -> dict:
 def order() -> dict:
   """A data set of 250 GB: 14.2 M records of 17.6 KB in 256 shards."""
   counts = [55_457] * 256
-  made = Blockwise(counts, [count * 17_600 for count in counts], 0)
+  made = Blockwise(counts, [count * 17_600 for count in counts], 0, lanes=LANES)
   row: dict = {"records": made.count}
   labels = np.random.default_rng(0).integers(0, 21_841, 200_000, np.int32)
   for name, chosen in (("blockwise", made), ("global", Global(made.count, 0))):
@@ -195,9 +196,10 @@ def read() -> None:
   loader = TrainLoader(RUNS / "bench_disk", batch_size=256)
   examples = loader._examples
   for first in range(0, loader.count - 255, 256):
-    examples.prepare(first, first + 255)
-    for position in range(first, first + 256):
-      examples._example(examples._order[position])
+    positions = range(first, first + 256)
+    examples.prepare(positions)
+    for position in positions:
+      examples._records.example(examples._order[position])
 
 
 def _write(folder: Path, shards: int, count: int, size: int) -> None:

@@ -7,10 +7,12 @@ first.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 AXIS = "device"
@@ -51,11 +53,9 @@ def train_step(
       there are none.
   """
   everywhere = _everywhere(on)
+  pmap = functools.partial(jax.pmap, axis_name=AXIS, donate_argnums=0)
   if axes is None or len(everywhere) == len(on):
-    return jax.pmap(
-      step, AXIS, in_axes=(axes, 0), out_axes=(axes, None), donate_argnums=0,
-      devices=everywhere,
-    )  # fmt: skip
+    return pmap(step, in_axes=(axes, 0), out_axes=(axes, None), devices=everywhere)
   # In several processes JAX's pmap has no axes for a dict, but for each leaf.
   leaves, structure = jax.tree.flatten(axes, is_leaf=lambda axis: axis is None)
 
@@ -63,10 +63,8 @@ def train_step(
     state, metrics = step(jax.tree.unflatten(structure, leaves), batch)
     return tuple(jax.tree.leaves(state)), metrics
 
-  mapped = jax.pmap(
-    flat, AXIS, in_axes=(tuple(leaves), 0), out_axes=(tuple(leaves), None),
-    donate_argnums=0, devices=everywhere,
-  )  # fmt: skip
+  split = tuple(leaves)
+  mapped = pmap(flat, in_axes=(split, 0), out_axes=(split, None), devices=everywhere)
 
   def whole(state: Any, batch: Any) -> Any:
     leaves, structure = jax.tree.flatten(state)
@@ -110,27 +108,19 @@ def own_rows(tree: Any) -> Any:
   """Of arrays with the rows of all devices, see `gather`, those of this host."""
 
   def own(x: Any) -> Any:
-    count = len(x) // hosts()
-    return x[host() * count : (host() + 1) * count]
+    return x[host() * len(x) // hosts() : (host() + 1) * len(x) // hosts()]
 
   return tree if hosts() == 1 else jax.tree.map(own, tree)
 
 
 def all_parts(x: jax.Array, on: Sequence[jax.Device]) -> Any:
-  """An array's parts on all devices, in the host's memory.
-
-  Args:
-    x: `[devices, …]`, of this host.
-    on: the devices of this host; all hosts ask for it together.
-  """
+  """Parts `[devices, …]` of this host -> of all, which ask together, in host memory."""
   if hosts() == 1:
     return jax.device_get(x)
   gathered = jax.pmap(
-    lambda part: jax.lax.all_gather(part, AXIS),
-    AXIS,
-    out_axes=None,
+    lambda part: jax.lax.all_gather(part, AXIS), AXIS, out_axes=None,
     devices=_everywhere(on),
-  )
+  )  # fmt: skip
   return jax.device_get(gathered(x))
 
 
@@ -208,7 +198,7 @@ def mean(tree: Any, wire_dtype: Any = None) -> Any:
 
 
 def available() -> int:
-  """Number of devices of this machine."""
+  """Number of devices of this host."""
   return jax.local_device_count()
 
 
@@ -221,6 +211,18 @@ def index() -> jax.Array:
   """The number of this device among them, inside a mapped step."""
   number: jax.Array = jax.lax.axis_index(AXIS)
   return number
+
+
+def group() -> jax.Array:
+  """The number of the examples that this device has, inside a mapped step.
+
+  Example i of a batch is of group i modulo all devices, for the loader deals them to
+  hosts in turn, and then to devices. So a group is the same whatever host it is on.
+  """
+  if (count := hosts()) == 1:
+    return index()
+  own, device = jnp.divmod(index(), axis_size() // count)
+  return jnp.asarray(own + count * device)
 
 
 def gather(x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 
 from im21k import parallel
 
@@ -38,3 +39,16 @@ def test_in_bfloat16_half_the_bytes_are_sent():
   for name, found in jax.device_get(run(given)).items():
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, given[name].mean(0), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+  ("hosts", "groups"), [(1, [0, 1, 2, 3]), (2, [0, 2, 1, 3]), (4, [0, 1, 2, 3])]
+)
+def test_a_group_of_examples_is_the_same_for_any_split_into_hosts(
+  monkeypatch, hosts, groups
+):
+  """Devices are ordered by host; host h has examples h, h + hosts and so on."""
+  monkeypatch.setattr(jax, "process_count", lambda: hosts)
+  on = jax.local_devices()[:4]
+  run = jax.pmap(lambda _: parallel.group(), parallel.AXIS, devices=on)
+  assert run(np.zeros(4)).tolist() == groups

@@ -82,7 +82,7 @@ def _recorded(path: Path) -> Identity:
   if not isinstance(hashes, dict):
     raise ValueError(f"{path} is damaged: {resume.HASHES} is no JSON object")
   try:
-    return identity(Config.from_dict(resume.keys_of(document)), hashes)
+    return identity(resume.config_of(document), hashes)
   except ValueError as error:
     raise ValueError(
       f"{path} cannot be read by this im21k: {error}. Take another workdir"

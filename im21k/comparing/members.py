@@ -7,7 +7,6 @@ from typing import Any
 
 from im21k import documents, weights
 from im21k.training import eval_crop, keys, resume
-from im21k.training.config import Config
 from im21k.training.log import read_rows
 
 _FINETUNED = "finetune.json"  # What `im21k finetune` records in place of a config.
@@ -90,9 +89,9 @@ def _read(path: Path, name: str) -> Member:
 
 
 def _settings(recorded: dict[str, Any]) -> dict[str, Any]:
-  """Values by dotted name; a key that an older im21k did not know has its default."""
+  """Values by dotted name; a key that an older im21k did not know as it did then."""
   try:
-    config = Config.from_dict(resume.keys_of(recorded)).resolved()
+    config = resume.config_of(recorded).resolved()
     found = keys.flat(config)
     return found | eval_crop.that_follow(found)
   except ValueError:  # Of no run of this im21k.

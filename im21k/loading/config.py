@@ -1,13 +1,16 @@
 """The options of the training loader: each said once, with type, default and text."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Sequence
 from typing import Literal
 
-from im21k import machine
+from im21k import machine, words
 from im21k.loading.flips import ALTERNATING
 from im21k.photos import crops
+
+LANES = 24  # which 1, 2, 3, 4, 6, 8 and 12 hosts can share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,10 @@ class LoaderOptions:
     mirror: whether to mirror every photo with probability 1/2; `alternating`: half of
       them in the first pass, and in each later pass those that the one before did not.
     order: `blockwise`, which reads shards in sequence, or `global`, which seeks.
+    lanes: parts of the blockwise order of a large data set that have blocks of their
+      own: position p is of lane p % lanes. Their number decides the order; hosts that
+      divide it read no photo twice. 1: the order and the layout of before there were
+      lanes, for one host alone.
     seed: seed of order and augmentation.
     max_bad_share: share of the photos that may be unusable before the stream stops;
       each of them is replaced by the record after it.
@@ -32,7 +39,8 @@ class LoaderOptions:
       most 8.
     workers: worker processes; 0 makes batches in threads of this process. By default 0
       on up to 8 cores, else one for 8 cores.
-    host, hosts: number of this host, and of the hosts that share each batch.
+    host, hosts: number of this host, and of the hosts that share each batch. Host h
+      has positions p of the stream with p % hosts = h.
   """
 
   batch_size: int
@@ -43,6 +51,7 @@ class LoaderOptions:
   area: tuple[float, float] = crops.USUAL_AREA
   mirror: bool | Literal["alternating"] = True
   order: Literal["blockwise", "global"] = "blockwise"
+  lanes: int = LANES
   seed: int = 0
   max_bad_share: float = 0.001
   threads: int | None = None
@@ -63,13 +72,14 @@ class LoaderOptions:
     check_area(self.area, self.crop)
     if not 0 <= self.host < self.hosts:
       raise ValueError(f"host is {self.host}, but must be one of 0 to {self.hosts - 1}")
-    if self.batch_size % self.hosts:
-      raise ValueError(
-        f"batch_size {self.batch_size} is not divisible by {self.hosts} hosts"
-      )
-    if self.devices < 1:
-      raise ValueError(f"devices is {self.devices}, but must be at least 1")
-    check_batch_size(self.batch_size // self.hosts, self.devices)
+    for name, least in (("devices", 1), ("lanes", 1)):
+      if getattr(self, name) < least:
+        raise ValueError(
+          f"{name} is {getattr(self, name)}, but must be at least {least}"
+        )
+    if self.lanes == 1:
+      check_lanes(self.lanes, self.hosts)
+    check_batch_size(self.batch_size, self.devices, self.hosts)
     for name, least in (("threads", 1), ("workers", 0)):
       count = getattr(self, name)
       if count is not None and count < least:
@@ -79,6 +89,14 @@ class LoaderOptions:
   def host_batch_size(self) -> int:
     """Examples of a step on this host."""
     return self.batch_size // self.hosts
+
+  @functools.cached_property
+  def places(self) -> list[tuple[int, int]]:
+    """Device, and place there, of each of this host's examples of a step."""
+    count, devices = self.host_batch_size, self.devices
+    if self.lanes == 1:
+      return [divmod(example, count // devices) for example in range(count)]
+    return [(example % devices, example // devices) for example in range(count)]
 
   @property
   def thread_count(self) -> int:
@@ -111,10 +129,33 @@ def check_area(area: Sequence[float], crop: str) -> None:
     )
 
 
-def check_batch_size(batch_size: int, devices: int) -> None:
-  """Raises ValueError, with a batch size that works, unless devices can share it."""
-  if batch_size < 1 or batch_size % devices:
+def check_batch_size(batch_size: int, devices: int, hosts: int = 1) -> None:
+  """Raises ValueError, with a batch size that works, unless all devices can share it.
+
+  Args:
+    batch_size: examples a step, over all devices of all hosts.
+    devices: of each host.
+    hosts: number of hosts.
+  """
+  every = devices * hosts
+  if batch_size < 1 or batch_size % every:
+    them = f"{devices} devices"
+    if hosts > 1:
+      them = f"{hosts} hosts with {words.counted(devices, 'device')} each"
     raise ValueError(
-      f"batch_size {batch_size} is not divisible by the {devices} devices: use "
-      f"{max(1, batch_size // devices) * devices} for example"
+      f"batch_size {batch_size} is not divisible by the {them}: use "
+      f"{max(1, batch_size // every) * every} for example"
     )
+
+
+def check_lanes(lanes: int, hosts: int) -> None:
+  """Raises ValueError, with numbers that work, unless so many hosts can share lanes."""
+  if lanes % hosts == 0:
+    return
+  numbers = [str(n) for n in range(1, lanes + 1) if lanes % n == 0]
+  some = " or ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+  raise ValueError(
+    f"lanes is {lanes}, which {hosts} hosts cannot divide among them: use {some} "
+    f"host{'s' * (lanes > 1)}; or, in a new run, set lanes to a multiple of {hosts}, "
+    f"{hosts * max(1, round(LANES / hosts))} for example"
+  )

@@ -82,17 +82,19 @@ class Examples:
   def __reduce__(self) -> tuple[Any, ...]:
     return Examples, self._args
 
-  def prepare(self, first: int, last: int) -> None:
+  def prepare(self, positions: range) -> None:
     """Waits until the records of these positions are in the page cache."""
-    blocks = self._order.needs(first) + self._order.needs(last)
-    if blocks:
-      self._ahead.wait_for(list(dict.fromkeys(blocks)))
+    needs = self._order.needs(positions)
+    if needs.now:
+      self._ahead.wait_for(*needs)
 
-  def random_numbers(self, first: int, count: int) -> list[list[float]]:
-    """Uniform numbers for `count` examples: a function of seed and positions."""
-    counter = first * (_NUMBERS // 4)
+  def random_numbers(self, positions: range) -> list[list[float]]:
+    """Uniform numbers for these examples: a function of seed and position."""
+    counter = positions[0] * (_NUMBERS // 4)
     generator = np.random.Generator(np.random.Philox(key=self._seed, counter=counter))
-    numbers: list[list[float]] = generator.random((count, _NUMBERS)).tolist()
+    # Those of other hosts' examples too: a generator for each would take longer.
+    every = generator.random((positions[-1] - positions[0] + 1, _NUMBERS))
+    numbers: list[list[float]] = every[:: positions.step].tolist()
     return numbers
 
   def make(

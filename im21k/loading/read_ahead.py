@@ -11,8 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 # Records per call: their bytes are in memory until they are dropped.
 _RECORDS = 64
-# Blocks: two windows and those being read. Older ones may have left the cache.
-_REMEMBERED = 20
 
 
 class ReadAhead:
@@ -27,20 +25,23 @@ class ReadAhead:
     )
     self._lock = threading.Lock()
 
-  def wait_for(self, blocks: list[range]) -> None:
-    """Schedules the blocks that are not read yet, and waits for all but the last.
+  def wait_for(self, now: list[range], ahead: list[range], remembered: int) -> None:
+    """Schedules the blocks that are not read yet, and waits for those needed now.
 
-    The last is that of the next group; it is read in the background.
+    Args:
+      now: those that are waited for.
+      ahead: others, which are read in the background.
+      remembered: how many of the latest blocks are not read again.
     """
     with self._lock:
       self._thread = self._thread or ThreadPoolExecutor(1, "read-ahead")
-      for block in blocks:
+      for block in (*now, *ahead):
         if block not in self._blocks:
           self._blocks[block] = self._thread.submit(self._read_block, block)
         self._blocks.move_to_end(block)
-      while len(self._blocks) > _REMEMBERED:
+      while len(self._blocks) > remembered:
         self._blocks.popitem(last=False)
-      waiting = [self._blocks[block] for block in blocks[:-1]]
+      waiting = [self._blocks[block] for block in now]
     for future in waiting:
       future.result()
 

@@ -1,16 +1,13 @@
-"""Shards -> batches `{"image", "label"}` laid out for the devices.
+"""Shards -> batches `{"image", "label"}` laid out for the devices of a host.
 
 Images are uint8 RGB `[devices, batch / devices, size, size, 3]`, labels int32
 `[devices, batch / devices]`; normalisation happens on the device.
 """
 
-import ctypes
 import dataclasses
-import functools
 import gc
-import signal
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,9 @@ import grain
 import numpy as np
 from absl import flags
 
-from im21k import machine
-from im21k.dataset.manifest import Manifest
-from im21k.loading import shared_memory
-from im21k.loading.config import LoaderOptions
+from im21k.dataset.manifest import Manifest, Shard
+from im21k.loading import processes, shared_memory
+from im21k.loading.config import LoaderOptions, check_lanes
 from im21k.loading.examples import GOOD, Examples, StageTimes
 from im21k.loading.order import Blockwise, Global
 from im21k.loading.shards import Records
@@ -37,6 +33,10 @@ class TrainLoader:
   `loader[i]` is example i of the stream, made without workers, whatever was read
   before; `iter_from(n)` gives batches from example n on. So the position `n` is the
   whole state, and batch size, workers, devices and hosts may change between runs.
+
+  Example i of a batch goes to host i % hosts, and its example j to device j % devices:
+  the same examples are together on a device, whichever host it belongs to. With one
+  lane, as in runs from before there were lanes, a device has neighbouring examples.
 
   Crops are resampled bilinearly, from the smallest of the scales 1, 1/2, 1/4 and 1/8
   that is no smaller than the result.
@@ -60,8 +60,9 @@ class TrainLoader:
         `batch_size` is needed.
 
     Raises:
-      ValueError: an option is out of range, a shard is missing or has another size or
-        number of records, or the class list is another one.
+      ValueError: an option is out of range, the number of hosts does not divide lanes,
+        a shard is missing or has another size or number of records, or the class list
+        is another one.
       FileNotFoundError: the folder holds no packed data set.
     """
     if options is None:
@@ -82,12 +83,9 @@ class TrainLoader:
     if not self.count:
       raise ValueError(f"{folder} holds no photos to train on: pack them again")
     shards = [shard for shard in self.manifest.splits["train"] if shard.count]
-    counts, sizes = [s.count for s in shards], [s.bytes for s in shards]
     self._examples = Examples(
       Records([(str(folder / s.name), s) for s in shards], len(self.classes)),
-      Global(self.count, options.seed)
-      if options.order == "global"
-      else Blockwise(counts, sizes, options.seed),
+      _order(shards, options),
       options.make_crop(),
       options.mirror,
       options.seed,
@@ -98,7 +96,7 @@ class TrainLoader:
     """Example `index` of the stream: `image` [h, w, 3] uint8, `label`, `key`."""
     size = self.options.image_size
     image = np.empty((size, size, 3), np.uint8)
-    (numbers,) = self._examples.random_numbers(index, 1)
+    (numbers,) = self._examples.random_numbers(range(index, index + 1))
     made = self._examples.make(index, numbers, image)
     return {"image": image, "label": np.int32(made.label), "key": made.key}
 
@@ -109,7 +107,15 @@ class TrainLoader:
       example: index of the first example of a batch over all hosts.
       place: JAX sharding to which batches are transferred ahead of time; None leaves
         them in this process's memory.
+
+    Raises:
+      ValueError: hosts would not have examples of their own lanes from there on.
     """
+    if example % self.options.hosts:
+      raise ValueError(
+        f"example {example:,} of the stream is not divisible by "
+        f"{self.options.hosts} hosts: continue with as many hosts as before"
+      )
     return TrainIterator(self, example, place)
 
   def batch(self, first: int, times: StageTimes | None = None) -> dict[str, np.ndarray]:
@@ -118,23 +124,22 @@ class TrainLoader:
     Returns:
       `image`, `label`, and `bad`: int32, the record that an example replaces, or -1.
     """
-    count, size = self.options.host_batch_size, self.options.image_size
-    first += self.options.host * count
-    image = np.empty((count, size, size, 3), np.uint8)
-    self._examples.prepare(first, first + count - 1)
+    size, hosts = self.options.image_size, self.options.hosts
+    positions = range(first, first + self.options.batch_size)[
+      self.options.host :: hosts
+    ]
+    shape = self.options.devices, len(positions) // self.options.devices
+    image = np.empty((*shape, size, size, 3), np.uint8)
+    label, bad = np.empty(shape, np.int32), np.empty(shape, np.int32)
+    self._examples.prepare(positions)
+    numbers = self._examples.random_numbers(positions)
     if times:
       times.start()
-    made = [
-      self._examples.make(first + i, numbers, image[i], times)
-      for i, numbers in enumerate(self._examples.random_numbers(first, count))
-    ]
-    label = np.array([example.label for example in made], np.int32)
-    bad = np.array([example.bad for example in made], np.int32)
-    arrays: dict[str, np.ndarray] = {"image": image, "label": label, "bad": bad}
-    return {
-      name: array.reshape(self.options.devices, -1, *array.shape[1:])
-      for name, array in arrays.items()
-    }
+    places = self.options.places
+    for position, place, own in zip(positions, places, numbers, strict=True):
+      made = self._examples.make(position, own, image[place], times)
+      label[place], bad[place] = made.label, made.bad
+    return {"image": image, "label": label, "bad": bad}
 
   def check_bad(self, bad: Collection[int]) -> None:
     """Raises ImageError if more records than allowed are unusable."""
@@ -144,6 +149,16 @@ class TrainLoader:
         f"allows; one of them: {self._examples.describe(min(bad))}. "
         "`im21k verify` finds the damaged shards"
       )
+
+
+def _order(shards: Sequence[Shard], options: LoaderOptions) -> Blockwise | Global:
+  counts, sizes = [s.count for s in shards], [s.bytes for s in shards]
+  if options.order == "global":
+    return Global(sum(counts), options.seed)
+  order = Blockwise(counts, sizes, options.seed, lanes=options.lanes)
+  if order.has_lanes:
+    check_lanes(options.lanes, options.hosts)
+  return order
 
 
 class TrainIterator(Iterator[dict[str, Any]]):
@@ -177,7 +192,7 @@ class TrainIterator(Iterator[dict[str, Any]]):
         grain.multiprocessing.MultiprocessingOptions(
           num_workers=loader.workers, per_worker_buffer_size=1
         ),
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=processes.ignore_interrupts,
       )
     if place is not None:
       batches = grain.experimental.device_put(
@@ -215,30 +230,5 @@ class _MakeBatch(grain.transforms.Map):  # type: ignore[misc]  # grain is untype
   position: int
 
   def map(self, index: int) -> dict[str, np.ndarray]:
-    _set_up_process()
+    processes.set_up()
     return self.loader.batch(self.position + index * self.loader.options.batch_size)
-
-
-def _ignore_interrupts(worker: int, count: int) -> None:
-  """Leaves Ctrl-C, which a terminal sends to all processes, to the main one."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@functools.cache
-def _set_up_process() -> None:
-  """Sets up a process that makes batches, once."""
-  machine.die_with_parent()
-  _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-  """Lets glibc keep freed memory for the next record instead of returning it.
-
-  New pages cost more than reading: 0.085 ms for a photo of 65 KB, and 0.036 ms without
-  (2 cores of an AMD EPYC, a virtual machine).
-  """
-  mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-  if mallopt:
-    trim_threshold, mmap_threshold = -1, -3
-    mallopt(mmap_threshold, 32 * 2**20)
-    mallopt(trim_threshold, 256 * 2**20)

@@ -30,17 +30,13 @@ class Shard:
   classes: tuple[str, ...]
 
   def photos(self) -> Iterator[Photo]:
-    """The photos in the order of the shard.
-
-    Raises:
-      ValueError: it has another number of records than its manifest says.
-    """
+    """The photos in the order of the shard; see `every`."""
     return self.every(0, 1)
 
   def every(self, first: int, step: int) -> Iterator[Photo]:
-    """The photos from `first` on, of `step` one; the others are not read.
+    """Every `step`-th photo from this place on, in the order of the shard.
 
-    A shard that cannot be read is one photo with a problem, in the place of its first.
+    A shard that cannot be opened is one photo with a problem, that of place 0.
 
     Raises:
       ValueError: it has another number of records than its manifest says.
@@ -48,12 +44,11 @@ class Shard:
     try:
       with shard_files.opened(str(self.path)) as reader:
         check_count(str(self.path), reader.num_records(), self.count)
-        yield from self._read(reader, range(first, self.count, step))
+        yield from self._read_all(reader, range(first, self.count, step))
     except shard_files.UnreadableShard as error:
-      if first:
-        return
       problem, loss = ("damaged archive", str(error)), Loss(self.path.name, self.size)
-      yield Photo(self.path.name, "", problem=problem, loss=loss)
+      if first == 0:
+        yield Photo(self.path.name, "", problem=problem, loss=loss)
 
   def at(self, index: int) -> Photo:
     """The photo at this place of the shard."""
@@ -74,16 +69,19 @@ class Shard:
   def _bytes_at(self, index: int) -> bytes:
     return self.at(index).data
 
-  def _read(self, reader: Any, indices: range) -> Iterator[Photo]:
-    for start in range(0, len(indices), _AT_ONCE):
-      part = indices[start : start + _AT_ONCE]
+  def _read_all(self, reader: Any, wanted: range) -> Iterator[Photo]:
+    for start in range(0, len(wanted), _AT_ONCE):
+      indices = wanted[start : start + _AT_ONCE]
       try:
-        some = reader.read(list(part))
+        if wanted.step == 1:
+          some = reader.read(indices.start, indices.stop)
+        else:
+          some = reader.read(list(indices))
       except RuntimeError:  # One of them is damaged.
-        for index in part:
+        for index in indices:
           yield self._read_alone(reader, index)
       else:
-        for index, record in zip(part, some, strict=True):
+        for index, record in zip(indices, some, strict=True):
           yield self._photo(index, record)
 
   def _read_alone(self, reader: Any, index: int) -> Photo:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from im21k.photos import folders, listings, packed
+from im21k.photos import folders, listings, packed, shares
 from im21k.photos.photo import Chosen, Entry, Photo
 
 
@@ -45,6 +45,27 @@ class Source:
       total += count
     return total
 
+  def share(self, host: int, hosts: int) -> "Source":
+    """The photos of one of several hosts: each is of exactly one, also unreadable ones.
+
+    Where the numbers of photos are known, photo i of all is of host i % hosts, and the
+    hosts' numbers differ by one at most. Of archives, whose numbers are not, each host
+    reads all bytes, but decodes its own photos alone. Lists folders.
+
+    Raises:
+      ValueError: there is no such host.
+    """
+    if not 0 <= host < hosts:
+      raise ValueError(f"host is {host}, but must be one of 0 to {hosts - 1}")
+    if hosts == 1:
+      return self
+    before, parts = 0, []
+    for stream in self.streams:
+      parts.append(shares.Share(stream, (host - before) % hosts, hosts))
+      # Hosts begin archives in turn too, so that none has more of all.
+      before += 1 if stream.count is None else stream.count
+    return Source(tuple(parts), self.root, self.files)
+
   def shuffled(self, seed: int = 0) -> "Source":
     """The same photos in a random order, none read before its turn.
 
@@ -54,18 +75,11 @@ class Source:
     Raises:
       ValueError: the source is a gzipped tar, which has one order only.
     """
-    if all(isinstance(stream, packed.Shard) for stream in self.streams):
+    if all(map(_is_packed, self.streams)):
       return self
     located = [photo for stream in self.streams for photo in stream.located()]
     order = np.random.default_rng(seed).permutation(len(located))
     return Source((Chosen(tuple(located[index] for index in order)),))
-
-  def share(self, part: int, parts: int) -> "Source":
-    """Of `parts` photos one: all parts together have each photo once.
-
-    Of packed photos and of files no other is read; an archive is read by each part.
-    """
-    return Source((_Share(self, part, parts),))
 
   def pick(self, positions: Sequence[int]) -> list[Photo]:
     """The photos at these positions of the iteration, in the order asked for."""
@@ -105,28 +119,6 @@ class Source:
     return Source(tuple(sized), self.root, self.files)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Share:
-  """A stream of every `parts`-th photo of a source, the first of them `part`."""
-
-  whole: Source
-  part: int
-  parts: int
-
-  @property
-  def count(self) -> int | None:
-    """Number of photos; None if it is not known before reading."""
-    total = self.whole.count
-    return None if total is None else len(range(self.part, total, self.parts))
-
-  def photos(self) -> Iterator[Photo]:
-    """The photos, in the order of the source."""
-    place = 0  # of the stream's first photo
-    for stream in self.whole.streams:
-      if isinstance(stream, packed.Shard):
-        yield from stream.every((self.part - place) % self.parts, self.parts)
-        place += stream.count
-        continue
-      for place, photo in enumerate(stream.photos(), place + 1):  # noqa: B020
-        if (place - 1) % self.parts == self.part:
-          yield photo
+def _is_packed(stream: Any) -> bool:
+  whole = stream.stream if isinstance(stream, shares.Share) else stream
+  return isinstance(whole, packed.Shard)

@@ -43,8 +43,12 @@ class Prepared:
 
   def photos(self) -> Iterator[Photo]:
     """The photos in the order of the split; a damaged one has a problem."""
+    return self.every(0, 1)
+
+  def every(self, first: int, step: int) -> Iterator[Photo]:
+    """Every `step`-th photo from this place on, in the order of the split."""
     examples, ids = _load(self.where, self.by_name, self.split)
-    for index in range(self.count):
+    for index in range(first, self.count, step):
       yield self._photo(examples, ids, index)
 
   def located(self) -> Iterator[Photo]:

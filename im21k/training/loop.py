@@ -14,9 +14,9 @@ import jax
 from im21k import lock, machine, parallel
 from im21k.hosts import session
 from im21k.training import (
+  begun,
   eval_sets,
   outputs,
-  policies,
   recalibration,
   remedies,
   trackers,
@@ -78,7 +78,7 @@ def _on_this_host(config: Config, workdir: Path, profile: bool) -> dict[str, Any
   )
   latest = checkpoints.latest
   trackers.check(config.trackers)
-  run = prepare(policies.of_run(config, workdir), begun=latest is not None)
+  run = prepare(begun.of_run(config, workdir), begun=latest is not None)
   folder = Workdir(workdir, run)
   unison.check_run(run, latest)
   if latest is not None and folder.is_finished(latest):  # Nothing on disk changes.

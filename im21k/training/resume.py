@@ -9,7 +9,7 @@ from typing import Any
 
 from im21k import synsets
 from im21k.dataset.manifest import Manifest
-from im21k.training import keys, start
+from im21k.training import begun, keys, start
 from im21k.training.config import Config, all_keys
 from im21k.training.setup import Setup
 
@@ -38,7 +38,7 @@ def changes(
       config.json cannot be read.
   """
   try:
-    old_config = Config.from_dict(keys_of(before))
+    old_config = config_of(before)
   except ValueError as error:
     raise ValueError(
       f"{holder / file} cannot be read by this im21k: {error}. Take another workdir"
@@ -117,6 +117,11 @@ def hashes(run: Setup) -> dict[str, str]:
     ),
   }
   return {name: one for name, one in found.items() if one is not None}
+
+
+def config_of(document: dict[str, Any]) -> Config:
+  """The config of the run with this config.json; ValueError if it is none."""
+  return begun.as_begun(Config.from_dict(keys_of(document)), document)
 
 
 def keys_of(document: dict[str, Any]) -> dict[str, Any]:

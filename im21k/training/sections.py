@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from im21k.loading.config import check_area
+from im21k.loading.config import LANES, check_area
 from im21k.photos import crops
 from im21k.training.keys import REQUIRED, key
 from im21k.training.values import SHARE, Bounds
@@ -34,6 +34,12 @@ class Augment:
     "blockwise",
     "Shuffle blocks of consecutive records (blockwise: disks), or all records (global: "
     "SSDs).",
+  )
+  lanes: int = key(
+    LANES,
+    "Parts of a blockwise order that have blocks of their own: hosts share them, so "
+    "their number must divide it. 1: the order of runs before there was this key.",
+    bounds=Bounds(1, 2**10),
   )
   max_bad_share: float = key(
     0.001,

@@ -191,7 +191,7 @@ class TrainStep:
     if not self.mix.changes_photos:
       return image, label, label, None
     common = jax.random.fold_in(jax.random.key(self.seed), step)
-    own = jax.random.fold_in(common, parallel.index())
+    own = jax.random.fold_in(common, parallel.group())
     image, other, share = self.mix.apply(common, own, image.astype(jnp.float32), label)
     return image, label, other, share
 

@@ -1,5 +1,7 @@
 """Batches hold each example as often as they should, the same in every run."""
 
+import collections
+import functools
 import itertools
 import multiprocessing
 import os
@@ -22,6 +24,9 @@ from im21k import synsets
 from im21k.dataset import records
 from im21k.dataset.manifest import Manifest, Shard
 from im21k.dataset.records import Example
+from im21k.loading import order as orders
+from im21k.loading import shards
+from im21k.loading import train as module
 from im21k.loading.train import TrainLoader
 from im21k.packing.pack import pack
 from im21k.photos import images
@@ -67,12 +72,23 @@ def keys(loader, start, stop):
 
 
 def flat(batches):
-  """Images and labels of batches, one after another."""
+  """Images and labels of one host's batches in the order of the stream."""
   listed = list(batches)
-  return (
-    np.concatenate([batch["image"].reshape(-1, SIZE, SIZE, 3) for batch in listed]),
-    np.concatenate([batch["label"].ravel() for batch in listed]),
+  return tuple(
+    np.concatenate([joined([batch], name) for batch in listed])
+    for name in ("image", "label")
   )
+
+
+def joined(parts, name):
+  """A batch in the order of the stream, from those of all hosts."""
+  arrays = [part[name] for part in parts]
+  hosts, (devices, each) = len(arrays), arrays[0].shape[:2]
+  dealt = (
+    arrays[i % hosts][i // hosts % devices, i // hosts // devices]
+    for i in range(hosts * devices * each)
+  )
+  return np.stack(list(dealt))
 
 
 def test_each_epoch_holds_every_example_once(small):
@@ -398,17 +414,134 @@ def test_a_data_set_without_a_sound_photo_is_an_error(tmp_path):
     loader[0]
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
-def test_hosts_share_each_batch(small, hosts):
-  whole, labels = flat(itertools.islice(train(small).iter_from(8), 5))
-  parts = [
-    flat(itertools.islice(train(small, host=host, hosts=hosts).iter_from(8), 5))
-    for host in range(hosts)
-  ]
-  together = np.concatenate([p.reshape(5, -1, SIZE, SIZE, 3) for p, _ in parts], 1)
-  np.testing.assert_array_equal(together.reshape(whole.shape), whole)
-  together = np.concatenate([part.reshape(5, -1) for _, part in parts], 1)
-  np.testing.assert_array_equal(together.ravel(), labels)
+@pytest.fixture
+def large(small, monkeypatch):
+  """The same photos as if they were far more than the window."""
+  blockwise = functools.partial(orders.Blockwise, block_bytes=3000)
+  monkeypatch.setattr(module, "Blockwise", blockwise)
+  assert train(small)._examples._order.has_lanes
+  return small
+
+
+def of_hosts(folder, hosts, first, batches=1, **options):
+  """Images and labels of batches of so many hosts, joined."""
+  loaders = [train(folder, host=host, hosts=hosts, **options) for host in range(hosts)]
+  made = []
+  for index in range(batches):
+    parts = [one.batch(first + index * options["batch_size"]) for one in loaders]
+    made.append((joined(parts, "image"), joined(parts, "label")))
+  return [np.concatenate(arrays) for arrays in zip(*made, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["global", "blockwise"])
+@pytest.mark.parametrize(("hosts", "devices"), [(1, 4), (2, 3), (3, 2), (4, 1)])
+def test_batches_of_hosts_are_those_of_one(large, hosts, devices, name):
+  options = {"batch_size": 24, "order": name, "crop": "inception"}
+  one, labels = of_hosts(large, 1, 24, 4, **options)
+  found, theirs = of_hosts(large, hosts, 24, 4, devices=devices, **options)
+  assert found.tobytes() == one.tobytes() and theirs.tobytes() == labels.tobytes()
+  loader = train(large, **options)
+  for i in (0, 17, 95):
+    np.testing.assert_array_equal(one[i], loader[24 + i]["image"])
+
+
+def test_hosts_iterate_over_their_parts(small):
+  for host in range(2):
+    loader = train(small, host=host, hosts=2)
+    batches = loader.iter_from(16)
+    for first in (16, 24, 32):
+      np.testing.assert_array_equal(
+        next(batches)["image"], loader.batch(first)["image"]
+      )
+    assert batches.position == 40
+    batches.close()
+
+
+@pytest.mark.parametrize("lanes", [12, 24])
+def test_hosts_may_change_in_the_middle_of_a_pass(large, lanes):
+  """31 photos in batches of 12: passes end within batches."""
+  options = {"batch_size": 12, "lanes": lanes}
+  one, _ = of_hosts(large, 1, 0, 11, **options)
+  parts = [(4, 1), (3, 2), (1, 3), (2, 1), (4, 2), (3, 2)]
+  found, first = [], 0
+  for hosts, batches in parts:
+    found.append(of_hosts(large, hosts, first, batches, **options)[0])
+    first += batches * 12
+  np.testing.assert_array_equal(np.concatenate(found), one)
+  names = keys(train(large, **options), 0, 4 * TRAIN)
+  for start in range(0, 4 * TRAIN, TRAIN):
+    assert len(set(names[start : start + TRAIN])) == TRAIN
+
+
+@pytest.mark.parametrize(("hosts", "devices"), [(1, 4), (2, 2), (4, 1)])
+def test_the_same_examples_are_together_on_a_device_of_any_host(small, hosts, devices):
+  plain = train(small, batch_size=12)
+  whole = [plain[24 + i]["image"] for i in range(12)]
+  for host in range(hosts):
+    loader = train(small, host=host, hosts=hosts, devices=devices, batch_size=12)
+    for device, found in enumerate(loader.batch(24)["image"]):
+      np.testing.assert_array_equal(found, whole[host + hosts * device :: 4])
+
+
+def test_with_one_lane_devices_have_neighbours(small):
+  """As before there were lanes."""
+  loader = train(small, devices=4, lanes=1)
+  batch = loader.batch(16)
+  for i in range(8):
+    example = loader[16 + i]
+    np.testing.assert_array_equal(batch["image"][i // 2, i % 2], example["image"])
+    assert batch["label"][i // 2, i % 2] == example["label"]
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+def test_a_host_reads_ahead_what_it_needs_and_no_more(large, monkeypatch, hosts):
+  passes, ahead, used = 40, collections.Counter(), collections.Counter()
+
+  def count(counter, function):
+    def counted(records, record):
+      counter[record] += 1
+      return function(records, record)
+
+    return counted
+
+  read, example = shards.Records.read, shards.Records.example
+  monkeypatch.setattr(shards.Records, "read", count(ahead, read))
+  monkeypatch.setattr(shards.Records, "example", count(used, example))
+  for host in range(hosts):
+    loader = train(large, lanes=6, host=host, hosts=hosts, batch_size=6)
+    for first in range(0, passes * TRAIN, 6):
+      loader.batch(first)
+    loader._examples._ahead._thread.shutdown()
+  assert passes * TRAIN <= sum(used.values()) < passes * TRAIN + 6
+  assert set(ahead) == set(used) == set(range(TRAIN))
+  assert sum(ahead.values()) <= 1.05 * sum(used.values())
+
+
+def test_a_number_of_hosts_that_does_not_divide_the_lanes_is_refused(large):
+  message = (
+    "lanes is 24, which 5 hosts cannot divide among them: use 1, 2, 3, 4, 6, 8, 12 or "
+    "24 hosts; or, in a new run, set lanes to a multiple of 5, 25 for example"
+  )
+  with pytest.raises(ValueError, match=message):
+    train(large, batch_size=10, hosts=5)
+  train(large, batch_size=10, hosts=5, lanes=25)
+  train(large, batch_size=10, hosts=5, order="global")
+
+
+def test_a_small_data_set_is_shared_by_any_number_of_hosts(small):
+  one, _ = of_hosts(small, 1, 10, 4, batch_size=10)
+  found, _ = of_hosts(small, 5, 10, 4, batch_size=10)
+  np.testing.assert_array_equal(found, one)
+
+
+def test_one_lane_is_for_one_host(small):
+  with pytest.raises(ValueError, match=r"lanes is 1, which 2 hosts .*: use 1 host; or"):
+    train(small, hosts=2, lanes=1)
+
+
+def test_hosts_begin_where_all_have_the_same_number_of_examples(small):
+  with pytest.raises(ValueError, match="example 9 of the stream is not divisible by 2"):
+    train(small, hosts=2).iter_from(9)
 
 
 def test_worker_processes_give_the_same_batches(small):
@@ -504,7 +637,10 @@ def test_batches_come_to_the_devices_ahead_of_time(small):
     ({"order": "random"}, "order is 'random', but must be one of blockwise, global"),
     ({"host": 2, "hosts": 2}, "host is 2, but must be one of 0 to 1"),
     ({"host": -1}, "host is -1"),
-    ({"hosts": 3}, "batch_size 8 is not divisible by 3 hosts"),
+    (
+      {"hosts": 3},
+      "batch_size 8 is not divisible by the 3 hosts with 1 device each: use 6",
+    ),
   ],
 )
 def test_a_wrong_choice_is_refused(small, options, message):

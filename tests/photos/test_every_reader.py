@@ -1,6 +1,7 @@
 """Every reader x every kind of photo: each verb sees the same upright pixels."""
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -275,6 +276,42 @@ def test_photos_come_in_another_order_and_by_their_position(reader, read):
   assert shuffled.count == len(FILES)
 
 
+@pytest.mark.parametrize("hosts", [1, 2, 3, 5])
+def test_hosts_have_each_photo_once_in_all(reader, hosts):
+  _, where, options = reader
+  source = photos.open(where, **options)
+  whole = [(photo.key, photo.synset, photo.data) for photo in source]
+  shares = [source.share(host, hosts) for host in range(hosts)]
+  parts = [[(photo.key, photo.synset, photo.data) for photo in one] for one in shares]
+  assert sorted(itertools.chain(*parts)) == sorted(whole)
+  assert all(map(len, parts))
+  if source.count is not None:
+    assert [part for one in zip(*parts, strict=False) for part in one] == (
+      whole[: min(map(len, parts)) * hosts]
+    )
+    assert [one.count for one in shares] == list(map(len, parts))
+    assert [list(map(len, parts))] == [[len(whole[h::hosts]) for h in range(hosts)]]
+  else:
+    assert all(one.count is None for one in shares)
+    assert max(map(len, parts)) - min(map(len, parts)) <= len(source.streams)
+  again = [photo.key for photo in shares[-1].pick([1, 0])]
+  assert again == [parts[-1][1][0], parts[-1][0][0]]
+  if source.root:
+    assert [one.key for one in shares[0].entries()] == [key for key, _, _ in parts[0]]
+
+
+def test_a_share_comes_in_another_order(reader):
+  function, where, options = reader
+  share = photos.open(where, **options).share(1, 2)
+  keys = [photo.key for photo in share]
+  if function is tar_gz:
+    with pytest.raises(ValueError, match="unpack it, or pack it"):
+      share.shuffled()
+    return
+  found = [photo.key for photo in share.shuffled()]
+  assert sorted(found) == sorted(keys) and (found == keys) == (function is packed)
+
+
 @KIND
 def test_evaluation_sees_the_reference(reader, scored, kind):
   image, label, mask, item = scored[kind]
@@ -346,7 +383,7 @@ def test_training_sees_the_reference_in_every_record(unrepaired):
     example = unrepaired[at]
     data = FILES[example["key"]]
     whole = reference(data)
-    (numbers,) = unrepaired._examples.random_numbers(at, 1)
+    (numbers,) = unrepaired._examples.random_numbers(range(at, at + 1))
     crop = crops.StraightCrop(40, 48)
     top, left, h, w = crop.draw(*whole.shape[:2], RandomNumbers(numbers))
     expected = whole[top : top + h, left : left + w]

@@ -1,7 +1,8 @@
 """`open` recognizes whatever is there, and says what is wrong with what it is not."""
 
+import dataclasses
 import io
-import shutil
+import itertools
 import subprocess
 import sys
 import tarfile
@@ -122,6 +123,54 @@ def test_a_damaged_record_takes_no_other_with_it(tmp_path, packed):
   assert bad.key.startswith(f"{path.name}/") and bad.problem[0] == "unreadable"
 
 
+@pytest.mark.parametrize("hosts", [2, 3, 7])
+def test_problems_are_those_of_one_host_in_all(tmp_path, packed, hosts):
+  """A shard that is no shard, one with a damaged record, and sound ones."""
+  shards = photos.open(packed).streams
+  broken, hurt, sound = (tmp_path / shards[i].path.name for i in range(3))
+  broken.write_bytes(b"no shard")
+  data = bytearray(shards[1].path.read_bytes())
+  data[len(data) // 2] ^= 0xFF
+  hurt.write_bytes(data)
+  sound.write_bytes(shards[2].path.read_bytes())
+  made = [
+    dataclasses.replace(shard, path=tmp_path / shard.path.name) for shard in shards[:3]
+  ]
+  source = photos.Source(tuple(made))
+  whole = [(photo.key, photo.problem) for photo in source]
+  assert sum(problem is not None for _, problem in whole) == 2
+  parts = [
+    [(photo.key, photo.problem) for photo in source.share(host, hosts)]
+    for host in range(hosts)
+  ]
+  assert sorted(itertools.chain(*parts), key=str) == sorted(whole, key=str)
+  assert parts[0][0][0] == broken.name
+
+
+def test_files_that_cannot_be_read_are_those_of_one_host(tmp_path):
+  for index in range(7):
+    path = tmp_path / TENCH / f"{index}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("nowhere")
+  source = photos.open(tmp_path)
+  found = [[p.key for p in source.share(h, 3) if p.problem] for h in range(3)]
+  assert sorted(itertools.chain(*found)) == keys(source) and len(found[0]) == 3
+
+
+def test_a_damaged_tar_is_that_of_one_host(tmp_path, jpeg):
+  path = tar(tmp_path / "a.tar", {f"{TENCH}/{i}.jpg": jpeg(i) for i in range(7)})
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  source = photos.open(path)
+  problems = [[p.loss for p in source.share(h, 2) if p.problem] for h in range(2)]
+  assert [p.loss for p in source if p.problem] == [*problems[0], *problems[1]]
+  assert len(list(source)) == sum(len(list(source.share(h, 2))) for h in range(2))
+
+
+def test_hosts_are_numbered_from_0(tmp_path):
+  with pytest.raises(ValueError, match="host is 2, but must be one of 0 to 1"):
+    photos.Source(()).share(2, 2)
+
+
 @pytest.mark.parametrize("kind", ["packed", "class folders", "list", "one photo"])
 def test_labels_and_root_are_refused_where_they_would_be_ignored(
   kind, packed, tmp_path, sample_photos
@@ -173,33 +222,3 @@ def test_the_room_is_light_to_import():
   run = [sys.executable, "-c", code]
   done = subprocess.run(run, capture_output=True, text=True, check=True)
   assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3, 5])
-def test_shares_have_each_photo_once(packed, sample_photos, tmp_path, parts):
-  archive = tmp_path / "photos.tar"
-  with tarfile.open(archive, "w") as tar:
-    for path in sorted(sample_photos.rglob("*.jpg"))[:11]:
-      tar.add(path, path.relative_to(sample_photos))
-  for source in (photos.open(packed), photos.open(sample_photos), photos.open(archive)):
-    whole = [(photo.key, photo.data) for photo in source]
-    shares = [
-      [(photo.key, photo.data) for photo in source.share(part, parts)]
-      for part in range(parts)
-    ]
-    assert [one for share in shares for one in share[:1]] == whole[:parts]
-    assert sorted(one for share in shares for one in share) == sorted(whole)
-    for part, share in enumerate(shares):
-      assert share == whole[part::parts]
-      assert source.share(part, parts).count in (None, len(share))
-
-
-def test_a_shard_that_cannot_be_read_is_counted_once_over_all_shares(tmp_path, packed):
-  folder = shutil.copytree(packed, tmp_path / "packed")
-  shard = sorted(folder.glob("*train*"))[1]
-  shard.write_bytes(b"\0" * shard.stat().st_size)
-  source = photos.open(folder)
-  shares = [photo for part in range(3) for photo in source.share(part, 3)]
-  problems = [photo.key for photo in shares if photo.problem]
-  assert problems == [photo.key for photo in source if photo.problem] == [shard.name]
-  assert len(shares) == len(list(source))

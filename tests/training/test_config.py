@@ -17,6 +17,7 @@ import pytest
 
 from im21k import cli, models, synsets, weights, xla
 from im21k.models import registry
+from im21k.training import begun as begun_config
 from im21k.training import configs, learning_curve, loop, recalibration, trackers
 from im21k.training import run as command
 from im21k.training.config import Config, all_keys
@@ -101,6 +102,7 @@ CASES = [
   Case("augment.area", [0.25, 1.0], ("batch",), "fixed", {"augment.crop": "inception"}),
   Case("augment.mirror", False, ("batch",), "fixed"),
   Case("augment.order", "global", ("batch",), "fixed"),
+  Case("augment.lanes", 1, ("batch",), "fixed"),
   Case("augment.max_bad_share", 0.5, ("allows_bad",), "free"),
   Case("mix.color_jitter", 0.5, ("program",), "fixed"),
   Case("mix.rand_augment", 1, ("program",), "fixed"),
@@ -567,7 +569,7 @@ def test_a_folder_from_before_some_keys_and_hashes_resumes(base, tmp_path):
   old = {k: v for k, v in base.to_dict().items() if k not in OLD_KEYS}
   old = {**old, "mix": {}, "loss": {}, "optimizer": {}, "augment": {"crop": "straight"}}
   (tmp_path / "config.json").write_text(json.dumps(old))
-  assert Workdir(tmp_path, prepare(base)).history == []
+  assert Workdir(tmp_path, prepare(begun_config.of_run(base, tmp_path))).history == []
   for change in ({"mix.mixup": 0.1}, {"wire_dtype": "bfloat16"}, {"sync_bn": True}):
     with pytest.raises(ValueError, match=f"{next(iter(change))} was"):
       Workdir(tmp_path, prepare(base.changed(change)))

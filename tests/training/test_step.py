@@ -9,6 +9,7 @@ import pytest
 from im21k import parallel
 from im21k.training import optim
 from im21k.training import step as steps
+from im21k.training.augment import Mix
 from im21k.weights import normalize
 
 
@@ -128,3 +129,20 @@ def test_normalisation_is_the_originals():
 def test_more_devices_than_there_are_is_an_error():
   with pytest.raises(ValueError, match="devices is 5, but this machine has 4"):
     parallel.devices(5)
+
+
+def test_photos_are_changed_the_same_on_any_number_of_hosts(tiny_model, monkeypatch):
+  """Device h * 2 + d, the d-th of host h, has the examples that are h + 2 d of 4."""
+  optimizer = optim.sgd(optax.constant_schedule(0.05))
+  batch = batch_of(16, 4)
+  on, model = parallel.devices(4), tiny_model(7)
+  losses = []
+  for hosts, order in ((1, [0, 1, 2, 3]), (2, [0, 2, 1, 3]), (2, [0, 1, 2, 3])):
+    monkeypatch.setattr(jax, "process_count", lambda hosts=hosts: hosts)
+    state = parallel.place(steps.init(model, optimizer, 16, seed=1), on)
+    mix = Mix(color_jitter=0.8)
+    made = steps.TrainStep(model=model, optimizer=optimizer, mix=mix)
+    step = parallel.train_step(made.take, on)
+    dealt = {name: array[order] for name, array in batch.items()}
+    losses.append(float(step(state, dealt)[1]["loss"]))
+  assert abs(losses[0] - losses[1]) < 1e-5 < abs(losses[0] - losses[2])
