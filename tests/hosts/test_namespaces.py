@@ -57,8 +57,9 @@ def runner(tmp_path_factory, packed):
   return Runner(tmp_path_factory.mktemp("namespaces"), packed)
 
 
-def start(runner, name, *settings):
-  hosts = ["--coordinator", f"{PLACES[0]}:7000", "--hosts", "2", "--heartbeat", "5"]
+def start(runner, name, heartbeat, *settings):
+  hosts = ["--coordinator", f"{PLACES[0]}:7000", "--hosts", "2"]
+  hosts += ["--heartbeat", f"{heartbeat}"]
   return [
     runner.start(
       there(host, *runner.command(name, *hosts, "--host", f"{host}", *settings))
@@ -68,7 +69,7 @@ def start(runner, name, *settings):
 
 
 def test_over_a_network_as_on_one_machine(link, runner):
-  for process in start(runner, "apart"):
+  for process in start(runner, "apart", 120):
     ended(process)
   ended(runner.launch("together"))
   assert difference(runner.arrays("apart"), runner.arrays("together")) == 0
@@ -76,7 +77,7 @@ def test_over_a_network_as_on_one_machine(link, runner):
 
 @pytest.mark.parametrize("cut", [0, 1])
 def test_a_cut_link_ends_both(link, runner, cut):
-  processes = start(runner, f"cut-{cut}", "--config.total.steps=100000")
+  processes = start(runner, f"cut-{cut}", 15, "--config.total.steps=100000")
   while "checkpoint saved at step 4" not in processes[0].stdout.readline():
     assert processes[0].poll() is None
   subprocess.run(there(cut, "ip", "link", "set", f"veth{cut}", "down"), check=True)

@@ -63,7 +63,7 @@ class Runner:
 
   def launch(self, name, *settings, hosts=2, restarts=0):
     many = ["launch", "--hosts", f"{hosts}", "--restarts", f"{restarts}", "--"]
-    command = self.command(name, "--heartbeat", "5", *settings)
+    command = self.command(name, "--heartbeat", "120", *settings)
     return self.start([sys.executable, PROGRAM, *many, *command])
 
   def one(self, name, *settings):

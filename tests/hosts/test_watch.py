@@ -57,10 +57,10 @@ def _knows(hosts, lost, step):
 
 
 def test_one_that_is_silent_ends_the_others_after_a_heartbeat(watching):
-  hosts, lines = watching(3, heartbeat=1.0)
+  hosts, lines = watching(3, heartbeat=3.0)
   hosts[1]._closed = True  # Its signs of life end, as of a frozen process.
   wait_for(lambda: lines[0] and lines[2])
-  assert "host 1" in lines[0][0] and "has not been heard of for 1 s" in lines[0][0]
+  assert "host 1" in lines[0][0] and "has not been heard of for 3 s" in lines[0][0]
   assert lines[2] == lines[0]
 
 
