@@ -7,7 +7,6 @@ import types
 import pytest
 
 from im21k.planning import advice, compiler, hosts, network, plan, wording
-from im21k.planning.compiled import Compiled
 from im21k.planning.hosts import AS_IT_IS, HIERARCHICAL, TOGETHER
 from im21k.planning.network import Network
 from im21k.training import configs
@@ -217,13 +216,27 @@ def test_the_advice_names_what_shortens_the_step(way, sentence):
   assert advice.advise(slow).endswith("a faster network shortens that.")
 
 
-@pytest.mark.slow
-def test_two_described_hosts_send_beside_backprop():
-  """A narrow net; eight hosts of four are in docs/planning.md."""
+@pytest.fixture(scope="module")
+def two():
+  """A narrow net for two hosts of two: programs, each compiled once, and rows."""
   own = configs.load("inception_bn_21k", {**NARROW, "devices": 2})
   made = compiler.Compiler(plan.cards.get("gtx1650"), 0, Network(2))
+  programs = []
+
+  def build(experiments, network):
+    found = build_of(made, 16)(experiments, network)
+    programs.extend(found)
+    return found
+
   compiled = made.compile(own, 16)
-  result = {**compiled.report(), **hosts.report(compiled, build_of(made, 16), [10.0])}
+  rows = hosts.report(compiled, build, [10.0])
+  return compiled, programs, {**compiled.report(), **rows}
+
+
+@pytest.mark.slow
+def test_two_described_hosts_send_beside_backprop(two):
+  """A narrow net; eight hosts of four are in docs/planning.md."""
+  compiled, _, result = two
   assert result["overlapped_share"] >= 0.97
   assert result["asynchronous"] >= len(result["all_reduces"]) - 1
   gradients = [e for e in compiled.program.exchanges(2, 2) if e.bytes > 1e6]
@@ -240,12 +253,10 @@ def test_two_described_hosts_send_beside_backprop():
 
 
 @pytest.mark.slow
-def test_the_hierarchical_flag_reduces_within_hosts_first():
-  own = configs.load("inception_bn_21k", {**NARROW, "devices": 2})
-  card = plan.cards.get("gtx1650")
-  two = Network(2, is_hierarchical=True)
-  compiled: Compiled = compiler.Compiler(card, 0, two).compile(own, 16)
-  kinds = {(e.kind, e.hosts) for e in compiled.program.exchanges(2, 2) if e.bytes > 1e6}
+def test_the_hierarchical_flag_reduces_within_hosts_first(two):
+  _, programs, _ = two
+  (found,) = [one for one in programs if one.network.is_hierarchical]
+  kinds = {(e.kind, e.hosts) for e in found.program.exchanges(2, 2) if e.bytes > 1e6}
   assert {("reduce-scatter", 1), ("all-reduce", 2), ("all-gather", 1)} == kinds
 
 
