@@ -15,6 +15,7 @@ from im21k import lock, targets, words
 from im21k.comparing import folders, grid, picture, process, results
 from im21k.comparing.folders import Folders, Record
 from im21k.comparing.grid import Run
+from im21k.hosts import world
 from im21k.training import configs as config_files
 from im21k.training.outputs import say
 from im21k.training.progress import as_time
@@ -67,6 +68,7 @@ def sweep(
       with other settings; nothing was started then.
     lock.Held: the same part is being run by another process.
   """
+  world.check_alone("sweep")
   document = config_files.document(config)
   wanted = grid.runs(document, settings or {}, grid.over(over), seeds)
   mine = grid.share(part, len(wanted))

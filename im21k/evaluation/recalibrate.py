@@ -12,6 +12,7 @@ from im21k import targets, weights, words
 from im21k.dataset.manifest import Manifest
 from im21k.evaluation import batch_statistics, inputs, results, score
 from im21k.evaluation.accuracy import TOP_K
+from im21k.hosts import world
 from im21k.loading import scoring
 
 
@@ -58,6 +59,7 @@ def recalibrate(
     ValueError: they are damaged, a part of an archive could not be read, they make no
       whole batch, or out is weights_dir.
   """
+  world.check_alone("recalibrate")
   on = inputs.devices_for(devices)
   weights_dir = weights.find(weights_dir)
   if out.resolve() == weights_dir.resolve():

@@ -14,6 +14,7 @@ from im21k import targets, weights, words
 from im21k.evaluation import inputs
 from im21k.features import extraction, npz, part_files, stages
 from im21k.features.part_files import Parts
+from im21k.hosts import world
 from im21k.packing import photo_state
 from im21k.weights import document
 
@@ -68,6 +69,7 @@ def features(
       batch_size is not divisible by the devices, a number is beyond dtype, or `out` has
       other features.
   """
+  world.check_alone("features")
   if split:
     inputs.split_for(photos, split, split)
   weights_dir = weights.find(weights_dir)

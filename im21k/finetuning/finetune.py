@@ -16,6 +16,7 @@ from im21k.evaluation.evaluate import evaluate
 from im21k.finetuning import data as data_of
 from im21k.finetuning import head, recipe
 from im21k.finetuning.record import Record
+from im21k.hosts import world
 from im21k.packing import photo_state
 from im21k.pages.report import report
 from im21k.training import environment, loop, program_cache
@@ -79,6 +80,7 @@ def finetune(
     ValueError: an option is out of range, fewer than two classes have photos, or out
       holds something else.
   """
+  world.check_alone("finetune")
   data_of.check(photos, classes, eval_fraction, steps, batch_size, rate)
   weights_dir = weights.find(weights_dir)
   targets.check_folder([weights_dir, photos], out=out)

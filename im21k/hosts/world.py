@@ -86,6 +86,12 @@ def described(
   )  # fmt: skip
 
 
+def check_alone(command: str) -> None:
+  """ValueError if `im21k launch` has started a command that each host would repeat."""
+  if described(None, None, None):
+    raise ValueError(f"{command} runs on one host only: start it without im21k launch")
+
+
 def _checked(coordinator: str, hosts: int, host: int, heartbeat: float) -> World | None:
   if not 1 <= hosts <= _MOST_HOSTS:
     raise ValueError(f"hosts is {hosts}, but must be from 1 to {_MOST_HOSTS}, or auto")
