@@ -126,6 +126,14 @@ def test_a_file_is_created_once(tmp_path):
   assert os.listdir(tmp_path) == ["a"]
 
 
+def test_containers_of_one_name_have_temporary_files_of_their_own(monkeypatch):
+  """Each counts its processes from 1, so the writer of a file may seem to be dead."""
+  here = files.temporary_name("a")
+  assert here == files.temporary_name("a")
+  monkeypatch.setattr(os, "readlink", lambda path: "pid:[1]")
+  assert files.temporary_name("a") != here
+
+
 def test_the_temporary_file_is_in_the_folder_asked_for(tmp_path):
   (tmp_path / "aside").mkdir()
   with files.whole(tmp_path / "a", tmp_path / "aside") as aside:
