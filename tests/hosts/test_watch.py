@@ -40,6 +40,7 @@ def test_one_that_is_gone_ends_the_others_in_one_line(watching, lost):
   for one in hosts:
     one.last_checkpoint = lambda: "; the last checkpoint is that of step 40"
   wait_for(lambda: _knows(hosts, lost, 41))
+  hosts[lost]._closed = True  # Else it would say that the others have ended.
   for link in hosts[lost]._links.values():
     link.close()
   for host in {0, 1, 2} - {lost}:
