@@ -644,7 +644,7 @@ def record_slow_parts(monkeypatch, calls, root):
   monkeypatch.setattr(sweeps, "say", lambda line: None)
   nothing = {"top_1": None, "calibrated": False, "page": ""}
   monkeypatch.setattr(finetuning, "_measured", record("measured", nothing))
-  monkeypatch.setattr(training.parallel, "set_up", lambda devices, **_: None)
+  monkeypatch.setattr(training.xla, "set_up", lambda devices, **_: None)
 
   class Compiled:
     def report(self):

@@ -35,7 +35,7 @@ def small(packed):
 
 
 def test_a_check_names_what_a_run_would_refuse(small, monkeypatch):
-  monkeypatch.setattr(child.parallel, "set_up", lambda devices: None)
+  monkeypatch.setattr(child.xla, "set_up", lambda devices: None)
   until = {"name": "stepwise", "rates": [1, 2], "until": {"steps": [9, 9]}}
   sound, *wrong = child.check(
     [

@@ -110,9 +110,7 @@ def test_train_takes_name_settings_and_a_default_folder(monkeypatch):
     return {"step": 5, "finished": False, "train_top_1": 0.5, "eval_top_1": None}
 
   monkeypatch.setattr(run.loop, "train", record)
-  monkeypatch.setattr(
-    run.parallel, "set_up", lambda devices, **_: calls.append(devices)
-  )
+  monkeypatch.setattr(run.xla, "set_up", lambda devices, **_: calls.append(devices))
   result = run.train("demo", settings={"batch_size": 8, "devices": 2})
   run.train("demo", workdir=Path("x"), profile=True)
   assert calls == [2, (8, 2, Path("runs/demo"), False), 4, (32, 4, Path("x"), True)]
@@ -131,6 +129,6 @@ def test_a_run_that_obeyed_a_signal_exits_as_shells_report_it(
   result = {"step": 5, "finished": False, "train_top_1": 0.5, "eval_top_1": None}
   stopped = {**result, "weights": None, "stopped_by": name}
   monkeypatch.setattr(run.loop, "train", lambda *_, **__: stopped)
-  monkeypatch.setattr(run.parallel, "set_up", lambda devices, **_: None)
+  monkeypatch.setattr(run.xla, "set_up", lambda devices, **_: None)
   assert cli.main(["train", "demo"]) == status
   assert capsys.readouterr().out.endswith("stopped: run again\n")

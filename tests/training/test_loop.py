@@ -461,7 +461,7 @@ def test_the_log_alone_tells_what_happened(config, tmp_path, capsys, monkeypatch
 def test_no_line_of_a_log_is_longer_than_120(config, tmp_path, capsys, monkeypatch):
   """Of a run that ends with an error, after warnings of libraries of every kind."""
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(command.parallel, "set_up", lambda *_, **__: None)
+  monkeypatch.setattr(command.xla, "set_up", lambda *_, **__: None)
   monkeypatch.setattr(command.program_cache, "use", lambda: None)
   (tmp_path / "photos").symlink_to(config.data)
   document = {**config.to_dict(), "data": "photos", "eval_data": {"n" * 24: "photos"}}
