@@ -124,7 +124,7 @@ def lines(r: dict[str, Any]) -> list[str]:
     f"over the network    compiled for {r['hosts']} described hosts: "
     f"{words.counted(len(r['all_reduces']), 'collective')} of gradients, "
     f"{r['asynchronous']} asynchronous",
-    f"  {network.shown(r['network_gbit_s'])} are the other figures"
+    f"  all other figures are those of {network.shown(r['network_gbit_s'])}"
     f"{'' if _has_one_speed(r) else ', as no --network-gbs is given'}",
     "  (times are a model's: bytes and hops of NCCL's rings and trees; waiting is "
     f"that at {fast:.0%} of the peaks)",
@@ -149,10 +149,7 @@ def _has_one_speed(r: dict[str, Any]) -> bool:
 
 
 def advise(r: dict[str, Any]) -> str:
-  """One sentence on a step that waits for the network: the way that shortens it most.
-
-  Nothing, if none does by a tenth.
-  """
+  """One sentence on a step that waits for the network: the way to the shortest step."""
   rows = [
     row for row in r["over_network"]
     if row["gbit_s"] == r["network_gbit_s"] and row["fits"]
@@ -165,8 +162,8 @@ def advise(r: dict[str, Any]) -> str:
   if best and best["step_s"][0] < 0.9 * r["step_s"][0]:
     gain = 1 - best["step_s"][0] / r["step_s"][0]
     way = {
-      TOGETHER: "both keys together",
+      TOGETHER: "both wire_dtype and split_head changed",
       HIERARCHICAL: f"XLA_FLAGS={network.HIERARCHICAL}={r['devices']}",
     }.get(best["way"], best["way"])
-    return f"{waits}: {way} shortens the step by {gain:.0%}."
+    return f"{waits}: with {way} the step is {gain:.0%} shorter."
   return f"{waits}: a larger --batch or a faster network shortens that."

@@ -193,9 +193,9 @@ def test_all_cards_have_the_hosts_too(asked, tmp_path):
   ("way", "sentence"),
   [
     (WIRE, "Up to 50% of the step waits for the network of 10 Gbit/s (1.25 GB/s): "
-     "wire_dtype bfloat16 shortens the step by 25%."),
-    (TOGETHER, "both keys together shortens the step by 25%"),
-    (HIERARCHICAL, f"XLA_FLAGS={network.HIERARCHICAL}=4 shortens the step by 25%"),
+     "with wire_dtype bfloat16 the step is 25% shorter."),
+    (TOGETHER, "with both wire_dtype and split_head changed the step is 25% shorter"),
+    (HIERARCHICAL, f"with XLA_FLAGS={network.HIERARCHICAL}=4 the step is 25% shorter"),
   ],
 )  # fmt: skip
 def test_the_advice_names_what_shortens_the_step(way, sentence):
