@@ -91,7 +91,7 @@ class _Group:
 
   Attributes:
     received: number of the signal that was passed on to them; None: there was none.
-    first: status by number of those that ended first with an error.
+    first: status by number of those that ended with an error, before any was ended.
   """
 
   def __init__(self, command: Sequence[str], hosts: int, gpus_each: int | None):
@@ -140,11 +140,13 @@ class _Group:
       if all(process.poll() == 0 for process in self._processes):
         return self._statuses()
       time.sleep(_PAUSE)
-    ended = enumerate(process.poll() for process in self._processes)
-    self.first = {host: status for host, status in ended if status}
     # They notice by themselves, and say why; what does not is ended.
     for number in (signal.SIGTERM, signal.SIGKILL):
-      if self._all_end(_GRACE):
+      ended_alone = self._all_end(_GRACE)
+      if not self.first:
+        ended = enumerate(process.poll() for process in self._processes)
+        self.first = {host: status for host, status in ended if status}
+      if ended_alone:
         break
       self._end(number)
     self._all_end(_GRACE)

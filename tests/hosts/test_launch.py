@@ -34,6 +34,13 @@ def test_when_one_fails_all_end_and_the_reason_is_named(capfd, monkeypatch):
   assert "im21k launch: host 1 has ended with status 3" in err
 
 
+def test_who_ends_because_of_another_is_not_the_reason(capfd):
+  command = 'test "$IM21K_HOST" = 0 && exit 75; sleep 0.5; exit 4'
+  status, _, err = run(capfd, "--hosts", "2", "--", "sh", "-c", command)
+  assert status == 1
+  assert "im21k launch: host 1 has ended with status 4" in err
+
+
 def test_all_are_started_again(capfd, tmp_path):
   mark = tmp_path / "mark"
   command = f'test -e {mark} && exit 0; test "$IM21K_HOST" = 0 && touch {mark}; exit 75'
