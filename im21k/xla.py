@@ -32,21 +32,34 @@ MEMORY_FRACTION = 0.875
 def flags(
   given: Mapping[str, str] = os.environ, deterministic: bool = False
 ) -> dict[str, bool | int]:
-  """The XLA_FLAGS that the environment variable of that name does not set already."""
-  named = {flag.partition("=")[0] for flag in given.get("XLA_FLAGS", "").split()}
-  wanted = XLA_FLAGS | ({_DETERMINISTIC: True} if deterministic else {})
-  return {name: value for name, value in wanted.items() if name not in named}
+  """Our flags; where the environment variable XLA_FLAGS has one, with its value there.
+
+  To compile with, say them as options too: XLA reads the variable only once, and it may
+  have been set since.
+  """
+  wanted = {**XLA_FLAGS, **({_DETERMINISTIC: True} if deterministic else {})}
+  for flag in given.get("XLA_FLAGS", "").split():
+    name, _, value = flag.partition("=")
+    if name in wanted:
+      is_number = type(wanted[name]) is int and value.isdecimal()
+      wanted[name] = int(value) if is_number else value.lower() in ("", "1", "true")
+  return wanted
 
 
 def environment(
   given: Mapping[str, str], deterministic: bool = False
 ) -> dict[str, str]:
   """The environment variables for JAX; those in `given` keep their values."""
-  chosen = flags(given, deterministic)
-  ours = [f"{name}={str(value).lower()}" for name, value in chosen.items()]
+  there = given.get("XLA_FLAGS", "")
+  named = {flag.partition("=")[0] for flag in there.split()}
+  ours = [
+    f"{name}={str(value).lower()}"
+    for name, value in flags(given, deterministic).items()
+    if name not in named
+  ]
   memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
   return {
-    "XLA_FLAGS": " ".join([*ours, given.get("XLA_FLAGS", "")]).strip(),
+    "XLA_FLAGS": " ".join([*ours, there]).strip(),
     memory: given.get(memory, str(MEMORY_FRACTION)),
   }
 

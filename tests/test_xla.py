@@ -19,7 +19,10 @@ def test_jax_gets_the_flags_it_needs_and_the_users_take_precedence():
   assert theirs["XLA_FLAGS"].count(name) == 1
   assert theirs["XLA_FLAGS"].endswith(given["XLA_FLAGS"])
   assert theirs["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ".5"
-  assert name not in xla.flags(given)
+  assert xla.flags(given) == {**xla.XLA_FLAGS, name: False}
+  number = "--xla_gpu_memory_limit_slop_factor"
+  assert xla.flags({"XLA_FLAGS": f"{number}=70"})[number] == 70
+  assert xla.flags(ours) == xla.XLA_FLAGS
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
