@@ -1,20 +1,24 @@
 """Kills a run with SIGKILL in each of its phases; its end must be as if unbroken.
 
   python benchmarks/kill_restart.py [--kills 20] [--seed 0] [--phases steps,saving]
-      [--modern]
+      [--modern] [--hosts 2]
 
 Prints one JSON row: kills by phase, the step of the newest checkpoint after each, and
 whether the final weights are the same bytes and the rows of metrics the same numbers,
 apart from times. Packs the sample photos and trains a narrow Inception-BN on four
 devices; 20 kills take half an hour on two cores. With `--modern` all together that the
 recipe of 2015 did not have: Muon, batches in parts, photos and batches that grow in the
-middle, alternating flips, smoothed labels, an average of weights, recalibration.
+middle, alternating flips, smoothed labels, an average of weights, recalibration. With
+`--hosts` on so many hosts of this machine that share the four devices: one of them, by
+chance, is killed, and the others must end by themselves; `ended_s` says how long that
+took at most, with a heartbeat of `_HEARTBEAT` seconds.
 """
 
 import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +32,8 @@ ROOT = Path(__file__).parent.parent
 PHASES = ("start", "compilation", "steps", "evaluation", "saving", "export")
 # Rows, checkpoints and evaluations, in steps; a kill costs at most an evaluation's.
 _LOG, _SAVE, _EVAL = 2, 4, 12
+_DEVICES = 4
+_HEARTBEAT = 20  # seconds
 _TIMES = (
   "images_per_s", "data_wait_share", "peak_device_mib", "peak_host_mib", "time",
   "train_secs", "eval_secs",
@@ -40,6 +46,7 @@ def main() -> None:
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--phases", default=",".join(PHASES))
   parser.add_argument("--modern", action="store_true")
+  parser.add_argument("--hosts", type=int, choices=(1, 2, 4), default=1)
   options = parser.parse_args()
   phases = options.phases.split(",")
   if unknown := set(phases) - set(PHASES):
@@ -51,7 +58,8 @@ def main() -> None:
   begun = time.monotonic()
   with tempfile.TemporaryDirectory() as folder:
     total = 2 * _EVAL + _EVAL * options.kills
-    bench = Bench(Path(folder), total, modern(total) if options.modern else {})
+    settings = modern(total) if options.modern else {}
+    bench = Bench(Path(folder), total, settings, options.hosts)
     pack(ROOT / "data" / "sample_photos", bench.photos, eval_per_class=1)
     bench.unbroken()
     kills = [bench.kill(phase, chance) for phase in planned]
@@ -59,6 +67,7 @@ def main() -> None:
     unbroken, broken = bench.bytes_of("unbroken"), bench.bytes_of("broken")
     row = {
       "task": "kill_restart_modern" if options.modern else "kill_restart",
+      "hosts": options.hosts,
       "kills": sum(kill is not None for kill, _ in kills),
       "phases": {p: sum(kill == p for kill, _ in kills) for p in phases},
       "missed": len(kills) - sum(kill is not None for kill, _ in kills),
@@ -72,6 +81,8 @@ def main() -> None:
       ],
       "same_rows": bench.rows_of("unbroken") == bench.rows_of("broken"),
       "locks_left": [str(path) for path in bench.broken.glob(".lock*")],
+      "ended_s": round(max(bench.ended, default=0), 1),
+      "killed_hosts": bench.killed,
       "minutes": round((time.monotonic() - begun) / 60, 1),
     }
   print(json.dumps(row))
@@ -93,8 +104,10 @@ def modern(total: int) -> dict[str, object]:
 class Bench:
   """Two work folders: of a run that is never stopped, and of one that is killed."""
 
-  def __init__(self, work: Path, total: int, settings: dict[str, object]):
-    self.work, self.total, self.settings = work, total, settings
+  def __init__(self, work: Path, total: int, settings: dict[str, object], hosts: int):
+    self.work, self.total, self.settings, self.hosts = work, total, settings, hosts
+    self.killed: list[int] = []  # number of the host, of each kill
+    self.ended: list[float] = []  # seconds until the others had ended, of each kill
     self.photos, self.broken = work / "photos", work / "broken"
     self.seconds: dict[str, float] = {}  # how long each phase takes
 
@@ -140,9 +153,21 @@ class Bench:
       process.wait(chance.uniform(0, self.seconds[phase]))
       return (phase if phase == "export" else None), _latest(folder)
     except subprocess.TimeoutExpired:
+      self._kill(process, chance.randrange(self.hosts))
+      return phase, _latest(folder)
+
+  def _kill(self, process: subprocess.Popen, host: int) -> None:
+    """Kills a host; waits until the others have ended, too."""
+    begun = time.monotonic()
+    self.killed.append(host)
+    if self.hosts == 1:
       process.kill()
       process.wait()
-      return phase, _latest(folder)
+      return
+    hosts = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    os.kill(int(hosts.split()[host]), signal.SIGKILL)
+    process.wait()
+    self.ended.append(time.monotonic() - begun)
 
   def run(self, name: str) -> None:
     """Runs to the end."""
@@ -165,9 +190,12 @@ class Bench:
       "data": self.photos, "total.steps": self.total, "save_every.steps": _SAVE,
       "eval_every.steps": _EVAL, "log_every.steps": _LOG, "batch_size": 16,
       "image_size": 32, "model.width": 0.125, "schedule.warmup.steps": _EVAL,
-      **self.settings,
+      "devices": _DEVICES // self.hosts, **self.settings,
     }  # fmt: skip
     command = [sys.executable, str(ROOT / "experiments" / "run.py")]
+    if self.hosts > 1:
+      launch = [sys.executable, "-m", "im21k", "launch", f"--hosts={self.hosts}", "--"]
+      command = [*launch, *command, f"--heartbeat={_HEARTBEAT}"]
     command += [f"--config={ROOT / 'experiments/configs/demo.py'}"]
     command += [f"--workdir={self.work / name}"]
     command += [f"--config.{key}={value}" for key, value in settings.items()]

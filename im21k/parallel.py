@@ -94,6 +94,11 @@ def alone() -> Iterator[None]:
     _alone.pop()
 
 
+def is_alone() -> bool:
+  """Whether this is inside `alone`."""
+  return bool(_alone)
+
+
 def hosts() -> int:
   """Number of hosts that take part: of JAX processes."""
   return 1 if _alone else int(jax.process_count())

@@ -7,7 +7,7 @@ source come in as centre crops, ranks of the right classes go into `accuracy.Sco
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -21,7 +21,7 @@ from im21k import parallel, synsets, weights, words
 from im21k.evaluation import inputs
 from im21k.evaluation.accuracy import Scores
 from im21k.evaluation.results import first_of
-from im21k.hosts import session
+from im21k.hosts import session, together
 from im21k.loading import scoring
 from im21k.loading.config import check_batch_size
 from im21k.photos import Source
@@ -73,7 +73,7 @@ class Scorer:
     """
     self._classes, self._devices = classes, devices
     self._subsets = subsets or {f"all {len(classes):,}": None}
-    check_batch_size(batch_size, parallel.hosts() * len(devices))
+    check_batch_size(batch_size, len(devices), parallel.hosts())
     self._load = functools.partial(
       scoring.ScoreLoader,
       classes=classes,
@@ -105,7 +105,7 @@ class Scorer:
       self._loader, desc="evaluate", unit=" batches",
       disable=True if parallel.host() else None,
     )  # fmt: skip
-    for batch, examples in self._with_others(batches):
+    for batch, examples in together.in_step(batches, self._loader.filler):
       ranks = jax.device_get(self._step(placed, batch))
       scores.add(examples, parallel.own_rows(ranks))
     if watch := session.current():
@@ -119,19 +119,6 @@ class Scorer:
         f"{first_of(scores.bad)}"
       )
     return scores
-
-  def _with_others(self, batches: Iterable[Any]) -> Iterator[Any]:
-    """Batches of this host; empty ones while others have more: all step together."""
-    watch = session.current()
-    if watch is None:
-      yield from batches
-      return
-    left = iter(batches)
-    while True:
-      batch = next(left, None)
-      if not any(watch.gather("photos left", batch is not None)):
-        return
-      yield batch or (self._loader.filler(), [])
 
 
 def _share(photos: Source) -> Source:

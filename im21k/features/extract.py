@@ -9,12 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from im21k import parallel, targets, weights, words
 from im21k import photos as sources
-from im21k import targets, weights, words
 from im21k.evaluation import inputs
 from im21k.features import extraction, npz, part_files, stages
 from im21k.features.part_files import Parts
-from im21k.hosts import world
+from im21k.hosts import agreement, session
+from im21k.hosts.commands import over_hosts
 from im21k.packing import photo_state
 from im21k.weights import document
 
@@ -23,8 +24,10 @@ _FILES = frozenset({
   ".csv", ".h5", ".hdf5", ".json", ".mat", ".npy", ".parquet", ".pkl", ".pt", ".pth",
   ".safetensors", ".tsv", ".txt", ".zip",
 })  # fmt: skip
+_PLACES = "photos", "labels"  # Each host may have its own copies.
 
 
+@over_hosts
 def features(
   weights_dir: Path,
   photos: Path,
@@ -42,6 +45,9 @@ def features(
   Every photo gives one row, except those that cannot be decoded, which are listed. The
   same command again resumes where it was ended, and ends in the same bytes.
 
+  Started by im21k launch, or with its environment on several machines, hosts share the
+  photos, and the first writes: the bytes are those of one host with as many devices.
+
   Args:
     weights_dir: Release folder of the weights.
     photos: Photos: a folder from `im21k pack`, of class folders (n01440764/…), of tars
@@ -54,8 +60,8 @@ def features(
     split: Split of packed photos to use; by default all of them.
     labels: Text file with the synset id of photo n in line n, for numbered photos in
       one folder or tar; by default that of ILSVRC2012's validation photos.
-    batch_size: Photos at a time, over all devices.
-    devices: Number of devices; by default all GPUs, or one CPU device.
+    batch_size: Photos at a time, over all devices of all hosts.
+    devices: Number of devices of each host; by default all GPUs, or one CPU device.
 
   Returns:
     `out`, `stage`, `dtype`; `shape` of the array; `counts`: how many `photos` there
@@ -69,7 +75,6 @@ def features(
       batch_size is not divisible by the devices, a number is beyond dtype, or `out` has
       other features.
   """
-  world.check_alone("features")
   if split:
     inputs.split_for(photos, split, split)
   weights_dir = weights.find(weights_dir)
@@ -95,6 +100,13 @@ def features(
     part_files.STATE: photo_state.of(photos, source),
     **job.asked(),
   }
+  if watch := session.current():
+    agreement.check_code(watch)
+    own = {name: value for name, value in asked.items() if name not in _PLACES}
+    agreement.check(watch, "request", own)
+  if parallel.host():
+    job.help()
+    return {}
   if out.suffix != npz.NPZ:
     parts = job.fill(out, asked)
     return _result(out, parts.summary(), parts.bad)
@@ -102,6 +114,7 @@ def features(
   if out.exists():
     said = npz.about(out)
     part_files.check_same(said["asked"], asked, out)
+    extraction.needs_no_help()
   else:
     parts = job.fill(folder, asked)
     npz.join(parts, out)

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from im21k import lock, weights, words
+from im21k import lock, parallel, weights, words
 from im21k.features import stages, stream
-from im21k.features.part_files import Parts
-from im21k.features.position import Rest
+from im21k.features.part_files import Parts, Place
+from im21k.features.position import Ends, OtherPhotos, Rest, Turns
+from im21k.hosts import session
 from im21k.photos import Source
 
 _PHOTOS = 2_048  # At most in a part.
@@ -56,23 +57,31 @@ class Job:
       "shape": self.shape,
       "dtype": self.dtype,
       "batch_size": self.batch_size,
-      "devices": f"{len(self.devices)} {self.devices[0].device_kind}",
+      "devices": f"{parallel.hosts() * len(self.devices)} "
+      f"{self.devices[0].device_kind}",
     }
     again: dict[str, Any] = json.loads(json.dumps(asked))
     return again
 
   def fill(self, folder: Path, asked: dict[str, Any]) -> Parts:
-    """Computes the parts that are not in the folder yet.
+    """Computes the parts that are not in the folder yet; other hosts `help`.
 
     Raises:
-      ValueError: none of the photos can be decoded; then nothing is left there.
+      ValueError: none of the photos can be decoded, or hosts have not read the same
+        ones; then nothing is left there.
     """
     try:
       with lock.hold(folder, "computing features"):
         parts = Parts(folder, asked, self.released.classes.synsets)
-        if not parts.is_done:
+        if parts.is_done:
+          needs_no_help()
+        else:
           parts.begin()
-          self._compute(parts)
+          try:
+            self._compute(parts)
+          except OtherPhotos:  # Of these parts, too, perhaps.
+            parts.remove()
+            raise
           if not parts.total("rows"):
             bad = parts.bad
             parts.remove()
@@ -83,9 +92,21 @@ class Job:
       with contextlib.suppress(OSError):  # It is not empty: as it should be.
         folder.rmdir()
 
-  def _compute(self, parts: Parts) -> None:
-    done = parts.total("photos")
-    rest = Rest(self.source, parts.end, done)
+  def help(self) -> None:
+    """Does this host's part of what the first host fills a folder with."""
+    self._compute(None)
+
+  def _compute(self, parts: Parts | None) -> None:
+    """Computes what is missing in the parts, which the first host alone has."""
+    begin = (parts.total("photos"), parts.end) if parts else None
+    begin = _first_says(begin)
+    if begin is None:
+      return
+    done, end = begin
+    hosts = parallel.hosts()
+    turns = Turns(parallel.host(), hosts, self.batch_size // hosts)
+    rest = Rest(self.source, end, done, turns)
+    ends = Ends(rest, turns)
     computed = stream.extract(
       self.released,
       Source((rest,)),
@@ -96,28 +117,47 @@ class Job:
     )
     waiting: list[stream.Rows] = []
     read = 0
+
+    def add() -> None:
+      place = ends.place(read, waiting[-1].read, waiting[-1].last)
+      if parts:
+        parts.add(waiting, place)
+      waiting.clear()
+
     with tqdm(
       total=self.source.count,
       initial=done,
       desc="features",
       unit=" photos",
-      disable=None,
+      disable=None if parts else True,
     ) as progress:
       for batch in computed:
         waiting.append(batch)
         read += batch.read
         progress.update(batch.read)
         if len(waiting) == self._batches:
-          parts.add(waiting, rest.place(read, batch.last))
-          waiting = []
+          add()
       if waiting:
-        parts.add(waiting, rest.place(read, waiting[-1].last))
+        add()
+      ends.check()
 
   @property
   def _batches(self) -> int:
     """Batches in a part."""
     row = math.prod(self.shape) * np.dtype(self.dtype).itemsize
     return max(1, min(_PHOTOS, _BYTES // row) // self.batch_size)
+
+
+def needs_no_help() -> None:
+  """Tells hosts that `help` that there is nothing to do."""
+  _first_says(None)
+
+
+def _first_says(begin: tuple[int, Place | None] | None) -> Any:
+  """How many photos the first host has parts of, and where these end; None: of all."""
+  value = begin and (begin[0], begin[1] and dataclasses.asdict(begin[1]))
+  said = session.all_say("the parts", value)[0]
+  return said and (said[0], said[1] and Place(**said[1]))
 
 
 def _none(photos: str, bad: list[dict[str, Any]]) -> str:

@@ -5,6 +5,7 @@ the photos that could be decoded, and why the others have none. The devices comp
 batch while the next is read and decoded.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +18,11 @@ from jaxtyping import Float
 from im21k import parallel, weights
 from im21k.evaluation import inputs
 from im21k.features import stages
+from im21k.hosts import session, together
 from im21k.loading import scoring
+from im21k.loading.config import check_batch_size
 from im21k.photos import Photo, Source, photo_file
+from im21k.photos.photo import Loss
 
 
 class Rows(NamedTuple):
@@ -127,11 +131,12 @@ def extract(
 
   Args:
     released: the weights.
-    photos: of any source, see `photos.open`; classes may be missing.
+    photos: of any source, see `photos.open`; classes may be missing. Of several hosts
+      those of this one, see `position.Turns`; all get the rows of all.
     stage: one of `stages.shapes`.
     devices: that share each batch.
-    batch_size: photos at a time, over all devices; so many are in each of the `Rows`
-      but the last.
+    batch_size: photos at a time, over all devices of all hosts; so many are in each of
+      the `Rows` but the last.
     dtype: of the rows.
 
   Raises:
@@ -139,10 +144,11 @@ def extract(
       value is not finite in this dtype.
   """
   stages.shape_of(released, stage)
+  check_batch_size(batch_size, len(devices), parallel.hosts())
   loader = scoring.ScoreLoader(
     photos,
     released.classes,
-    batch_size=batch_size,
+    batch_size=batch_size // parallel.hosts(),
     devices=len(devices),
     image_size=released.input.size,
     short_side=released.input.short_side,
@@ -155,13 +161,25 @@ def extract(
 
 def _each(loader: scoring.ScoreLoader, run: Any, stage: str) -> Iterator[Rows]:
   waiting: tuple[Any, list[scoring.Item]] | None = None
-  for batch, items in loader:
+  for batch, own in together.in_step(loader, loader.filler):
     computing = run(batch["image"])
     if waiting:
       yield _rows(*waiting, stage)
-    waiting = computing, items
+    waiting = computing, _of_all(own)
   if waiting:
     yield _rows(*waiting, stage)
+
+
+def _of_all(own: list[scoring.Item]) -> list[scoring.Item]:
+  """The items of all hosts, in the order of the rows that they compute together."""
+  if parallel.hosts() == 1:
+    return own
+  said = session.all_say("the photos", [dataclasses.astuple(item) for item in own])
+  return [
+    scoring.Item(key, synset, label, error, Loss(*loss) if loss else None)
+    for items in said
+    for key, synset, label, error, loss in items
+  ]
 
 
 def _rows(computed: Any, items: list[scoring.Item], stage: str) -> Rows:

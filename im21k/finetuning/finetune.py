@@ -1,32 +1,25 @@
 """The command `finetune`: weights and photos of any classes -> weights for these."""
 
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from im21k import files, lock, synsets, targets, weights, words
-from im21k.dataset.manifest import Manifest
+from im21k import parallel, words
 from im21k.evaluation import inputs
 from im21k.evaluation.calibrate import calibrate
 from im21k.evaluation.evaluate import evaluate
+from im21k.finetuning import begin, recipe
 from im21k.finetuning import data as data_of
-from im21k.finetuning import head, recipe
-from im21k.finetuning.record import Record
-from im21k.hosts import world
-from im21k.packing import photo_state
+from im21k.hosts import session
+from im21k.hosts.commands import over_hosts
 from im21k.pages.report import report
-from im21k.training import environment, loop, program_cache
-from im21k.training.outputs import say
-from im21k.weights import document
+from im21k.training import loop, program_cache
+from im21k.training.config import Config
 
-_FEATURE_BATCH = 32  # On each device.
 _CALIBRATED = 100  # Held-out photos from which on probabilities are calibrated.
 
 
+@over_hosts
 def finetune(
   weights_dir: Path,
   photos: Path,
@@ -47,6 +40,9 @@ def finetune(
   frozen trunk, trains all parameters from there where there are enough photos, and
   evaluates. A killed run is resumed by the same command.
 
+  Started by im21k launch, or with its environment on several machines, all hosts train
+  all parameters; the rest is done by the first. All must see `out` and the photos.
+
   Args:
     weights_dir: Release folder to start from.
     photos: A folder with a folder of photos for each class, or whatever else pack
@@ -61,9 +57,9 @@ def finetune(
       auto decides by the number of photos.
     steps: Steps of the training of all parameters; by default 500 for less than 20,000
       photos, 10,000 for less than 500,000, else 20,000.
-    batch_size: Photos at a time, over all devices.
+    batch_size: Photos at a time, over all devices of all hosts.
     rate: Largest learning rate, 0.003 by default.
-    devices: Number of devices; by default all GPUs, or one CPU device.
+    devices: Number of devices of each host; by default all GPUs, or one CPU device.
     seed: Of which photos are held out, order and augmentation.
 
   Returns:
@@ -80,76 +76,43 @@ def finetune(
     ValueError: an option is out of range, fewer than two classes have photos, or out
       holds something else.
   """
-  world.check_alone("finetune")
   data_of.check(photos, classes, eval_fraction, steps, batch_size, rate)
-  weights_dir = weights.find(weights_dir)
-  targets.check_folder([weights_dir, photos], out=out)
-  for place in (weights_dir, photos):
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(place)):
-      raise ValueError(f"out is {out}, in {place}, which is read: name another place")
-  released = weights.load(weights_dir)
-  if Path(os.path.realpath(weights_dir)).is_relative_to(os.path.realpath(photos)):
-    raise ValueError(f"weights_dir is in {photos}, whose folders are classes: move it")
-  record = Record(
-    out,
-    {
-      "weights": document.read(weights_dir / weights.DOCUMENT).checksum,
-      "photos": os.path.realpath(photos),
-      "classes": classes,
-      "eval_fraction": eval_fraction,
-      "trunk": trunk,
-      "steps": steps,
-      "batch_size": batch_size,
-      "rate": rate,
-      "seed": seed,
-    },
-    photo_state.to_pack(photos, data_of.classes_of(photos, classes)),
-  )
-  if "top_1" in record.result and (out / "weights" / weights.DOCUMENT).is_file():
-    return {**record.result, **_places(out)}  # Wherever they were named from.
-  on = inputs.devices_for(devices)
-  if inputs.is_packed(photos):  # An error before anything is written.
-    count = Manifest.load(photos).count("train")
-    recipe.choose(count, len(on), trunk, steps, batch_size, rate)
+  on = inputs.devices_for(devices)  # Before anything else asks for some.
   program_cache.use()
-  record.write()
-  data, packed, failed = data_of.packed_at(photos, out, classes, eval_fraction, seed)
-  train, held_out = (
-    packed.count(split) if split in packed.splits else 0 for split in ("train", "eval")
-  )
-  chosen = recipe.choose(train, len(on), trunk, steps, batch_size, rate)
-  say(f"trunk: {chosen.trunk} ({chosen.why})")
-  result: dict[str, Any] = {"trunk": chosen.trunk, "why": chosen.why}
-  record.write(result, os.path.realpath(data))  # The page reads both.
-  around = json.dumps(environment.of(on), indent=1)
-  files.write_text(out / "environment.json", f"{around}\n")
-  listed = packed.classes(data)
-  untrained = data_of.untrained(data, listed)
-  fit = _fitted(released, listed, data, out, chosen, on)
-  if chosen.trunk == "train":
-    start = str(out / "head")
-    config = recipe.config(
-      chosen, released, data=str(data), start=start, devices=len(on), seed=seed
-    )
-    loop.train(config, out)
-  result = {
-    **_places(out),
-    **result,
-    "train": train,
-    "eval": held_out,
-    "rejected": packed.rejected,
-    "classes": len(listed),
-    "fit": fit,
-    "untrained": untrained,
-    **_measured(out, data, held_out),
-    **_failed(failed, fit),
-  }
-  record.write(result, os.path.realpath(data))
+  if parallel.host():  # What is not training, the first host does alone.
+    _train(None, out)
+    return {}
+  given = begin.Given(
+    weights_dir, photos, out, classes, eval_fraction, trunk, steps, batch_size, rate,
+    seed, on, parallel.hosts(),
+  )  # fmt: skip
+  with parallel.alone():
+    begun = begin.begin(given)
+  trained = _train(begun.config, out)
+  if not trained.get("finished", True):
+    stopped = {"stopped_by": by} if (by := trained.get("stopped_by")) else {}
+    return {"finished": False, **stopped}
+  with parallel.alone():
+    return begun.result if begun.is_done else _end(begun, out)
+
+
+def _train(config: Config | None, out: Path) -> dict[str, Any]:
+  """Trains all parameters, on all hosts, if the first has a config for it."""
+  asked = session.all_say("the training", config and config.to_dict())[0]
+  return loop.train(Config.from_dict(asked), out) if asked else {}
+
+
+def _end(begun: begin.Begun, out: Path) -> dict[str, Any]:
+  """Measures what was made."""
+  result = {**begun.result, **_measured(out, begun.data, begun.held_out)}
+  begun.record.write(result, os.path.realpath(begun.data))
   return result
 
 
 def text(result: dict[str, Any]) -> str:
   """The result of `finetune` for people."""
+  if not result.get("finished", True):
+    return "stopped: the same command resumes"
   photos = words.counted(result["train"], "photo")
   lines = [
     f"{words.counted(result['classes'], 'class')}, trained on {photos}, "
@@ -174,42 +137,6 @@ def text(result: dict[str, Any]) -> str:
     )
   lines += [f"page: {result['page']}", f"weights: {result['weights']}"]
   return "\n".join(lines)
-
-
-def _places(out: Path) -> dict[str, str]:
-  return {"weights": str(out / "weights"), "page": str(out / "report.html")}
-
-
-def _fitted(
-  released: weights.Weights,
-  classes: synsets.ClassList,
-  data: Path,
-  out: Path,
-  chosen: recipe.Recipe,
-  on: Sequence[jax.Device],
-) -> dict[str, Any]:
-  """Writes weights with a fitted head; returns what is known of the fit."""
-  folder = out / ("weights" if chosen.trunk == "frozen" else "head")
-  with lock.hold(out, "fine-tuning"):
-    if not (folder / weights.DOCUMENT).is_file():
-      made = head.fitted(
-        released,
-        classes,
-        data,
-        devices=on,
-        batch_size=len(on) * _FEATURE_BATCH,
-        is_start=chosen.trunk == "train",
-      )
-      made.save(folder)
-  fit: dict[str, Any] = document.read(folder / weights.DOCUMENT).config[head.FIT]
-  return fit
-
-
-def _failed(packing: str | None, fit: dict[str, Any]) -> dict[str, str]:
-  bad = fit["bad"]
-  lost = f"{words.counted(bad, 'packed photo')} cannot be decoded" if bad else None
-  failed = "; ".join(filter(None, (packing, lost)))
-  return {"failed": failed} if failed else {}
 
 
 def _measured(out: Path, data: Path, held_out: int) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
+from im21k import parallel
 from im21k.hosts import roll_call, service, watch
 from im21k.hosts.world import World
 
@@ -21,8 +23,14 @@ _current: list[watch.Watch] = []
 
 
 def current() -> watch.Watch | None:
-  """The watch over the other hosts; None: this process is alone."""
-  return _current[-1] if _current else None
+  """The watch over the other hosts; None: this process is, or works, alone."""
+  return None if parallel.is_alone() or not _current else _current[-1]
+
+
+def all_say(name: str, value: Any) -> list[Any]:
+  """What each host gives here, ready for JSON; on all hosts, which wait for it."""
+  watching = current()
+  return watching.gather(name, value) if watching else [value]
 
 
 @contextlib.contextmanager

@@ -53,12 +53,12 @@ def described(
       (SLURM, Open MPI, Kubernetes, cloud).
     host: number of this one.
     heartbeat: see `World`; by default 30.
-    environ: has what the options leave out, as `im21k launch` sets it.
+    environ: has what the options leave out, as `im21k launch` sets it, or `auto`.
 
   Raises:
     ValueError: they are incomplete, or out of range.
   """
-  if hosts == _AUTO:
+  if (environ.get(HOSTS) if hosts is None else hosts) == _AUTO:
     return _checked(
       *_detected(coordinator, host), HEARTBEAT if heartbeat is None else heartbeat
     )

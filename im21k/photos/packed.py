@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,32 @@ class Shard:
       ValueError: it has another number of records than its manifest says.
     """
     try:
-      with shard_files.opened(str(self.path)) as reader:
-        check_count(str(self.path), reader.num_records(), self.count)
-        yield from self._read_all(reader, range(first, self.count, step))
+      yield from self.among([range(first, self.count, step)])
     except shard_files.UnreadableShard as error:
       problem, loss = ("damaged archive", str(error)), Loss(self.path.name, self.size)
       if first == 0:
         yield Photo(self.path.name, "", problem=problem, loss=loss)
+
+  def among(self, places: Iterable[range]) -> Iterator[Photo]:
+    """The photos at these places, in their order; no other record is read.
+
+    Raises:
+      UnreadableShard: it cannot be opened.
+      ValueError: it has another number of records than its manifest says.
+    """
+    with shard_files.opened(str(self.path)) as reader:
+      check_count(str(self.path), reader.num_records(), self.count)
+      for some in places:
+        yield from self._read_all(reader, some)
+
+  @property
+  def is_readable(self) -> bool:
+    """Whether it can be opened."""
+    try:
+      with shard_files.opened(str(self.path)):
+        return True
+    except shard_files.UnreadableShard:
+      return False
 
   def at(self, index: int) -> Photo:
     """The photo at this place of the shard."""

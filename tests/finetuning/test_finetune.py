@@ -10,6 +10,7 @@ import pytest
 
 import im21k
 from im21k import cli, weights
+from im21k.finetuning import begin
 from im21k.finetuning import finetune as command
 from im21k.finetuning.finetune import finetune
 from im21k.packing.pack import pack
@@ -115,7 +116,7 @@ def test_ended_at_any_stage_it_goes_on_to_the_same_bytes(
   folder, photos, tmp_path, monkeypatch, stage
 ):
   whole = finetune(folder, photos, tmp_path / "whole")
-  where = {"fitted": command.head, "pack": command.data_of}.get(stage, command)
+  where = {"fitted": begin.head, "pack": begin.data_of}.get(stage, command)
 
   def end(*_, **__):
     raise KeyboardInterrupt
@@ -128,6 +129,20 @@ def test_ended_at_any_stage_it_goes_on_to_the_same_bytes(
   assert digests(tmp_path / "out") == digests(tmp_path / "whole")
   same = ("top_1", "train", "fit", "trunk")
   assert {k: again[k] for k in same} == {k: whole[k] for k in same}
+
+
+def test_a_stopped_training_says_so_and_is_resumed(
+  folder, photos, tmp_path, monkeypatch, capsys
+):
+  given = [str(folder), str(photos), str(tmp_path / "out"), "--trunk=train"]
+  with monkeypatch.context() as patch:
+    stopped = {"finished": False, "stopped_by": "SIGTERM"}
+    patch.setattr(command.loop, "train", lambda *_: stopped)
+    assert cli.main(["finetune", *given, "--steps=3"]) == 128 + 15
+  said = capsys.readouterr()
+  assert said.out == "stopped: the same command resumes\n"
+  assert "stopped by SIGTERM: the same command resumes" in said.err
+  assert cli.main(["finetune", *given, "--steps=3"]) == 0
 
 
 def test_packed_photos_keep_their_split(folder, photos, tmp_path):
@@ -202,7 +217,7 @@ def test_classes_without_photos_are_counted_and_named(folder, photos, tmp_path, 
 def test_packed_photos_that_cannot_be_decoded_are_no_success(
   folder, photos, tmp_path, monkeypatch
 ):
-  fitted = command.head.fitted
+  fitted = begin.head.fitted
 
   def one_bad(*args, **options):
     made = fitted(*args, **options)
@@ -212,7 +227,7 @@ def test_packed_photos_that_cannot_be_decoded_are_no_success(
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(command.head, "fitted", one_bad)
+    patch.setattr(begin.head, "fitted", one_bad)
     patch.setattr(command, "evaluate", end)
     with pytest.raises(KeyboardInterrupt):
       finetune(folder, photos, tmp_path / "out")

@@ -71,11 +71,8 @@ def test_gpus_are_dealt_out(capfd, monkeypatch):
 
 @pytest.mark.parametrize(
   "command",
-  [
-    ["features", "w", "p", "o"], ["finetune", "w", "p", "o"],
-    ["recalibrate", "w", "p", "o"], ["sweep", "demo", "--over", "seed=0,1"],
-  ],
-)  # fmt: skip
+  [["recalibrate", "w", "p", "o"], ["sweep", "demo", "--over", "seed=0,1"]],
+)
 def test_what_each_host_would_repeat_is_refused(capfd, monkeypatch, command):
   found = {"IM21K_COORDINATOR": "a:7000", "IM21K_HOSTS": "2", "IM21K_HOST": "0"}
   for name, value in found.items():

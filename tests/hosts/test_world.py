@@ -54,3 +54,5 @@ def test_slurm_says_it_all(monkeypatch):
   found = world.described(None, "auto", None)
   assert (found.host, found.hosts) == (1, 3)
   assert found.address[0] == "node07"
+  assert world.described(None, None, None, environ={"IM21K_HOSTS": "auto"}) == found
+  assert world.described(None, "1", 0, environ={"IM21K_HOSTS": "auto"}) is None
