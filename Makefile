@@ -90,7 +90,7 @@ record: install
 
 # Every test.
 test: $(PLANNER) $(BEAM)/.installed $(BROWSER) check
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --durations=15 --durations-min=20 $(ARGS)
 
 # What needs no compiler for CUDA, no browser, no Beam and no golden nets.
 test-fast: install check

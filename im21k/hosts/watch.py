@@ -100,7 +100,8 @@ class Watch:
     where = self._at(self.world.host, self.step)
     for link in self._links.values():
       with contextlib.suppress(Ended):
-        link.send(lost=f"{where} has ended with an error ({reason[:300]})")
+        what = f"{where} has ended with an error ({reason[:300]})"
+        link.send(lost=what, error=True)
 
   def close(self) -> None:
     """Ends in order: nobody waits for this host any more."""
@@ -137,7 +138,7 @@ class Watch:
         self._said[str(message["all"])] = dict(enumerate(values or ()))
         self._changed.notify_all()
     elif "lost" in message:
-      self._lose(str(message["lost"]))
+      self._lose(str(message["lost"]), bool(message.get("error")))
     elif "bye" in message:
       self._left.add(host)
 
@@ -172,7 +173,7 @@ class Watch:
         link.try_to_send(alive=self.step)
       time.sleep(pause)
 
-  def _lose(self, what: str) -> None:
+  def _lose(self, what: str, error: bool = False) -> None:
     """Ends this host, because another is lost; the first host tells the others."""
     with self._changed:
       if self._closed or self._lost:
@@ -180,10 +181,10 @@ class Watch:
       self._lost = True
     if not self.world.host:
       for link in self._links.values():
-        link.try_to_send(lost=what)
-    self._end(
-      f"{what}{self.last_checkpoint()}: run the same command on all hosts again"
-    )
+        link.try_to_send(lost=what, error=error)
+    first = "once that is mended, " if error else ""
+    again = f"{first}run the same command on all hosts again"
+    self._end(f"{what}{self.last_checkpoint()}: {again}")
 
   def _at(self, host: int, step: int | None) -> str:
     after = "" if step is None else f" after step {step}"

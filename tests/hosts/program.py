@@ -1,13 +1,15 @@
 """`im21k`, with the model of the tests: python tests/hosts/program.py train …
 
-Parts of features are of 16 photos, so that a few photos are several.
+Parts of features are of 16 photos, so that a few photos are several. The variable
+COMMIT stands for the commit of the code.
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
-from im21k import cli
+from im21k import cli, weights
 from im21k.features import extraction
 from im21k.models import registry
 
@@ -25,6 +27,8 @@ def tiny():
 def main() -> int:
   registry._BUILDERS["tiny"] = tiny()
   extraction._PHOTOS = 16
+  if commit := os.environ.get("COMMIT"):
+    weights.commit = lambda: commit
   return cli.main(sys.argv[1:])
 
 

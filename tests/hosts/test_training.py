@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from im21k import weights
+from im21k.packing.pack import pack
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
 CONFIG = """
@@ -51,10 +52,10 @@ class Runner:
     train = [sys.executable, PROGRAM, "train", str(self.config), "--workdir", workdir]
     return [*train, *settings]
 
-  def start(self, command):
+  def start(self, command, environment=None):
     process = subprocess.Popen(
       command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-      env={**os.environ, "JAX_PLATFORMS": "cpu"},
+      env={**os.environ, "JAX_PLATFORMS": "cpu", **(environment or {})},
     )  # fmt: skip
     watchdog = threading.Timer(240, process.kill)
     watchdog.daemon = True
@@ -180,25 +181,34 @@ def test_recalibrated_statistics_are_those_of_one_host(runner):
 
 
 @pytest.mark.parametrize(
-  ("settings", "words"),
+  ("setting", "words"),
   [
-    (["--config.seed=1"], "another config than host 0: seed is 1 there, 0 on host 0"),
-    (["--workdir={folder}/other"], "does not see what host 0 writes"),
+    ("--config.seed=1", "another config than host 0: seed is 1 there, 0 on host 0"),
+    ("--config.data={folder}/data", "another data than host 0: "),
+    ("--workdir={folder}/other", "does not see what host 0 writes"),
+    ("COMMIT=abc", "another code than host 0: commit is abc there, "),
   ],
 )
-def test_hosts_that_differ_say_in_what_on_all(runner, settings, words, tmp_path):
+def test_hosts_that_differ_say_in_what_on_all(
+  runner, setting, words, tmp_path, sample_photos
+):
   from .conftest import free_port
 
-  own = settings[0].format(folder=tmp_path)
+  own = setting.format(folder=tmp_path)
+  environment = {}
   place = f"127.0.0.1:{free_port()}"
   hosts = ["--coordinator", place, "--hosts", "2"]
   first = runner.command("differ", *hosts, "--host", "0")
   second = runner.command("differ", *hosts, "--host", "1")
   if own.startswith("--workdir"):
     second[second.index("--workdir") + 1] = own.partition("=")[2]
+  elif own.startswith("COMMIT"):
+    environment["COMMIT"] = own.partition("=")[2]
   else:
+    if own.startswith("--config.data"):
+      pack(sample_photos, tmp_path / "data", eval_per_class=3, workers=1)
     second.append(own)
-  processes = [runner.start(first), runner.start(second)]
+  processes = [runner.start(first), runner.start(second, environment)]
   outs = [process.communicate()[0] for process in processes]
   assert all(process.returncode for process in processes)
   assert all(words in out and "Traceback" not in out for out in outs), outs

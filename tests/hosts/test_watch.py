@@ -47,7 +47,8 @@ def test_one_that_is_gone_ends_the_others_in_one_line(watching, lost):
     wait_for(lambda host=host: lines[host])
     (line,) = lines[host]
     assert line.startswith(f"host {lost} (")
-    assert "after step 41 has ended; the last checkpoint is that of step 40: " in line
+    said = "after step 41 has ended; the last checkpoint is that of step 40: run the "
+    assert said in line
 
 
 def _knows(hosts, lost, step):
@@ -71,7 +72,8 @@ def test_an_error_of_one_ends_the_others(watching):
   hosts[2].fail("the disk is full")
   wait_for(lambda: lines[0] and lines[1])
   assert "host 2" in lines[1][0]
-  assert "after step 7 has ended with an error (the disk is full)" in lines[1][0]
+  said = "after step 7 has ended with an error (the disk is full): once that is mended"
+  assert said in lines[0][0] and said in lines[1][0]  # The first has told the second.
   assert not lines[2]
 
 
