@@ -1,8 +1,13 @@
-"""Hosts with addresses of their own, in network namespaces, and a link that is cut."""
+"""Hosts with addresses of their own, in network namespaces.
+
+The link between them is good, cut, or slow and loses packets.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +18,17 @@ from .test_training import Runner, difference, ended
 pytestmark = pytest.mark.slow
 NAMES = [f"im21k-{os.getpid()}-{host}" for host in range(2)]
 PLACES = ["10.213.7.1", "10.213.7.2"]
+FAR = ["10.213.8.1", "10.213.8.2"]  # Over the bad link.
+BAD_LINK = str(Path(__file__).with_name("bad_link.py"))
 
 
 def ip(*arguments):
   subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
-def there(host, *command):
+def there(host, *command, places=PLACES):
   """A command in the namespace of a host, whose name leads to its address."""
-  named = ["unshare", "--uts", "sh", "-c", f'hostname {PLACES[host]}; exec "$@"', "sh"]
+  named = ["unshare", "--uts", "sh", "-c", f'hostname {places[host]}; exec "$@"', "sh"]
   return ["ip", "netns", "exec", NAMES[host], *named, *command]
 
 
@@ -53,26 +60,50 @@ def link():
 
 
 @pytest.fixture(scope="module")
+def bad_link(link):
+  """Another link: 20 ms in each direction, and every hundredth packet is lost."""
+  ends = [word for pair in zip(NAMES, FAR, strict=True) for word in pair]
+  command = [sys.executable, BAD_LINK, "20", "0.01", *ends]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    if process.stdout.readline() != "ready\n":
+      pytest.skip("TUN devices are not allowed here")
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="module")
 def runner(tmp_path_factory, packed):
   return Runner(tmp_path_factory.mktemp("namespaces"), packed)
 
 
-def start(runner, name, heartbeat, *settings):
-  hosts = ["--coordinator", f"{PLACES[0]}:7000", "--hosts", "2"]
-  hosts += ["--heartbeat", f"{heartbeat}"]
+@pytest.fixture(scope="module")
+def together(runner):
+  """Arrays of the run on one machine."""
+  ended(runner.launch("together"))
+  return runner.arrays("together")
+
+
+def start(runner, name, heartbeat, *settings, places=PLACES):
+  hosts = ["--coordinator", f"{places[0]}:7000", "--hosts", "2"]
+  hosts += ["--heartbeat", f"{heartbeat}", *settings]
+  commands = [runner.command(name, *hosts, "--host", f"{host}") for host in range(2)]
   return [
-    runner.start(
-      there(host, *runner.command(name, *hosts, "--host", f"{host}", *settings))
-    )
-    for host in range(2)
+    runner.start(there(host, *command, places=places))
+    for host, command in enumerate(commands)
   ]
 
 
-def test_over_a_network_as_on_one_machine(link, runner):
+def test_over_a_network_as_on_one_machine(link, runner, together):
   for process in start(runner, "apart", 120):
     ended(process)
-  ended(runner.launch("together"))
-  assert difference(runner.arrays("apart"), runner.arrays("together")) == 0
+  assert difference(runner.arrays("apart"), together) == 0
+
+
+def test_over_a_slow_link_that_loses_packets_too(bad_link, runner, together):
+  for process in start(runner, "far", 120, places=FAR):
+    ended(process)
+  assert difference(runner.arrays("far"), together) == 0
+  assert bad_link.poll() is None
 
 
 @pytest.mark.parametrize("cut", [0, 1])
