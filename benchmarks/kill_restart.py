@@ -158,14 +158,16 @@ class Bench:
 
   def _kill(self, process: subprocess.Popen, host: int) -> None:
     """Kills a host; waits until the others have ended, too."""
-    begun = time.monotonic()
     self.killed.append(host)
     if self.hosts == 1:
       process.kill()
       process.wait()
       return
-    hosts = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    os.kill(int(hosts.split()[host]), signal.SIGKILL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(hosts := children.read_text().split()) < self.hosts:
+      time.sleep(0.005)  # The launch is about to start them.
+    begun = time.monotonic()
+    os.kill(int(hosts[host]), signal.SIGKILL)
     process.wait()
     self.ended.append(time.monotonic() - begun)
 

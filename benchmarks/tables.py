@@ -254,6 +254,15 @@ TABLES: dict[str, Columns] = {
     "bits at the end": lambda row: "the same" if row["same_bits"] else "different",
     "minutes": "{minutes}",
   },
+  "kill-hosts": {
+    "hosts": "{hosts}",
+    "kills": "{kills}",
+    "in": lambda row: ", ".join(f"{n} {name}" for name, n in row["phases"].items()),
+    "of host": lambda row: ", ".join(map(str, row["killed_hosts"])),
+    "the others had ended after": "{ended_s} s at most",
+    "bits at the end": lambda row: "the same" if row["same_bits"] else "different",
+    "rows": lambda row: "the same" if row["same_rows"] else "different",
+  },
   "hedge": {
     "required accuracy": "{asked}",
     "hedged: right": "{right:.1f} %",

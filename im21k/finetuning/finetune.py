@@ -69,7 +69,7 @@ def finetune(
     `untrained`: number of listed classes without a photo to train on, None where that
     is not known; `fit` of the head: its `l2`, how many `photos` and how many of
     these were `bad`. `failed`, if a part of an archive or a packed photo could not be
-    read.
+    read. After a signal to the training only `finished`, False, and `stopped_by`.
 
   Raises:
     FileNotFoundError: there are no weights or photos.
