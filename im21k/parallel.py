@@ -25,9 +25,11 @@ _alone: list[bool] = []  # Not empty: this host's devices make up the axis.
 ALONE = 8 << 20
 
 
-def devices(count: int) -> list[jax.Device]:
-  """The first `count` local devices; ValueError if there are fewer."""
+def devices(count: int | None = None) -> list[jax.Device]:
+  """The first `count` devices of this host, or all; ValueError if there are fewer."""
   present: list[jax.Device] = jax.local_devices()
+  if count is None:
+    return present
   if not 1 <= count <= len(present):
     kind = present[0].device_kind
     raise ValueError(
@@ -63,8 +65,8 @@ def train_step(
     state, metrics = step(jax.tree.unflatten(structure, leaves), batch)
     return tuple(jax.tree.leaves(state)), metrics
 
-  split = tuple(leaves)
-  mapped = pmap(flat, in_axes=(split, 0), out_axes=(split, None), devices=everywhere)
+  axes = tuple(leaves)
+  mapped = pmap(flat, in_axes=(axes, 0), out_axes=(axes, None), devices=everywhere)
 
   def whole(state: Any, batch: Any) -> Any:
     leaves, structure = jax.tree.flatten(state)
@@ -153,8 +155,6 @@ def _everywhere(on: Sequence[jax.Device]) -> Sequence[jax.Device]:
 
 def place(state: Any, on: Sequence[jax.Device], axes: Any = None) -> Any:
   """Copies a state to the devices, as `train_step` with these `axes` takes it."""
-  if axes is None:
-    return jax.device_put(state, replicated(on))
   where = jax.tree.map(
     lambda axis: replicated(on) if axis is None else divided(on),
     axes,
@@ -200,11 +200,6 @@ def mean(tree: Any, wire_dtype: Any = None) -> Any:
     reduce(x) if large else next(small) for x, large in zip(leaves, alone, strict=True)
   ]
   return jax.tree.unflatten(structure, leaves)
-
-
-def available() -> int:
-  """Number of devices of this host."""
-  return jax.local_device_count()
 
 
 def axis_size() -> int:

@@ -34,6 +34,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, default)
 
 import sys
+import tarfile
 import types
 import typing
 
@@ -251,6 +252,25 @@ def linear_weights(monkeypatch):
     )
 
   return make
+
+
+@pytest.fixture
+def kept_as(tmp_path):
+  """Keeps a folder of classes as a source of a kind: (kind, folder) -> path."""
+  from im21k.packing.pack import pack
+
+  def keep(kind, folder):
+    if kind == "tar":
+      with tarfile.open(tmp_path / "kept.tar", "w") as file:
+        file.add(folder, ".")
+      return tmp_path / "kept.tar"
+    if kind == "packed":
+      pack(folder, tmp_path / "kept", eval_per_class=1, shards=3, workers=1)
+      return tmp_path / "kept"
+    assert kind == "classes"
+    return folder
+
+  return keep
 
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

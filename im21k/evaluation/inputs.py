@@ -151,7 +151,7 @@ def devices_for(count: int | None) -> list[jax.Device]:
     ValueError: the machine has fewer, or count is below 1.
   """
   if count is None:
-    return parallel.devices(parallel.available())
+    return parallel.devices()
   if count < 1:
     raise ValueError(f"devices is {count}, but must be at least 1")
   if count > _MOST_DEVICES:

@@ -87,7 +87,7 @@ def batches(
   """
   prepared = model.weights.input
   seen = ahead(photos, lambda photo: see(photo, prepared, thumbnails), _threads())
-  most = BATCH * parallel.available()
+  most = BATCH * len(parallel.devices())
   run: Callable[[list[Seen]], Float32[np.ndarray, "b classes"]] | None = None
   waiting: list[Seen] = []
   good = 0
@@ -121,7 +121,7 @@ def program(
   It is compiled once, for `size`; fewer photos are filled up. All devices share what is
   more than one takes at a time.
   """
-  on = parallel.devices(parallel.available() if size > BATCH else 1)
+  on = parallel.devices(None if size > BATCH else 1)
   size = -(-size // len(on)) * len(on)
   logits = model.logits if len(on) == 1 else model.logits_on(on)
 

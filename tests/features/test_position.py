@@ -1,37 +1,19 @@
 """The rest of a source, wherever it was left."""
 
-import tarfile
-
 import pytest
 
 from im21k import photos
 from im21k.features.part_files import Place
 from im21k.features.position import Ends, OtherPhotos, Rest, Turns
 from im21k.hosts import session
-from im21k.packing.pack import pack
 from im21k.photos import packed
 
 COUNTS = {"n01443537": 3, "n02121620": 1, "n03481172": 4}
 
 
-def as_classes(folder, path):
-  return folder
-
-
-def as_tar(folder, path):
-  with tarfile.open(path := path.with_suffix(".tar"), "w") as file:
-    file.add(folder, ".")
-  return path
-
-
-def as_packed(folder, path):
-  pack(folder, path, eval_per_class=1, shards=2, workers=1)
-  return path
-
-
-@pytest.mark.parametrize("make", [as_classes, as_tar, as_packed])
-def test_the_rest_behind_any_photo_is_what_follows_it(photos, tmp_path, make):
-  source = sources(make(photos(COUNTS), tmp_path / "place"))
+@pytest.mark.parametrize("kind", ["classes", "tar", "packed"])
+def test_the_rest_behind_any_photo_is_what_follows_it(photos, kept_as, kind):
+  source = sources(kept_as(kind, photos(COUNTS)))
   keys = [photo.key for photo in source]
   assert len(keys) == 8
   for read in range(1, 9):
@@ -58,13 +40,13 @@ def test_photos_that_have_changed_are_refused(photos):
       list(Rest(source, place, 2).photos())
 
 
-@pytest.mark.parametrize("make", [as_classes, as_tar, as_packed])
+@pytest.mark.parametrize("kind", ["classes", "tar", "packed"])
 @pytest.mark.parametrize("hosts", [2, 3])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_hosts_have_each_photo_once_batch_after_batch(
-  photos, tmp_path, make, hosts, size
+  photos, kept_as, kind, hosts, size
 ):
-  source = sources(make(photos(COUNTS), tmp_path / "place"))
+  source = sources(kept_as(kind, photos(COUNTS)))
   keys = [photo.key for photo in source]
   whole = Rest(source)
   list(whole.photos())
@@ -82,8 +64,8 @@ def test_hosts_have_each_photo_once_batch_after_batch(
     assert all(rest.begun == rests[0].begun for rest in rests)
 
 
-def test_a_shard_that_cannot_be_opened_is_one_photo_on_all_hosts(photos, tmp_path):
-  folder = as_packed(photos(COUNTS), tmp_path / "place")
+def test_a_shard_that_cannot_be_opened_is_one_photo_on_all_hosts(photos, kept_as):
+  folder = kept_as("packed", photos(COUNTS))
   shard = sorted(folder.glob("train*"))[0]
   shard.write_bytes(b"\0" * shard.stat().st_size)
   source = sources(folder)
@@ -95,8 +77,8 @@ def test_a_shard_that_cannot_be_opened_is_one_photo_on_all_hosts(photos, tmp_pat
   assert shard.name in keys and own == [keys[::2], keys[1::2]]
 
 
-def test_of_a_shard_no_record_of_another_host_is_read(photos, tmp_path, monkeypatch):
-  source = sources(as_packed(photos(COUNTS), tmp_path / "place"))
+def test_of_a_shard_no_record_of_another_host_is_read(photos, kept_as, monkeypatch):
+  source = sources(kept_as("packed", photos(COUNTS)))
   read = []
   whole = packed.Shard._photo
   monkeypatch.setattr(

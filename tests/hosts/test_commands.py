@@ -7,7 +7,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -21,27 +20,9 @@ from im21k.features import extraction, npz
 from im21k.features.extract import features
 from im21k.finetuning.finetune import finetune
 from im21k.models import registry
-from im21k.packing.pack import pack
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
-
-
-def as_classes(folder, path):
-  (folder / "n01443537").mkdir(exist_ok=True)
-  (folder / "n01443537" / "bad.jpg").write_bytes(b"no photo")
-  return folder
-
-
-def as_tar(folder, path):
-  with tarfile.open(path := path.with_suffix(".tar"), "w") as file:
-    file.add(folder, ".")
-  return path
-
-
-def as_packed(folder, path):
-  pack(folder, path, eval_per_class=1, shards=3, workers=1)
-  return path
 
 
 @pytest.fixture
@@ -93,14 +74,16 @@ COUNTS = {"n01443537": 15, "n02121620": 11, "n03481172": 17}
 
 
 @pytest.mark.parametrize(
-  ("make", "name", "status"),
-  [(as_classes, "folder", 1), (as_tar, "f.npz", 0), (as_packed, "folder", 0)],
+  ("kind", "name", "status"),
+  [("classes", "folder", 1), ("tar", "f.npz", 0), ("packed", "folder", 0)],
 )
 def test_two_hosts_write_the_bytes_of_one(
-  released, photos, tmp_path, make, name, status
+  released, photos, kept_as, tmp_path, kind, name, status
 ):
   """Of the first, one photo cannot be decoded."""
-  source = make(photos(COUNTS), tmp_path / "place")
+  source = kept_as(kind, photos(COUNTS))
+  if kind == "classes":
+    (source / "n01443537" / "bad.jpg").write_bytes(b"no photo")
   one, two = tmp_path / "one" / name, tmp_path / "two" / name
   for place in (one, two):
     place.parent.mkdir()
@@ -110,7 +93,7 @@ def test_two_hosts_write_the_bytes_of_one(
   assert "43 with features" in said and "[1]" not in said
   assert digest(one) == digest(two)
   assert len(npz.read(two).keys) == 43
-  if make == as_tar:  # All is done already.
+  if kind == "tar":  # All is done already.
     again = run(*asked, hosts=2)
     assert "43 with features" in again and digest(one) == digest(two)
 
