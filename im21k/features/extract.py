@@ -24,7 +24,8 @@ _FILES = frozenset({
   ".csv", ".h5", ".hdf5", ".json", ".mat", ".npy", ".parquet", ".pkl", ".pt", ".pth",
   ".safetensors", ".tsv", ".txt", ".zip",
 })  # fmt: skip
-_PLACES = "photos", "labels"  # Each host may have its own copies.
+# Of what was asked for: each host may have copies, which are compared by what they are.
+_OWN = "photos", "labels", part_files.STATE
 
 
 @over_hosts
@@ -102,8 +103,9 @@ def features(
   }
   if watch := session.current():
     agreement.check_code(watch)
-    own = {name: value for name, value in asked.items() if name not in _PLACES}
-    agreement.check(watch, "request", own)
+    own = {name: value for name, value in asked.items() if name not in _OWN}
+    photos_are = {"photos, by sizes and times": asked[part_files.STATE]}
+    agreement.check(watch, "request", {**own, **photos_are})
   if parallel.host():
     job.help()
     return {}
