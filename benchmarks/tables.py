@@ -263,6 +263,19 @@ TABLES: dict[str, Columns] = {
     "bits at the end": lambda row: "the same" if row["same_bits"] else "different",
     "rows": lambda row: "the same" if row["same_rows"] else "different",
   },
+  "hosts-reading": {
+    "hosts": "{hosts}",
+    "data set": "{gb:.1f} GB",
+    "read by all": "{read_gb:.2f} GB",
+    "of the data set": "{ratio}",
+    "by the host that read most, of its share": "{most}",
+  },
+  "average": {
+    "net": "width {width}, {size} pixels",
+    "batch": "{batch}",
+    "step without": "{step_ms} ms",
+    "the average adds": "{share} %",
+  },
   "hedge": {
     "required accuracy": "{asked}",
     "hedged: right": "{right:.1f} %",
