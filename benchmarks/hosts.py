@@ -7,9 +7,7 @@ what is read counts here, and comments are not decoded. Then reads one pass of t
 training loader as 1, 2, 3 and 4 hosts, one host after another, in a process of its own
 and with nothing of the shards in the page cache. Prints a JSON row for each number of
 hosts: `gb` of the data set, `read_gb` of all hosts as the kernel counts them, their
-ratio, and the ratio of the host that read most to an equal share. At the end of the
-pass, blocks of the next one are read already, up to 0.8 GB in all: against a small set
-that is much. Minutes.
+ratio, and the ratio of the host that read most to an equal share. Minutes.
 """
 
 import argparse

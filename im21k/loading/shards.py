@@ -13,17 +13,21 @@ from im21k.photos import images
 class Records:
   """The records of shards in turn, with random access."""
 
-  def __init__(self, shards: Sequence[tuple[str, Shard]], classes: int):
+  def __init__(
+    self, shards: Sequence[tuple[str, Shard]], classes: int, exact: bool = False
+  ):
     """Opens shards.
 
     Args:
       shards: path and manifest entry of each.
       classes: number of classes, which bounds the labels.
+      exact: nothing else is read from disk: what is beside it others need.
 
     Raises:
       ValueError: a shard's index is damaged, or has another number of records.
     """
-    self._args = shards, classes
+    self._args = shards, classes, exact
+    self._to_stop = set(range(len(shards)) if exact else ())
     self._paths, self._classes = [path for path, _ in shards], classes
     self._source = _open(self._paths)
     opened = zip(shards, self._source._read_instructions, strict=True)
@@ -39,6 +43,11 @@ class Records:
   def read(self, record: int) -> bytes:
     """The bytes of a record; RuntimeError if they are damaged."""
     data: bytes = self._source[record]
+    if self._to_stop:  # Behind the first read, which has opened the shard.
+      shard, _ = self._source._reader_idx_and_position(record)
+      if shard in self._to_stop:
+        shard_files.stop_read_ahead(self._paths[shard])
+        self._to_stop.discard(shard)
     return data
 
   def example(self, record: int) -> records.Example:
@@ -49,7 +58,7 @@ class Records:
       ValueError: its label is not in the class list, so that nothing here is trusted.
     """
     try:
-      example = records.decode(self._source[record])
+      example = records.decode(self.read(record))
     except (RuntimeError, ValueError) as error:
       # Riegeli describes the damage, but does not name the file.
       raise images.ImageError(f"{self._place(record)}: {error}") from error

@@ -83,8 +83,9 @@ class TrainLoader:
     if not self.count:
       raise ValueError(f"{folder} holds no photos to train on: pack them again")
     shards = [shard for shard in self.manifest.splits["train"] if shard.count]
+    paths = [(str(folder / shard.name), shard) for shard in shards]
     self._examples = Examples(
-      Records([(str(folder / s.name), s) for s in shards], len(self.classes)),
+      Records(paths, len(self.classes), exact=options.hosts > 1),
       _order(shards, options),
       options.make_crop(),
       options.mirror,

@@ -1,7 +1,9 @@
 """Records of shards: what the manifest and the labels say is checked, not believed."""
 
 import json
+import os
 import pickle
+import sys
 
 import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -105,3 +107,21 @@ def test_records_go_to_worker_processes(tmp_path, jpeg):
   there = pickle.loads(pickle.dumps(Records([(str(path), Shard(**entry))], 2)))
   assert len(there) == 2 and there.example(1).label == 1
   assert records.decode(there.read(0)).key == "0.jpg"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are not listed")
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_what_other_hosts_need_is_not_read_ahead(tmp_path, jpeg, monkeypatch, hosts):
+  path = write(tmp_path, [0, 1, 0, 1], jpeg())
+  (tmp_path / "link").symlink_to(tmp_path)
+  advice = []
+
+  def note(descriptor, *given):
+    advice.append((os.readlink(f"/proc/self/fd/{descriptor}"), *given))
+
+  monkeypatch.setattr(os, "posix_fadvise", note)
+  one = loader(tmp_path / "link", host=hosts - 1, hosts=hosts)
+  for first in (0, 4, 0):
+    one.batch(first)
+  once = (str(path.resolve()), 0, 0, os.POSIX_FADV_RANDOM)
+  assert advice == [once] * (hosts - 1)
