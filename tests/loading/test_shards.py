@@ -121,6 +121,7 @@ def test_what_other_hosts_need_is_not_read_ahead(tmp_path, jpeg, monkeypatch, ho
 
   monkeypatch.setattr(os, "posix_fadvise", note)
   one = loader(tmp_path / "link", host=hosts - 1, hosts=hosts)
+  one = pickle.loads(pickle.dumps(one))  # As worker processes have it.
   for first in (0, 4, 0):
     one.batch(first)
   once = (str(path.resolve()), 0, 0, os.POSIX_FADV_RANDOM)
