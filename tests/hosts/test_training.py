@@ -103,7 +103,12 @@ def hit(process, host, number):
 
 
 def difference(one, other):
-  return max(float(np.abs(one[k].astype("f8") - other[k]).max()) for k in one)
+  """The largest absolute one; of arrays beyond 1, variances, a share of the largest."""
+
+  def of(array, other):
+    return float(np.abs(array.astype("f8") - other).max() / max(1, np.abs(other).max()))
+
+  return max(of(one[k], other[k]) for k in one)
 
 
 def same(one, other):
@@ -176,8 +181,8 @@ def test_recalibrated_statistics_are_those_of_one_host(runner):
   ended(runner.one("one-again", "--config.devices=4", "--config.recalibrate=16"))
   ended(runner.launch("two-again", "--config.recalibrate=16"))
   one, two = runner.arrays("one-again"), runner.arrays("two-again")
-  for name in one:  # Variances of 0 to 100, as sums in another order.
-    np.testing.assert_allclose(two[name], one[name], rtol=2e-6, atol=2e-6)
+  for name in one:  # Kernels differ by 3e-7, and pixels are up to 138 of them.
+    np.testing.assert_allclose(two[name], one[name], rtol=4e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(
