@@ -42,13 +42,7 @@ class Records:
 
   def read(self, record: int) -> bytes:
     """The bytes of a record; RuntimeError if they are damaged."""
-    data: bytes = self._source[record]
-    if self._to_stop:  # Behind the first read, which has opened the shard.
-      shard, _ = self._source._reader_idx_and_position(record)
-      if shard in self._to_stop:
-        shard_files.stop_read_ahead(self._paths[shard])
-        self._to_stop.discard(shard)
-    return data
+    return self._bytes(record)
 
   def example(self, record: int) -> records.Example:
     """The photo in a record.
@@ -58,7 +52,7 @@ class Records:
       ValueError: its label is not in the class list, so that nothing here is trusted.
     """
     try:
-      example = records.decode(self.read(record))
+      example = records.decode(self._bytes(record))
     except (RuntimeError, ValueError) as error:
       # Riegeli describes the damage, but does not name the file.
       raise images.ImageError(f"{self._place(record)}: {error}") from error
@@ -68,6 +62,15 @@ class Records:
         f"classes, which im21k pack does not write: {REMEDY}"
       )
     return example
+
+  def _bytes(self, record: int) -> bytes:
+    data: bytes = self._source[record]
+    if self._to_stop:  # Behind the first read, which has opened the shard.
+      shard, _ = self._source._reader_idx_and_position(record)
+      if shard in self._to_stop:
+        shard_files.stop_read_ahead(self._paths[shard])
+        self._to_stop.discard(shard)
+    return data
 
   def _place(self, record: int) -> str:
     shard, place = self._source._reader_idx_and_position(record)
