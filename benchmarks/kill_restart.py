@@ -86,8 +86,8 @@ def main() -> None:
       "minutes": round((time.monotonic() - begun) / 60, 1),
     }
   print(json.dumps(row))
+  # A lock's file may stay, without a lock, if the last kill was in the export.
   good = row["same_bits"] and row["same_rows"]
-  # After the last export, the file of a killed process's lock may stay: without a lock.
   sys.exit(not good or row["missed"] > 0)
 
 

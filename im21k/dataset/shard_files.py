@@ -40,10 +40,10 @@ def opened(path: str) -> Iterator[Any]:
 def stop_read_ahead(path: str) -> None:
   """Has the kernel read no more of a shard than readers of this process ask for.
 
-  A kernel reads ahead of a sequence of reads, up to 8 MB or more: of a block of 20 MB
-  the half of what it has read is then of the next block, which may be another host's.
-  Readers do not tell their descriptors, so those on this file are looked up; where the
-  system does not list them (it is not Linux), all stays as it was.
+  A kernel reads ahead of a sequence of reads, by megabytes: at the end of a block it
+  has read much of the next one, which may be another host's. ArrayRecord's readers keep
+  their descriptors to themselves, so those open on this file are looked up in /proc;
+  where the system has none, it reads ahead as before.
   """
   there = os.path.realpath(path)
   with contextlib.suppress(FileNotFoundError):

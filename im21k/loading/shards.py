@@ -21,7 +21,8 @@ class Records:
     Args:
       shards: path and manifest entry of each.
       classes: number of classes, which bounds the labels.
-      exact: nothing else is read from disk: what is beside it others need.
+      exact: the kernel reads records that are asked for and none that follow, which
+        other hosts need.
 
     Raises:
       ValueError: a shard's index is damaged, or has another number of records.

@@ -181,7 +181,7 @@ def test_recalibrated_statistics_are_those_of_one_host(runner):
   ended(runner.one("one-again", "--config.devices=4", "--config.recalibrate=16"))
   ended(runner.launch("two-again", "--config.recalibrate=16"))
   one, two = runner.arrays("one-again"), runner.arrays("two-again")
-  for name in one:  # Kernels differ by 3e-7, and pixels are up to 138 of them.
+  for name in one:  # Kernels differ by 3e-7; they weigh pixels of up to 138.
     np.testing.assert_allclose(two[name], one[name], rtol=4e-5, atol=2e-6)
 
 
